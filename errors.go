@@ -1,0 +1,97 @@
+package posthorn
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Kind says what a caller can do about an error. The HTTP status of each kind is decided in one place, internal/api.
+type Kind uint8
+
+const (
+	// Internal is a fault of ours; its text is for the log, never for a client.
+	Internal Kind = iota
+	// Malformed input cannot be read at all.
+	Malformed
+	// Invalid input can be read and breaks a rule; Fields name each place.
+	Invalid
+	// Unauthenticated callers showed no key, or one that is unknown, expired or revoked.
+	Unauthenticated
+	// Forbidden callers are known and may not do this.
+	Forbidden
+	// NotFound covers what does not exist and what belongs to another tenant, alike.
+	NotFound
+	// Conflict means the present state does not allow the change.
+	Conflict
+	// TooLarge input exceeds a stated bound.
+	TooLarge
+	// RateLimited callers may repeat after RetryAfter.
+	RateLimited
+	// Unavailable means the store cannot answer now; repeat after RetryAfter with the same idempotency key.
+	Unavailable
+	// Stale means the event was matched against an old set of subscriptions; match again (internal to ingest).
+	Stale
+)
+
+// Error is an error whose Message may be shown to a client. It never holds a value the client sent: that may be a secret.
+type Error struct {
+	Kind       Kind
+	Message    string
+	Fields     []FieldError
+	RetryAfter time.Duration
+	Err        error
+}
+
+// FieldError is one bad field: where it is (`body.url`, `query.limit`) and what would be right.
+type FieldError struct {
+	Location string
+	Message  string
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Message)
+	for _, f := range e.Fields {
+		fmt.Fprintf(&b, "; %s: %s", f.Location, f.Message)
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf is the kind of the first Error in err's chain, or Internal.
+func KindOf(err error) Kind {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	return Internal
+}
+
+// NewError makes an error of a kind with a sentence for the client.
+func NewError(k Kind, format string, args ...any) *Error {
+	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
+}
+
+// Absent is the NotFound error for a noun: "subscription not found".
+func Absent(noun string) *Error { return NewError(NotFound, "%s not found", noun) }
+
+// Violations gathers field errors; its Err is nil when there are none.
+type Violations []FieldError
+
+// Add notes a bad field; location is relative to the object checked (`url`, `headers.X-A`).
+func (v *Violations) Add(location, format string, args ...any) {
+	*v = append(*v, FieldError{location, fmt.Sprintf(format, args...)})
+}
+
+// Err is an Invalid error with every violation, or nil.
+func (v Violations) Err() error {
+	if len(v) == 0 {
+		return nil
+	}
+	return &Error{Kind: Invalid, Message: "the request has invalid values", Fields: v}
+}

@@ -1,0 +1,200 @@
+package posthorn
+
+import "time"
+
+// Page bounds a list: at most Limit rows (1–200) of the ids below Before, newest first. The zero Before starts at the
+// newest. Scans are bounded too: a page may be short, even empty, while the returned next id is not zero.
+type Page struct {
+	Limit  int
+	Before UUID
+}
+
+// SubscriptionFilter narrows a list of subscriptions; zero fields do not.
+type SubscriptionFilter struct {
+	Status Status
+	// Text is found in the URL or the description, regardless of case.
+	Text string
+}
+
+// EventFilter narrows a list of events; zero fields do not.
+type EventFilter struct {
+	// Types are types or patterns as in a subscription.
+	Types          []string
+	Status         EventStatus
+	SubscriptionID SubscriptionID
+	Since, Until   time.Time
+	// Text is an event's id or idempotency key, whole or its beginning.
+	Text string
+}
+
+// EventSummary is an event as listed: no payload.
+type EventSummary struct {
+	Event
+	PayloadBytes int
+	Status       EventStatus
+}
+
+// DeliveryFilter narrows a list or a bulk change of deliveries; zero fields do not.
+type DeliveryFilter struct {
+	States         []State
+	Outcome        Outcome
+	StatusCode     int
+	SubscriptionID SubscriptionID
+	EventID        EventID
+	Types          []string
+	Since, Until   time.Time
+	Replay         ReplayID
+}
+
+// BulkChange is a retry (OnRetry) or a cancellation (OnCancel) of all deliveries a filter finds, in bounded steps.
+type BulkChange struct {
+	Filter DeliveryFilter
+	On     Trigger
+	// DryRun only counts.
+	DryRun bool
+	// Before and Limit bound a step, as in a Page; Limit may be up to 10,000.
+	Before UUID
+	Limit  int
+}
+
+// BulkReport answers one step: Matched the filter and may be changed, Changed were. Next is zero at the end.
+type BulkReport struct {
+	Matched, Changed int
+	Next             UUID
+}
+
+// Node is one process of the cluster as it reports itself.
+type Node struct {
+	ID       NodeID
+	Hostname string
+	Version  string
+	Roles    []string
+	// StartedAt and SeenAt are on the store's clock.
+	StartedAt, SeenAt time.Time
+	// Draining nodes claim nothing more; Drain is the request to.
+	Draining, Drain bool
+	InFlight, Held  int
+	Lanes           int
+	// DeliveredPerSecond is measured by the node since its last heartbeat.
+	DeliveredPerSecond float64
+	MemoryBytes        int64
+	Goroutines         int
+	LastError          string
+	LastErrorAt        time.Time
+	// Doing names what is in flight now, at most 100 attempts, oldest first.
+	Doing []Doing
+}
+
+// Doing is one attempt in flight.
+type Doing struct {
+	DeliveryID     DeliveryID     `json:"delivery_id"`
+	SubscriptionID SubscriptionID `json:"subscription_id"`
+	Number         int            `json:"attempt"`
+	Since          time.Time      `json:"since"`
+}
+
+// Queue is the backlog as a whole.
+type Queue struct {
+	// Pending counts all pending deliveries, Due those that could be sent now, Held those of lanes that are not active.
+	// Above 100,000 they are lower bounds and Capped is set.
+	Pending, Due, Held int
+	Capped             bool
+	// OldestDue is how long the oldest due, unheld and unthrottled delivery has been waiting past its time.
+	OldestDue time.Duration
+	// Retries counts the retries scheduled in each of the next hours.
+	Retries []int
+}
+
+// LaneBacklog is one lane with its waiting deliveries.
+type LaneBacklog struct {
+	Lane
+	URL      string
+	Status   Status
+	Backlog  int
+	InFlight int
+	// Capped says that Backlog is a lower bound.
+	Capped    bool
+	OldestDue time.Duration
+	NextDue   time.Time
+	RateLimit *RateLimit
+}
+
+// StatsFilter selects a time series: one point per step, for a tenant or one subscription.
+type StatsFilter struct {
+	SubscriptionID SubscriptionID
+	Since, Until   time.Time
+	// Step is a whole number of minutes.
+	Step time.Duration
+}
+
+// StatsPoint is what happened in one step.
+type StatsPoint struct {
+	At        time.Time
+	Accepted  int64
+	Attempts  int64
+	Succeeded int64
+	Failed    int64
+	Retried   int64
+	Exhausted int64
+	// Latency counts the succeeded deliveries by time from acceptance to success, Durations the attempts by their own:
+	// the i-th is up to LatencyBounds[i], the last above all of them.
+	Latency, Duration [LatencyBuckets]int64
+}
+
+// LatencyBuckets is the number of buckets of a histogram of times.
+const LatencyBuckets = 12
+
+// LatencyBounds are the upper bounds of all buckets but the last.
+var LatencyBounds = [LatencyBuckets - 1]time.Duration{
+	2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 250 * time.Millisecond, time.Second, 5 * time.Second, 30 * time.Second, 5 * time.Minute,
+}
+
+// LatencyBucket is the index of the bucket a time falls into.
+func LatencyBucket(d time.Duration) int {
+	for i, bound := range LatencyBounds {
+		if d <= bound {
+			return i
+		}
+	}
+	return LatencyBuckets - 1
+}
+
+// StoreHealth is how the store is.
+type StoreHealth struct {
+	Latency time.Duration
+	// Migration is the schema's version, Expected the one this binary has.
+	Migration, Expected int64
+	// PoolUsed of PoolSize connections are busy.
+	PoolUsed, PoolSize int
+}
+
+// Retention says what cleanup may remove.
+type Retention struct {
+	// Logs is how long ended deliveries, their events and attempts, idempotency keys and rollups are kept.
+	Logs time.Duration
+	// Batch bounds the rows removed in one transaction where rows are removed one by one.
+	Batch int
+}
+
+// CleanupReport counts what one step removed; Done is false when there is more.
+type CleanupReport struct {
+	Events, Deliveries, Attempts, Keys int64
+	Partitions                         int
+	Done                               bool
+}
+
+// Withdrawal is one bounded step of ending pending deliveries that must not wait any longer.
+type Withdrawal struct {
+	// Hold is how long a paused or disabled subscription may hold; Window the retry window.
+	Hold, Window time.Duration
+	Batch        int
+}
+
+// WithdrawalReport counts by reason; Done is false when there is more.
+type WithdrawalReport struct {
+	Ended map[Reason]int
+	// Updates are the ended deliveries for those who watch.
+	Updates []Update
+	Done    bool
+}

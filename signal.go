@@ -1,0 +1,49 @@
+package posthorn
+
+import "time"
+
+// Signal travels on the bus between the parts of a node and between nodes. Any may be lost: each only saves time.
+type Signal struct {
+	// From is the sending node; a node does not act on its own wake-ups.
+	From NodeID `json:"from"`
+	// Wake says that unclaimed deliveries are due.
+	Wake bool `json:"wake,omitempty"`
+	// Changed names tenants whose subscriptions moved to a version.
+	Changed []Change `json:"changed,omitempty"`
+	// Keys says that API keys changed: caches of keys are to be dropped.
+	Keys bool `json:"keys,omitempty"`
+	// Lanes are the new states of lanes.
+	Lanes []Lane `json:"lanes,omitempty"`
+	// Updates are for those who watch; sent only while someone does.
+	Updates []Update `json:"updates,omitempty"`
+	// Drain asks a node to claim nothing more.
+	Drain NodeID `json:"drain,omitzero"`
+}
+
+// Change says that a tenant's subscriptions have a new version.
+type Change struct {
+	TenantID TenantID `json:"tenant"`
+	Version  int64    `json:"version"`
+}
+
+// Update is one thing that happened to a delivery: it was created, attempted, or moved.
+type Update struct {
+	// At is the store's clock: the id a watcher resumes from.
+	At             time.Time      `json:"at"`
+	TenantID       TenantID       `json:"tenant"`
+	DeliveryID     DeliveryID     `json:"delivery_id"`
+	EventID        EventID        `json:"event_id"`
+	SubscriptionID SubscriptionID `json:"subscription_id"`
+	EventType      string         `json:"event_type"`
+	State          State          `json:"state"`
+	Reason         Reason         `json:"reason,omitempty"`
+	Attempts       int            `json:"attempts"`
+	DueAt          time.Time      `json:"due_at,omitzero"`
+	// The attempt's part; Attempt is zero when the update is not about one.
+	Attempt    AttemptID     `json:"attempt_id,omitzero"`
+	Number     int           `json:"attempt,omitempty"`
+	Outcome    Outcome       `json:"outcome,omitempty"`
+	StatusCode int           `json:"status_code,omitempty"`
+	Duration   time.Duration `json:"duration,omitempty"`
+	Error      string        `json:"error,omitempty"`
+}

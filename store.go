@@ -1,0 +1,178 @@
+// Package posthorn holds the vocabulary of a webhook delivery service: events, subscriptions, deliveries and attempts,
+// their validation, the state machine of a delivery, the retry policy, and the contract of a store. It does no I/O.
+// Accepting, matching, sending, signing and storing are the rooms' under internal/.
+package posthorn
+
+import (
+	"context"
+	"time"
+)
+
+// Store is everything a store must do: the sum of the small interfaces below, so that one suite
+// (internal/storetest) can test every store. Users declare the few methods they need.
+//
+// All methods are safe for concurrent use. Every change is durable when its method returns nil. Errors have a Kind:
+// NotFound and Conflict are about the request, Unavailable means the store cannot answer now (locked, full, read-only,
+// out of reach) and nothing was written, or possibly written where the text says so. Times that decide (due times,
+// leases, windows) are on the store's own clock.
+type Store interface {
+	Intake
+	DeliveryQueue
+	SubscriptionStore
+	EventStore
+	DeliveryStore
+	KeyStore
+	NodeStore
+	Upkeep
+	Insight
+	// Now is the store's clock, as near as this process knows it without asking.
+	Now() time.Time
+	Close() error
+}
+
+// Intake accepts events.
+type Intake interface {
+	// AcceptEvents stores the events and all their deliveries in ONE transaction and answers each in order. An event
+	// whose idempotency key the tenant has used within the retention is answered from the original (same content:
+	// type, content type, headers, ordering key, payload) or with Conflict; of two in one batch the first wins. An event
+	// whose Version is not the tenant's present one gets Stale. Neither stops the others. A match may name a
+	// subscription deleted since only under AnyVersion, and is then left out. Deliveries asking to be born claimed
+	// are, where the lane is active, unthrottled, its breaker closed and not FIFO, and the event has no DeliverAt; the
+	// rest are pending and due at once or at DeliverAt. A FIFO lane numbers its deliveries in the order of the batch.
+	// An error means that nothing was stored, unless it says so.
+	AcceptEvents(ctx context.Context, node NodeID, batch []Acceptance) ([]Accepted, error)
+	// Replay makes new deliveries, due at once, of a stored event; with the subscriptions' lanes numbered as in
+	// AcceptEvents. NotFound without the event, Conflict when its payload was erased. Deleted subscriptions are left out.
+	Replay(ctx context.Context, tenant TenantID, event EventID, replay ReplayID, matches []Match) ([]Delivery, error)
+}
+
+// DeliveryQueue hands deliveries to workers and takes the results.
+type DeliveryQueue interface {
+	// ClaimDeliveries leases due deliveries for Lease: a few of each due lane, never the head of one long queue. Two
+	// claimers never share a delivery. Left out are lanes that are paused, disabled, deleted, throttled or with an open
+	// breaker; a manual retry passes throttle and breaker. A lane whose breaker is due for its probe gives one, and
+	// BreakerUntil moves a lease ahead. Of a FIFO lane (per ordering key) only the lowest pending delivery is given, and
+	// none while one is claimed. Claiming numbers the attempt. Where a lease had run out, that attempt is written as
+	// interrupted first; beyond FreeInterruptions in a row each also costs the budget.
+	ClaimDeliveries(ctx context.Context, req ClaimRequest) (ClaimBatch, error)
+	// RenewClaims extends the leases to Lease from now and returns the claims that are no longer held.
+	RenewClaims(ctx context.Context, claims []Claim) (lost []Claim, err error)
+	// ReleaseClaims returns claims of which nothing was sent: numbers are given back, the deliveries are due again.
+	// Claims no longer held are passed over.
+	ReleaseClaims(ctx context.Context, claims []Claim) error
+	// RecordAttempts writes a batch of results in ONE transaction: inserts the attempts, moves the deliveries whose
+	// claim is still held (Moved), changes the lanes, disables subscriptions (which moves the tenant's subscriptions
+	// version and starts the hold), and adds to the rollups. A late result fills in its interrupted row and moves nothing.
+	RecordAttempts(ctx context.Context, batch RecordBatch) (RecordReport, error)
+}
+
+// SubscriptionStore keeps subscriptions. Every change moves the tenant's subscriptions version.
+type SubscriptionStore interface {
+	// CreateSubscription stores a validated subscription with the ID given and fills Version, CreatedAt and UpdatedAt.
+	CreateSubscription(ctx context.Context, s *Subscription) error
+	// GetSubscription reads one that is not deleted.
+	GetSubscription(ctx context.Context, tenant TenantID, id SubscriptionID) (*Subscription, error)
+	// FindSubscriptions reads those of the ids that the tenant has, tombstones included, in no order.
+	FindSubscriptions(ctx context.Context, tenant TenantID, ids []SubscriptionID) ([]Subscription, error)
+	// ListSubscriptions lists those that are not deleted.
+	ListSubscriptions(ctx context.Context, tenant TenantID, f SubscriptionFilter, p Page) ([]Subscription, UUID, error)
+	// UpdateSubscription reads one, lets change alter it and writes it, atomically; an error from change is returned
+	// and nothing is written. Leaving StatusActive starts the lane's hold; returning to it ends the hold, closes the
+	// breaker and clears FailingSince.
+	UpdateSubscription(ctx context.Context, tenant TenantID, id SubscriptionID,
+		change func(*Subscription) error) (*Subscription, error)
+	// DeleteSubscription leaves a tombstone: matching and claiming stop with it. Its pending deliveries are cancelled
+	// by WithdrawDeliveries.
+	DeleteSubscription(ctx context.Context, tenant TenantID, id SubscriptionID) error
+	// SubscriptionsSince reads what changed after a version, tombstones included, and the present version; since 0 it
+	// reads all that are not deleted. The two are of one moment.
+	SubscriptionsSince(ctx context.Context, tenant TenantID, version int64) (int64, []Subscription, error)
+	// Lanes reads the lanes of subscriptions, tombstones included, in no order.
+	Lanes(ctx context.Context, tenant TenantID, ids []SubscriptionID) ([]Lane, error)
+}
+
+// EventStore reads events.
+type EventStore interface {
+	GetEvent(ctx context.Context, tenant TenantID, id EventID) (*Event, error)
+	// ListEvents lists newest first; the rows examined for one page are bounded.
+	ListEvents(ctx context.Context, tenant TenantID, f EventFilter, p Page) ([]EventSummary, UUID, error)
+	// EventDeliveries lists an event's deliveries, oldest first, at most 10,000.
+	EventDeliveries(ctx context.Context, tenant TenantID, id EventID) ([]Delivery, error)
+}
+
+// DeliveryStore reads deliveries and changes them on a person's behalf.
+type DeliveryStore interface {
+	GetDelivery(ctx context.Context, tenant TenantID, id DeliveryID) (*Delivery, error)
+	// ListDeliveries lists newest first; the rows examined for one page are bounded.
+	ListDeliveries(ctx context.Context, tenant TenantID, f DeliveryFilter, p Page) ([]Delivery, UUID, error)
+	// ListAttempts lists a delivery's attempts by number, at most 1,000.
+	ListAttempts(ctx context.Context, tenant TenantID, id DeliveryID) ([]Attempt, error)
+	// RetryDelivery makes the delivery due now, outside its automatic schedule (see ManualRetry). Conflict when it has
+	// succeeded or is claimed, when its subscription is deleted or its payload erased.
+	RetryDelivery(ctx context.Context, tenant TenantID, id DeliveryID) (*Delivery, error)
+	// CancelDelivery ends a pending delivery; a claim it had is lost, its attempt written as interrupted. Conflict
+	// when it has ended.
+	CancelDelivery(ctx context.Context, tenant TenantID, id DeliveryID) (*Delivery, error)
+	// ChangeDeliveries does one step of a bulk change; deliveries that do not allow it are passed over.
+	ChangeDeliveries(ctx context.Context, tenant TenantID, c BulkChange) (BulkReport, error)
+}
+
+// KeyStore keeps tenants and API keys.
+type KeyStore interface {
+	// CreateTenant stores a tenant under the ID given; Conflict when the name is taken.
+	CreateTenant(ctx context.Context, t *Tenant) error
+	FindTenant(ctx context.Context, name string) (*Tenant, error)
+	GetTenant(ctx context.Context, id TenantID) (*Tenant, error)
+	ListTenants(ctx context.Context, p Page) ([]Tenant, UUID, error)
+	CreateKey(ctx context.Context, k *Key) error
+	// FindKey reads the key with a hash, revoked and expired ones included.
+	FindKey(ctx context.Context, hash [32]byte) (*Key, error)
+	ListKeys(ctx context.Context, tenant TenantID, p Page) ([]Key, UUID, error)
+	// RevokeKey ends a key; revoking it again changes nothing.
+	RevokeKey(ctx context.Context, tenant TenantID, id KeyID) error
+	// TouchKeys notes when keys were last used, never moving back.
+	TouchKeys(ctx context.Context, used map[KeyID]time.Time) error
+}
+
+// NodeStore knows the processes of the cluster.
+type NodeStore interface {
+	// Heartbeat writes the node's report, with SeenAt of the store's clock, and says whether it was asked to drain.
+	Heartbeat(ctx context.Context, n *Node) (drain bool, err error)
+	// ListNodes lists those seen within the last day, oldest first.
+	ListNodes(ctx context.Context) ([]Node, error)
+	// DrainNode asks a node to claim nothing more.
+	DrainNode(ctx context.Context, id NodeID) error
+	// ForgetNode removes a node that stopped.
+	ForgetNode(ctx context.Context, id NodeID) error
+	// AcquireLease gives the named duty to a node for a time, or renews it; false while another holds it. It is a row,
+	// not a session lock, so that it works behind a pooler.
+	AcquireLease(ctx context.Context, name string, node NodeID, ttl time.Duration) (bool, error)
+	// ReleaseLease gives a duty back early.
+	ReleaseLease(ctx context.Context, name string, node NodeID) error
+}
+
+// Upkeep is the janitor's work: each call one bounded step that never holds a writer long.
+type Upkeep interface {
+	// Cleanup removes what is older than the retention. What pending deliveries need stays: they, their events and
+	// their attempts.
+	Cleanup(ctx context.Context, r Retention) (CleanupReport, error)
+	// WithdrawDeliveries ends pending deliveries whose subscription was deleted, that were held too long, whose window
+	// is past (exhausted; not while held) or whose event expired. A claim they had is lost.
+	WithdrawDeliveries(ctx context.Context, w Withdrawal) (WithdrawalReport, error)
+	// Prepare makes ahead what the coming days need (partitions); a store without such needs does nothing.
+	Prepare(ctx context.Context) error
+}
+
+// Insight answers operators.
+type Insight interface {
+	Health(ctx context.Context) (StoreHealth, error)
+	// Queue sums the backlog of a tenant, or of all with the zero id.
+	Queue(ctx context.Context, tenant TenantID) (Queue, error)
+	// LaneBacklogs lists the lanes with the longest backlogs, at most limit.
+	LaneBacklogs(ctx context.Context, tenant TenantID, limit int) ([]LaneBacklog, error)
+	// Stats reads the rollups; steps without anything are left out.
+	Stats(ctx context.Context, tenant TenantID, f StatsFilter) ([]StatsPoint, error)
+	// Updates reads what happened to deliveries from a moment on, in order of time, at most limit; more says that
+	// there was more than limit.
+	Updates(ctx context.Context, tenant TenantID, since time.Time, limit int) (updates []Update, more bool, err error)
+}

@@ -1,0 +1,66 @@
+package posthorn
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// DefaultTenant is the name of the tenant a fresh install has.
+const DefaultTenant = "default"
+
+// Tenant owns subscriptions and events. An API key belongs to one tenant.
+type Tenant struct {
+	ID        TenantID
+	Name      string
+	CreatedAt time.Time
+	// RateLimit bounds publishing by the whole tenant; nil is the configured default.
+	RateLimit *RateLimit
+	// IPAllowlist admits only these networks to the tenant's keys; empty admits all.
+	IPAllowlist []netip.Prefix
+}
+
+// Scope is what a key may do. Each includes those before it except that read and publish are apart.
+type Scope string
+
+const (
+	// ScopePublish publishes events.
+	ScopePublish Scope = "publish"
+	// ScopeRead reads everything of the tenant but secrets.
+	ScopeRead Scope = "read"
+	// ScopeManage changes subscriptions and deliveries, and reads secrets; it includes read and publish.
+	ScopeManage Scope = "manage"
+	// ScopeAdmin manages keys, tenants and workers; it includes all others.
+	ScopeAdmin Scope = "admin"
+)
+
+// Key is an API key as stored: its secret is kept only as a SHA-256.
+type Key struct {
+	ID       KeyID
+	TenantID TenantID
+	Name     string
+	// Prefix is the first characters of the key, enough for a person to recognise it.
+	Prefix string
+	// Hash is the SHA-256 of the whole key. A key is 256 random bits, so a fast hash is enough.
+	Hash        [32]byte
+	Scopes      []Scope
+	RateLimit   *RateLimit
+	IPAllowlist []netip.Prefix
+	CreatedAt   time.Time
+	ExpiresAt   time.Time
+	LastUsedAt  time.Time
+	RevokedAt   time.Time
+}
+
+// Allows reports whether the key's scopes include s.
+func (k *Key) Allows(s Scope) bool {
+	if slices.Contains(k.Scopes, ScopeAdmin) || slices.Contains(k.Scopes, s) {
+		return true
+	}
+	return (s == ScopeRead || s == ScopePublish) && slices.Contains(k.Scopes, ScopeManage)
+}
+
+// Usable reports whether the key is neither revoked nor expired at a moment.
+func (k *Key) Usable(at time.Time) bool {
+	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || at.Before(k.ExpiresAt))
+}
