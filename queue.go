@@ -83,7 +83,7 @@ type Result struct {
 	Claim
 	// Attempt is the request made; nil when nothing was sent, which gives the attempt's number back.
 	Attempt *Attempt
-	// On is OnSuccess, OnFailure or OnExhaust; Reason belongs to OnExhaust.
+	// On is OnSuccess, OnFailure, OnExhaust or OnWithdraw; Reason belongs to the last two. The state follows Transitions.
 	On     Trigger
 	Reason Reason
 	// Delay, on failure, is added to the store's clock and becomes DueAt; KeepDue leaves DueAt as it was instead.
