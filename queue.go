@@ -33,7 +33,7 @@ type Accepted struct {
 	// Deliveries is how many the event has; for a duplicate, as in the original answer.
 	Deliveries int
 	Duplicate  bool
-	// Claimed are the deliveries born claimed, ready to be sent: a subset of those asked for.
+	// Claimed are the deliveries born claimed, ready to be sent: a subset of those asked for, in the order of Matches.
 	Claimed []Claimed
 	// Err is this event's own error: Conflict (the key was used with other content) or Stale (match again).
 	Err error

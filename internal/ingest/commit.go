@@ -1,0 +1,259 @@
+package ingest
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+const (
+	// groupEvents and groupBytes bound one commit.
+	groupEvents = 512
+	groupBytes  = 8 << 20
+	// commitTimeout bounds one commit: the committer's own, as no client's context may cut short what others share.
+	commitTimeout = 20 * time.Second
+)
+
+// committer groups acceptances: those that arrive while a commit is under way share the next one, and each waits for
+// its own result. It adds no waiting of its own: a lone request is committed at once.
+type committer struct {
+	opts   *Options
+	queue  chan *waiting
+	bytes  atomic.Int64
+	groups sync.WaitGroup
+	stop   context.CancelFunc
+	life   context.Context
+}
+
+// waiting is a request's acceptances until their commit.
+type waiting struct {
+	batch []posthorn.Acceptance
+	bytes int64
+	done  chan struct{}
+	// The committer writes these before it closes done.
+	results []posthorn.Accepted
+	err     error
+}
+
+func (c *committer) init(opts *Options) {
+	c.opts = opts
+	c.queue = make(chan *waiting, opts.MaxQueued)
+	c.life, c.stop = context.WithCancel(context.Background())
+}
+
+// Start begins committing.
+func (c *committer) Start() {
+	for range c.opts.Committers {
+		c.groups.Go(c.run)
+	}
+}
+
+// Stop ends committing. What is still queued is answered Unavailable.
+func (c *committer) Stop() {
+	c.stop()
+	c.groups.Wait()
+	for {
+		select {
+		case w := <-c.queue:
+			c.fail(w, stopping())
+		default:
+			return
+		}
+	}
+}
+
+func stopping() error {
+	return &posthorn.Error{Kind: posthorn.Unavailable, RetryAfter: time.Second, Message: "this node is stopping; try again"}
+}
+
+// commit queues acceptances and waits for their result. When ctx ends first the events may still be stored.
+func (c *committer) commit(ctx context.Context, batch []posthorn.Acceptance) ([]posthorn.Accepted, error) {
+	w := &waiting{batch: batch, done: make(chan struct{})}
+	for _, a := range batch {
+		w.bytes += int64(len(a.Event.Payload)) + 256
+	}
+	if c.bytes.Add(w.bytes) > c.opts.MaxQueuedBytes && len(c.queue) > 0 || !c.offer(w) {
+		c.fail(w, &posthorn.Error{Kind: posthorn.Unavailable, RetryAfter: time.Second,
+			Message: "too many events are waiting to be stored; slow down and try again"})
+	}
+	select {
+	case <-w.done:
+		return w.results, w.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-c.life.Done():
+		// The committer may have ended between the offer and its last look at the queue; what it took it still answers.
+		select {
+		case <-w.done:
+			return w.results, w.err
+		case <-time.After(commitTimeout):
+			return nil, stopping()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (c *committer) offer(w *waiting) bool {
+	select {
+	case c.queue <- w:
+		return true
+	default:
+		return false
+	}
+}
+
+// fail answers a request that was not committed.
+func (c *committer) fail(w *waiting, err error) {
+	c.release(w.batch)
+	w.err = err
+	c.bytes.Add(-w.bytes)
+	close(w.done)
+}
+
+// run commits groups until the life ends.
+func (c *committer) run() {
+	for {
+		select {
+		case first := <-c.queue:
+			c.commitGroup(c.gather(first))
+		case <-c.life.Done():
+			return
+		}
+	}
+}
+
+// gather takes what is already waiting, up to the bounds of one commit.
+func (c *committer) gather(first *waiting) []*waiting {
+	group := []*waiting{first}
+	events, bytes := len(first.batch), first.bytes
+	for events < groupEvents && bytes < groupBytes {
+		select {
+		case w := <-c.queue:
+			group = append(group, w)
+			events += len(w.batch)
+			bytes += w.bytes
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+// commitGroup stores a group in one transaction, hands what was born claimed to the lanes and answers each request.
+func (c *committer) commitGroup(group []*waiting) {
+	batch := group[0].batch
+	if len(group) > 1 {
+		batch = make([]posthorn.Acceptance, 0, groupEvents)
+		for _, w := range group {
+			batch = append(batch, w.batch...)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	leased := time.Now()
+	accepted, err := c.opts.Store.AcceptEvents(ctx, c.opts.Node, batch)
+	if err != nil {
+		c.opts.Log.Error("events not stored", "events", len(batch), "error", err)
+		for _, w := range group {
+			c.fail(w, err)
+		}
+		return
+	}
+	if c.opts.Observe != nil {
+		c.opts.Observe(len(batch), time.Since(leased))
+	}
+	c.handOver(batch, accepted, leased)
+	for _, w := range group {
+		w.results, accepted = accepted[:len(w.batch):len(w.batch)], accepted[len(w.batch):]
+		c.bytes.Add(-w.bytes)
+		close(w.done)
+	}
+	c.tell(ctx, batch, group)
+}
+
+// handOver submits the claimed deliveries and gives back the room asked for and not got.
+func (c *committer) handOver(batch []posthorn.Acceptance, accepted []posthorn.Accepted, leased time.Time) {
+	if c.opts.Lanes == nil {
+		return
+	}
+	var claimed []posthorn.Claimed
+	for i := range accepted {
+		got := accepted[i].Claimed
+		claimed = append(claimed, got...)
+		c.releaseExcept(batch[i], got)
+	}
+	if len(claimed) > 0 {
+		c.opts.Lanes.Submit(claimed, leased)
+	}
+}
+
+func (c *committer) release(batch []posthorn.Acceptance) {
+	for i := range batch {
+		c.releaseExcept(batch[i], nil)
+	}
+}
+
+// releaseExcept gives back the room reserved for an acceptance, but for the deliveries it got, which are in its order.
+func (c *committer) releaseExcept(a posthorn.Acceptance, got []posthorn.Claimed) {
+	for _, m := range a.Matches {
+		switch {
+		case m.Attempt.IsZero():
+		case len(got) > 0 && got[0].DeliveryID == m.DeliveryID:
+			got = got[1:]
+		default:
+			c.opts.Lanes.Unreserve(m.SubscriptionID, len(a.Event.Payload))
+		}
+	}
+}
+
+// tell wakes workers for what was left unclaimed and, while someone watches, shows the new deliveries.
+func (c *committer) tell(ctx context.Context, batch []posthorn.Acceptance, group []*waiting) {
+	var signal posthorn.Signal
+	watched := c.opts.Bus.Watched()
+	i := 0
+	for _, w := range group {
+		for _, r := range w.results {
+			a := batch[i]
+			i++
+			if r.Err != nil || r.Duplicate {
+				continue
+			}
+			signal.Wake = signal.Wake || len(r.Claimed) < len(a.Matches)
+			if watched {
+				signal.Updates = appendCreated(signal.Updates, a, r)
+			}
+		}
+	}
+	c.wake(ctx, signal)
+}
+
+func (c *committer) wake(ctx context.Context, signal posthorn.Signal) {
+	if signal.Wake || len(signal.Updates) > 0 {
+		signal.From = c.opts.Node
+		c.opts.Bus.Publish(ctx, signal)
+	}
+}
+
+// shownPerEvent bounds the updates of one event: a watcher of a huge fan-out rereads the rest.
+const shownPerEvent = 100
+
+func appendCreated(to []posthorn.Update, a posthorn.Acceptance, r posthorn.Accepted) []posthorn.Update {
+	for i, m := range a.Matches {
+		if i == shownPerEvent {
+			break
+		}
+		u := posthorn.Update{
+			At: r.CreatedAt, TenantID: a.Event.TenantID, DeliveryID: m.DeliveryID, EventID: r.EventID,
+			SubscriptionID: m.SubscriptionID, EventType: a.Event.Type, State: posthorn.Pending, DueAt: r.CreatedAt,
+		}
+		if m.Reason != posthorn.ReasonNone {
+			u.State, u.Reason = posthorn.Cancelled, m.Reason
+		}
+		to = append(to, u)
+	}
+	return to
+}

@@ -1,0 +1,290 @@
+// Package ingest accepts events: it checks them against the limits, matches them to subscriptions, gives them ids and
+// commits them in groups. It leaves reading requests to internal/api, keeping the matching set to internal/cache, and
+// sending to internal/delivery, to which it hands what was born claimed.
+package ingest
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+// Store is what ingest needs of a store.
+type Store interface {
+	posthorn.Intake
+	GetEvent(ctx context.Context, tenant posthorn.TenantID, id posthorn.EventID) (*posthorn.Event, error)
+	GetSubscription(ctx context.Context, tenant posthorn.TenantID, id posthorn.SubscriptionID) (*posthorn.Subscription, error)
+	Now() time.Time
+}
+
+// Matcher finds the subscriptions that want an event.
+type Matcher interface {
+	// Match answers from a set of at least the given version, and says which version that was.
+	Match(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event, atLeast int64) (Matched, error)
+}
+
+// Matched are the subscriptions that want an event, by a set of one version.
+type Matched struct {
+	Version       int64
+	Subscriptions []*posthorn.Subscription
+	// Failed are those whose filter failed on this event, which makes their deliveries be born cancelled.
+	Failed []*posthorn.Subscription
+}
+
+// Lanes is the engine of this node, where it runs workers.
+type Lanes interface {
+	// Reserve asks for room for one delivery; false leaves it for any node to claim.
+	Reserve(id posthorn.SubscriptionID, bytes int) bool
+	// Unreserve gives room back that was not used.
+	Unreserve(id posthorn.SubscriptionID, bytes int)
+	// Submit hands over committed, claimed deliveries whose leases count from the given moment.
+	Submit(claimed []posthorn.Claimed, leased time.Time)
+}
+
+// Bus carries hints to the other parts and nodes.
+type Bus interface {
+	Publish(ctx context.Context, s posthorn.Signal)
+	Watched() bool
+}
+
+// Options of a Publisher. Store, Matcher and Bus are required.
+type Options struct {
+	Store   Store
+	Matcher Matcher
+	Bus     Bus
+	// Lanes is nil on a node without workers.
+	Lanes Lanes
+	Node  posthorn.NodeID
+	Log   *slog.Logger
+	// MaxEventBytes bounds one payload; 256 KiB by default.
+	MaxEventBytes int
+	// Committers is how many commits may be under way at once: 1 for a store with one writer.
+	Committers int
+	// MaxQueued and MaxQueuedBytes bound what waits for a commit; beyond them publishing answers Unavailable.
+	MaxQueued      int
+	MaxQueuedBytes int64
+	// Observe, when set, is told of each commit: events in it, and how long it took.
+	Observe func(events int, took time.Duration)
+}
+
+func (o *Options) setDefaults() {
+	if o.MaxEventBytes == 0 {
+		o.MaxEventBytes = 256 << 10
+	}
+	if o.Committers == 0 {
+		o.Committers = 1
+	}
+	if o.MaxQueued == 0 {
+		o.MaxQueued = 8192
+	}
+	if o.MaxQueuedBytes == 0 {
+		o.MaxQueuedBytes = 64 << 20
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Publisher accepts events. Start it before use and stop it after the last Publish has returned.
+type Publisher struct {
+	opts Options
+	committer
+}
+
+// New makes a Publisher.
+func New(opts Options) *Publisher {
+	opts.setDefaults()
+	p := &Publisher{opts: opts}
+	p.committer.init(&p.opts)
+	return p
+}
+
+// Publish accepts one event of a tenant. It returns after the commit that holds the event and all its deliveries.
+func (p *Publisher) Publish(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event) (posthorn.Accepted, error) {
+	answers, err := p.PublishBatch(ctx, tenant, []*posthorn.Event{e})
+	if err != nil {
+		return posthorn.Accepted{}, err
+	}
+	return answers[0], answers[0].Err
+}
+
+// PublishBatch accepts events in order and answers each; a bad one has its own Err and stops none of the others.
+func (p *Publisher) PublishBatch(ctx context.Context, tenant posthorn.TenantID, events []*posthorn.Event) ([]posthorn.Accepted, error) {
+	return p.publish(ctx, tenant, events, func(e *posthorn.Event) error {
+		if strings.HasPrefix(e.Type, posthorn.OperationalPrefix) {
+			var v posthorn.Violations
+			v.Add("type", "must not begin with posthorn., which is kept for Posthorn's own events")
+			return v.Err()
+		}
+		return p.check(e)
+	})
+}
+
+// Announce publishes one of Posthorn's own events.
+func (p *Publisher) Announce(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event) error {
+	answers, err := p.publish(ctx, tenant, []*posthorn.Event{e}, p.check)
+	if err != nil {
+		return err
+	}
+	return answers[0].Err
+}
+
+// check applies the rules every event obeys and fills the defaults.
+func (p *Publisher) check(e *posthorn.Event) error {
+	if e.ContentType == "" {
+		e.ContentType = posthorn.DefaultContentType
+	}
+	if len(e.Payload) > p.opts.MaxEventBytes {
+		return posthorn.NewError(posthorn.TooLarge, "the payload is larger than the limit of %d bytes; send a link to the data instead", p.opts.MaxEventBytes)
+	}
+	return e.Validate()
+}
+
+// rematches bounds how often an event is matched again because subscriptions changed while it was being accepted.
+const rematches = 8
+
+func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, events []*posthorn.Event, check func(*posthorn.Event) error) ([]posthorn.Accepted, error) {
+	answers := make([]posthorn.Accepted, len(events))
+	open := make([]int, 0, len(events))
+	for i, e := range events {
+		if err := check(e); err != nil {
+			answers[i].Err = err
+			continue
+		}
+		e.TenantID = tenant
+		e.ID = posthorn.EventID{UUID: posthorn.NewUUID(p.opts.Store.Now())}
+		open = append(open, i)
+	}
+	atLeast := int64(0)
+	for range rematches {
+		if len(open) == 0 {
+			return answers, nil
+		}
+		batch := make([]posthorn.Acceptance, len(open))
+		for k, i := range open {
+			a, err := p.match(ctx, tenant, events[i], atLeast)
+			if err != nil {
+				p.unreserve(batch[:k])
+				return nil, err
+			}
+			batch[k] = a
+		}
+		results, err := p.commit(ctx, batch)
+		if err != nil {
+			return nil, err
+		}
+		stale := open[:0]
+		for k, i := range open {
+			answers[i] = results[k]
+			if posthorn.KindOf(results[k].Err) == posthorn.Stale && results[k].Err != nil {
+				atLeast = max(atLeast, batch[k].Version+1)
+				stale = append(stale, i)
+			}
+		}
+		open = stale
+	}
+	busy := &posthorn.Error{Kind: posthorn.Unavailable, RetryAfter: time.Second,
+		Message: "the tenant's subscriptions change faster than events can be matched; try again"}
+	for _, i := range open {
+		answers[i].Err = busy
+	}
+	return answers, nil
+}
+
+// match finds the event's subscriptions and reserves room for those this node can send at once.
+func (p *Publisher) match(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event, atLeast int64) (posthorn.Acceptance, error) {
+	found, err := p.opts.Matcher.Match(ctx, tenant, e, atLeast)
+	if err != nil {
+		return posthorn.Acceptance{}, err
+	}
+	a := posthorn.Acceptance{Event: e, Version: found.Version}
+	if n := len(found.Subscriptions) + len(found.Failed); n > 0 {
+		a.Matches = make([]posthorn.Match, 0, n)
+	}
+	for _, s := range found.Subscriptions {
+		a.Matches = append(a.Matches, p.reserve(e, s))
+	}
+	now := p.opts.Store.Now()
+	for _, s := range found.Failed {
+		a.Matches = append(a.Matches, posthorn.Match{
+			SubscriptionID: s.ID, DeliveryID: posthorn.DeliveryID{UUID: posthorn.NewUUID(now)}, Reason: posthorn.ReasonFilterError,
+		})
+	}
+	return a, nil
+}
+
+// reserve makes the match of one subscription, to be born claimed where this node has room for it now.
+func (p *Publisher) reserve(e *posthorn.Event, s *posthorn.Subscription) posthorn.Match {
+	now := p.opts.Store.Now()
+	m := posthorn.Match{SubscriptionID: s.ID, DeliveryID: posthorn.DeliveryID{UUID: posthorn.NewUUID(now)}}
+	sendable := s.Status == posthorn.StatusActive && s.Ordering == posthorn.OrderingNone && e.DeliverAt.IsZero()
+	if p.opts.Lanes != nil && sendable && p.opts.Lanes.Reserve(s.ID, len(e.Payload)) {
+		m.Attempt = posthorn.AttemptID{UUID: posthorn.NewUUID(now)}
+	}
+	return m
+}
+
+// unreserve gives back the room of a batch that will not be committed.
+func (p *Publisher) unreserve(batch []posthorn.Acceptance) {
+	for _, a := range batch {
+		for _, m := range a.Matches {
+			if !m.Attempt.IsZero() {
+				p.opts.Lanes.Unreserve(m.SubscriptionID, len(a.Event.Payload))
+			}
+		}
+	}
+}
+
+// Test publishes posthorn.test to one subscription alone; Conflict when it is not active, for nothing would be sent.
+func (p *Publisher) Test(ctx context.Context, tenant posthorn.TenantID, id posthorn.SubscriptionID) (posthorn.Accepted, error) {
+	s, err := p.opts.Store.GetSubscription(ctx, tenant, id)
+	if err != nil {
+		return posthorn.Accepted{}, err
+	}
+	if s.Status != posthorn.StatusActive {
+		return posthorn.Accepted{}, posthorn.NewError(posthorn.Conflict, "the subscription is %s; resume it before testing it", s.Status)
+	}
+	e := &posthorn.Event{
+		ID: posthorn.EventID{UUID: posthorn.NewUUID(p.opts.Store.Now())}, TenantID: s.TenantID,
+		Type: posthorn.TestEventType, ContentType: posthorn.DefaultContentType,
+		Payload: []byte(`{"message":"This is a test from Posthorn. If the signature verifies, you are ready."}`),
+	}
+	results, err := p.commit(ctx, []posthorn.Acceptance{{
+		Event: e, Version: posthorn.AnyVersion, Matches: []posthorn.Match{p.reserve(e, s)},
+	}})
+	if err != nil {
+		return posthorn.Accepted{}, err
+	}
+	return results[0], results[0].Err
+}
+
+// Replay makes new deliveries of a stored event, to the named subscriptions or, with none named, to those that match now.
+func (p *Publisher) Replay(ctx context.Context, tenant posthorn.TenantID, event posthorn.EventID, to []posthorn.SubscriptionID) ([]posthorn.Delivery, error) {
+	if len(to) == 0 {
+		e, err := p.opts.Store.GetEvent(ctx, tenant, event)
+		if err != nil {
+			return nil, err
+		}
+		found, err := p.opts.Matcher.Match(ctx, tenant, e, 0)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range found.Subscriptions {
+			to = append(to, s.ID)
+		}
+	}
+	now := p.opts.Store.Now()
+	matches := make([]posthorn.Match, len(to))
+	for i, id := range to {
+		matches[i] = posthorn.Match{SubscriptionID: id, DeliveryID: posthorn.DeliveryID{UUID: posthorn.NewUUID(now)}}
+	}
+	made, err := p.opts.Store.Replay(ctx, tenant, event, posthorn.ReplayID{}, matches)
+	if err != nil {
+		return nil, err
+	}
+	p.wake(ctx, posthorn.Signal{Wake: len(made) > 0})
+	return made, nil
+}
