@@ -4,7 +4,7 @@ import "time"
 
 // Signal travels on the bus between the parts of a node and between nodes. Any may be lost: each only saves time.
 type Signal struct {
-	// From is the sending node; a node does not act on its own wake-ups.
+	// From is the sending node. The bus gives a node its own signals at once, and not again when they come back.
 	From NodeID `json:"from"`
 	// Wake says that unclaimed deliveries are due.
 	Wake bool `json:"wake,omitempty"`
