@@ -1,0 +1,223 @@
+// Package config is the only reader of the environment: flags and variables become Settings, and Settings the values the
+// parts' Options ask for. It checks what can be checked without starting anything.
+package config
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/seal"
+)
+
+// Settings are all there is to set. The tags are kong's: flags, environment and help come from this one struct.
+type Settings struct {
+	DatabaseURL string   `env:"DATABASE_URL" placeholder:"URL" help:"Where everything is stored: sqlite:///path or postgres://… (default: an SQLite file in the data directory)." secret:"url"`
+	RedisURL    string   `env:"REDIS_URL" placeholder:"URL" help:"Redis for the cache, the bus and shared rate limits: redis://, rediss://, redis+sentinel:// or redis+cluster://. Optional." secret:"url"`
+	Host        string   `env:"HOST" help:"Address to listen on (default: all; loopback only with --dev)."`
+	Port        int      `env:"PORT" default:"8000" help:"Port to listen on; 0 takes a free one."`
+	Roles       []string `env:"POSTHORN_ROLES" default:"api,worker,janitor" enum:"api,worker,janitor" help:"What this node does: ${enum}."`
+	Dev         bool     `env:"POSTHORN_DEV" help:"Development: listen on loopback only, allow http and loopback subscribers, start the test receiver at /play."`
+
+	DataDir        string   `env:"POSTHORN_DATA_DIR" default:"data" placeholder:"DIR" help:"Directory of the embedded store and its generated keys."`
+	APIKey         string   `env:"POSTHORN_API_KEY" placeholder:"KEY" help:"First API key, created on an empty store (default: one is generated and printed once)." secret:"all"`
+	EncryptionKeys string   `env:"POSTHORN_ENCRYPTION_KEYS" placeholder:"KEYS" help:"Comma-separated base64 of 32 bytes each: the first seals secrets at rest, all open them. Required with PostgreSQL; generated into the data directory otherwise." secret:"all"`
+	AllowPrivate   []string `env:"POSTHORN_ALLOW_PRIVATE" placeholder:"CIDR" help:"Private networks that subscriptions may reach, such as 10.1.0.0/16."`
+	AllowHTTP      bool     `env:"POSTHORN_ALLOW_HTTP" help:"Allow subscriptions with http:// URLs."`
+
+	Retention     time.Duration `env:"POSTHORN_RETENTION" default:"72h" help:"How long events, deliveries, attempts and idempotency keys are kept; also the retry window."`
+	CleanupEvery  time.Duration `env:"POSTHORN_CLEANUP_EVERY" default:"12h" help:"How often what is older than the retention is removed."`
+	Hold          time.Duration `env:"POSTHORN_HOLD" default:"720h" help:"How long a paused or disabled subscription holds its deliveries before they are cancelled."`
+	DisableAfter  time.Duration `env:"POSTHORN_DISABLE_AFTER" default:"120h" help:"How long a subscription may fail without one success before it is disabled."`
+	MaxEventBytes int           `env:"POSTHORN_MAX_EVENT_BYTES" default:"262144" help:"Largest payload of one event, in bytes."`
+
+	RateLimit      string   `env:"POSTHORN_RATE_LIMIT" placeholder:"N/second" help:"Requests each API key may make, such as 1000/second or 6000/minute (default: no limit)."`
+	IPAllowlist    []string `env:"POSTHORN_IP_ALLOWLIST" placeholder:"CIDR" help:"Networks that may use the API (default: all)."`
+	TrustedProxies []string `env:"POSTHORN_TRUSTED_PROXIES" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For is believed (default: none)."`
+
+	LogLevel  string `env:"POSTHORN_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: ${enum}."`
+	LogFormat string `env:"POSTHORN_LOG_FORMAT" default:"auto" enum:"auto,text,json" help:"Format of the log: ${enum}; auto is text on a terminal and JSON elsewhere."`
+}
+
+// The roles of a node.
+const (
+	RoleAPI     = "api"
+	RoleWorker  = "worker"
+	RoleJanitor = "janitor"
+)
+
+// Has reports whether the node has a role.
+func (s *Settings) Has(role string) bool { return slices.Contains(s.Roles, role) }
+
+// Resolve fills the defaults that depend on other settings and refuses what cannot work.
+func (s *Settings) Resolve() error {
+	if s.DatabaseURL == "" {
+		s.DatabaseURL = "sqlite://" + filepath.Join(s.DataDir, "posthorn.db")
+		if filepath.IsAbs(s.DataDir) {
+			s.DatabaseURL = "sqlite://" + filepath.ToSlash(filepath.Join(s.DataDir, "posthorn.db"))
+		}
+	}
+	if s.Dev {
+		s.AllowHTTP = true
+		s.AllowPrivate = append(s.AllowPrivate, "127.0.0.0/8", "::1/128")
+		if s.Host == "" {
+			s.Host = "127.0.0.1"
+		}
+	}
+	return s.check()
+}
+
+func (s *Settings) check() error {
+	var faults []error
+	add := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if s.Postgres() == (s.SQLitePath() != "") {
+		add("DATABASE_URL must be sqlite:///path or postgres://user:password@host/database")
+	}
+	if s.Postgres() && s.EncryptionKeys == "" {
+		add("POSTHORN_ENCRYPTION_KEYS is required with PostgreSQL: set it to the same value on every node; make one with: openssl rand -base64 32")
+	}
+	if s.Retention < time.Hour || s.Retention > 10*365*24*time.Hour {
+		add("POSTHORN_RETENTION must be at least 1h")
+	}
+	if span := posthorn.DefaultRetryPolicy().Span(); s.Retention >= time.Hour && s.Retention < span {
+		add("POSTHORN_RETENTION of %s is shorter than the default retry policy, which takes up to %s", s.Retention, span)
+	}
+	if s.Hold < time.Hour {
+		add("POSTHORN_HOLD must be at least 1h")
+	}
+	if s.DisableAfter < time.Hour {
+		add("POSTHORN_DISABLE_AFTER must be at least 1h")
+	}
+	if s.CleanupEvery < time.Minute {
+		add("POSTHORN_CLEANUP_EVERY must be at least 1m")
+	}
+	if s.MaxEventBytes < 1024 || s.MaxEventBytes > 16<<20 {
+		add("POSTHORN_MAX_EVENT_BYTES must be from 1024 to 16777216")
+	}
+	if s.Port < 0 || s.Port > 65535 {
+		add("PORT must be from 0 to 65535")
+	}
+	for _, list := range []struct {
+		name  string
+		value []string
+	}{{"POSTHORN_ALLOW_PRIVATE", s.AllowPrivate}, {"POSTHORN_IP_ALLOWLIST", s.IPAllowlist}, {"POSTHORN_TRUSTED_PROXIES", s.TrustedProxies}} {
+		if _, err := prefixes(list.value); err != nil {
+			add("%s: %w", list.name, err)
+		}
+	}
+	if _, err := s.KeyRateLimit(); err != nil {
+		add("POSTHORN_RATE_LIMIT: %w", err)
+	}
+	return errors.Join(faults...)
+}
+
+// Postgres reports whether the store is PostgreSQL.
+func (s *Settings) Postgres() bool {
+	return strings.HasPrefix(s.DatabaseURL, "postgres://") || strings.HasPrefix(s.DatabaseURL, "postgresql://")
+}
+
+// SQLitePath is the file of the embedded store, or "": sqlite:///var/lib/x.db is absolute, sqlite://data/x.db is not.
+func (s *Settings) SQLitePath() string {
+	path, ok := strings.CutPrefix(s.DatabaseURL, "sqlite://")
+	if !ok {
+		return ""
+	}
+	return filepath.FromSlash(path)
+}
+
+// PrivateNetworks are the parsed AllowPrivate.
+func (s *Settings) PrivateNetworks() []netip.Prefix { return mustPrefixes(s.AllowPrivate) }
+
+// Allowlist are the parsed IPAllowlist.
+func (s *Settings) Allowlist() []netip.Prefix { return mustPrefixes(s.IPAllowlist) }
+
+// Proxies are the parsed TrustedProxies.
+func (s *Settings) Proxies() []netip.Prefix { return mustPrefixes(s.TrustedProxies) }
+
+// prefixes reads networks; a bare address is a network of one.
+func prefixes(list []string) ([]netip.Prefix, error) {
+	var parsed []netip.Prefix
+	for _, text := range list {
+		text = strings.TrimSpace(text)
+		if text == "" {
+			continue
+		}
+		if addr, err := netip.ParseAddr(text); err == nil {
+			parsed = append(parsed, netip.PrefixFrom(addr, addr.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a network like 10.0.0.0/8 or an address", text)
+		}
+		parsed = append(parsed, p.Masked())
+	}
+	return parsed, nil
+}
+
+// mustPrefixes is prefixes after check has seen the list.
+func mustPrefixes(list []string) []netip.Prefix {
+	parsed, _ := prefixes(list)
+	return parsed
+}
+
+// KeyRateLimit is the parsed RateLimit, nil for none.
+func (s *Settings) KeyRateLimit() (*posthorn.RateLimit, error) {
+	if s.RateLimit == "" {
+		return nil, nil
+	}
+	number, per, _ := strings.Cut(s.RateLimit, "/")
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 || n > 1_000_000 || per != "second" && per != "minute" {
+		return nil, errors.New("must be like 1000/second or 6000/minute")
+	}
+	return &posthorn.RateLimit{Limit: n, Per: per}, nil
+}
+
+// Keys are the encryption keys; for the embedded store they are generated into the data directory once.
+func (s *Settings) Keys() (*seal.Keys, error) {
+	text := s.EncryptionKeys
+	if text == "" {
+		var err error
+		if text, err = generatedKey(filepath.Join(filepath.Dir(s.SQLitePath()), "encryption.key")); err != nil {
+			return nil, fmt.Errorf("encryption key: %w", err)
+		}
+	}
+	return seal.ParseKeys(text)
+}
+
+// generatedKey reads the key file, or makes it: readable by its owner only, never overwritten.
+func generatedKey(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(text)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", err
+	}
+	var key [32]byte
+	_, _ = rand.Read(key[:])
+	encoded := base64.StdEncoding.EncodeToString(key[:])
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return generatedKey(path)
+	}
+	if err != nil {
+		return "", err
+	}
+	_, err = f.WriteString(encoded + "\n")
+	return encoded, errors.Join(err, f.Sync(), f.Close())
+}
