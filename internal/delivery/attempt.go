@@ -1,0 +1,64 @@
+package delivery
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/egress"
+)
+
+// headerMask stands for the value of a subscription's own header wherever an attempt is shown.
+const headerMask = "••••••"
+
+// shortestMasked is the length from which a confidential text is looked for in a response: shorter ones would mask by
+// accident, and are no secrets.
+const shortestMasked = 6
+
+// newAttempt writes down a request and its answer, with every secret masked.
+func newAttempt(it *item, start time.Time, request http.Header, answer egress.Result) *posthorn.Attempt {
+	d := &it.Delivery
+	a := &posthorn.Attempt{
+		ID: it.Attempt, TenantID: d.TenantID, DeliveryID: d.ID, EventID: d.EventID, SubscriptionID: d.SubscriptionID,
+		Number: it.Number, Manual: d.Manual != posthorn.NotManual, StartedAt: start.UTC(),
+		Outcome: answer.Outcome, OurFault: answer.OurFault, StatusCode: answer.StatusCode,
+		Error: answer.Code, Detail: answer.Detail,
+		Body: answer.Body, BodyTruncated: answer.BodyTruncated,
+		Timing: posthorn.Timing{
+			DNS: answer.Timing.DNS, Connect: answer.Timing.Connect, TLS: answer.Timing.TLS,
+			FirstByte: answer.Timing.FirstByte, Total: answer.Timing.Total, Reused: answer.Timing.Reused,
+		},
+	}
+	a.Request = make(posthorn.Headers, len(request))
+	for name, values := range request {
+		a.Request[name] = values
+	}
+	for name := range it.target.sub.Headers {
+		a.Request[http.CanonicalHeaderKey(name)] = []string{headerMask}
+	}
+	a.Response = posthorn.Headers(answer.Header)
+	maskEchoes(a, it.target.confidential)
+	return a
+}
+
+// maskEchoes takes confidential texts out of what a receiver sent back.
+func maskEchoes(a *posthorn.Attempt, confidential []string) {
+	for _, text := range confidential {
+		if len(text) < shortestMasked {
+			continue
+		}
+		if strings.Contains(string(a.Body), text) {
+			a.Body = []byte(strings.ReplaceAll(string(a.Body), text, headerMask))
+		}
+		for name, values := range a.Response {
+			for i, v := range values {
+				if strings.Contains(v, text) {
+					masked := append([]string(nil), values...)
+					masked[i] = strings.ReplaceAll(v, text, headerMask)
+					a.Response[name], values = masked, masked
+				}
+			}
+		}
+	}
+}

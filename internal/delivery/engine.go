@@ -1,0 +1,315 @@
+// Package delivery is the engine: it claims due deliveries, schedules them in lanes so that no subscription can starve
+// another, signs and sends them, decides what each attempt means and records it. It leaves storing to the store, which
+// request is allowed out to internal/egress, and what a signature is to internal/signing. One goroutine owns the lanes;
+// channels carry the rest.
+package delivery
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/egress"
+)
+
+// Store is what the engine needs of a store.
+type Store interface {
+	posthorn.DeliveryQueue
+	Now() time.Time
+}
+
+// Subscriptions reads subscriptions, tombstones included, from a set of at least the given version.
+type Subscriptions interface {
+	Subscription(ctx context.Context, tenant posthorn.TenantID, id posthorn.SubscriptionID, atLeast int64) (*posthorn.Subscription, error)
+}
+
+// Client makes one attempt.
+type Client interface {
+	Do(ctx context.Context, r egress.Request) egress.Result
+}
+
+// Limiter hands out the permits of a rate limit, shared between nodes where it can be.
+type Limiter interface {
+	// Take asks for permits and gets 0 to want of them; retryAfter says when to ask for more.
+	Take(ctx context.Context, key string, limit posthorn.RateLimit, want int) (granted int, retryAfter time.Duration)
+}
+
+// Bus carries hints between the parts of a node and between nodes.
+type Bus interface {
+	Publish(ctx context.Context, s posthorn.Signal)
+	Subscribe(f func(posthorn.Signal)) (cancel func())
+	Watched() bool
+}
+
+// Announcer publishes Posthorn's own events to those who ask for them.
+type Announcer interface {
+	Announce(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event) error
+}
+
+// Observer counts; every method must be cheap and safe for concurrent use.
+type Observer interface {
+	Attempted(a *posthorn.Attempt, event *posthorn.Event)
+	Claimed(deliveries int, took time.Duration)
+	Recorded(results int, took time.Duration)
+}
+
+// Options of an Engine. Store, Subscriptions, Client and Bus are required.
+type Options struct {
+	Store         Store
+	Subscriptions Subscriptions
+	Client        Client
+	Bus           Bus
+	Limiter       Limiter
+	Announcer     Announcer
+	Observer      Observer
+	Node          posthorn.NodeID
+	Log           *slog.Logger
+	// UserAgent of every request.
+	UserAgent string
+	// Slots bounds the requests in flight; lanes that are failing, slow or unknown share half of them.
+	Slots int
+	// MaxHeld and MaxHeldBytes bound the deliveries in memory and their payloads.
+	MaxHeld      int
+	MaxHeldBytes int64
+	// Window is the retry window; DisableAfter disables a subscription that failed this long without one success.
+	Window, DisableAfter time.Duration
+	// Poll is the longest wait between claims: what a lost wake-up costs.
+	Poll time.Duration
+	// Recorders is how many batches of results may be written at once: 1 for a store with one writer.
+	Recorders int
+}
+
+func (o *Options) setDefaults() {
+	setDefault(&o.Slots, 2048)
+	setDefault(&o.MaxHeld, 8192)
+	setDefault(&o.MaxHeldBytes, 64<<20)
+	setDefault(&o.Window, 72*time.Hour)
+	setDefault(&o.DisableAfter, 5*24*time.Hour)
+	setDefault(&o.Poll, time.Second)
+	setDefault(&o.Recorders, 1)
+	setDefault(&o.UserAgent, "Posthorn")
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Engine delivers. Start it once; Stop ends it.
+type Engine struct {
+	opts     Options
+	rooms    rooms
+	reach    reach
+	recorder recorder
+
+	submitted chan submission
+	finished  chan *flight
+	calls     chan func()
+
+	// life ends when the loop must; sending ends earlier, which interrupts what is in flight.
+	life, sending       context.Context
+	endLife, endSending context.CancelFunc
+	background          sync.WaitGroup
+	unsubscribe         func()
+
+	// What follows belongs to the loop.
+	lanes    map[posthorn.SubscriptionID]*lane
+	held     map[posthorn.AttemptID]*item
+	slots    slots
+	claims   claims
+	renewing bool
+	draining bool
+	stopping bool
+	idle     chan struct{} // closed when stopping and nothing is held
+	report   report
+}
+
+// submission is what ingest hands over.
+type submission struct {
+	claimed []posthorn.Claimed
+	leased  time.Time
+}
+
+// New makes an Engine.
+func New(opts Options) *Engine {
+	opts.setDefaults()
+	e := &Engine{
+		opts:      opts,
+		submitted: make(chan submission, 256),
+		finished:  make(chan *flight, 256),
+		calls:     make(chan func(), 64),
+		lanes:     make(map[posthorn.SubscriptionID]*lane),
+		held:      make(map[posthorn.AttemptID]*item),
+		slots:     slots{all: opts.Slots},
+		idle:      make(chan struct{}),
+	}
+	e.rooms.init(opts.MaxHeld, opts.MaxHeldBytes)
+	e.recorder.init(e)
+	e.life, e.endLife = context.WithCancel(context.Background())
+	e.sending, e.endSending = context.WithCancel(context.Background())
+	return e
+}
+
+// Start begins delivering.
+func (e *Engine) Start() {
+	e.unsubscribe = e.opts.Bus.Subscribe(e.hear)
+	e.recorder.start()
+	e.background.Go(e.loop)
+}
+
+// Reserve asks for room for one delivery that is about to be accepted (see ingest.Lanes).
+func (e *Engine) Reserve(id posthorn.SubscriptionID, bytes int) bool {
+	return e.rooms.reserve(id, bytes)
+}
+
+// Unreserve gives room back that was not used.
+func (e *Engine) Unreserve(id posthorn.SubscriptionID, bytes int) { e.rooms.free(id, bytes) }
+
+// Submit takes committed deliveries that were born claimed by this node, in reserved room.
+func (e *Engine) Submit(claimed []posthorn.Claimed, leased time.Time) {
+	select {
+	case e.submitted <- submission{claimed, leased}:
+	case <-e.life.Done():
+	}
+}
+
+// loop owns the lanes.
+func (e *Engine) loop() {
+	e.claims.timer = time.NewTimer(0)
+	defer e.claims.timer.Stop()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case s := <-e.submitted:
+			e.takeSubmission(s)
+		case f := <-e.finished:
+			e.finish(f)
+		case call := <-e.calls:
+			call()
+		case <-e.claims.timer.C:
+			e.claim()
+		case now := <-second.C:
+			e.tick(now)
+		case <-e.life.Done():
+			return
+		}
+	}
+}
+
+// call runs f in the loop, soon; it gives up when the engine ends.
+func (e *Engine) call(f func()) {
+	select {
+	case e.calls <- f:
+	case <-e.life.Done():
+	}
+}
+
+// hear takes a signal from the bus.
+func (e *Engine) hear(s posthorn.Signal) {
+	if !s.Wake && len(s.Lanes) == 0 && len(s.Changed) == 0 && s.Drain.IsZero() {
+		return
+	}
+	e.call(func() {
+		for i := range s.Lanes {
+			if l := e.lanes[s.Lanes[i].SubscriptionID]; l != nil && s.From != e.opts.Node {
+				e.setLaneState(l, s.Lanes[i])
+			}
+		}
+		for _, c := range s.Changed {
+			e.reloadTenant(c.TenantID)
+		}
+		if s.Drain == e.opts.Node && !s.Drain.IsZero() {
+			e.drain()
+		}
+		if s.Wake {
+			e.claimSoon()
+		}
+	})
+}
+
+// takeSubmission puts what ingest handed over into the lanes; its room is already counted.
+func (e *Engine) takeSubmission(s submission) {
+	for i := range s.claimed {
+		e.hold(s.claimed[i], s.leased)
+	}
+}
+
+// hold queues a claimed delivery in its lane and sends what can be sent. A stopping engine releases it at once.
+func (e *Engine) hold(c posthorn.Claimed, leased time.Time) {
+	l := e.lane(c.Delivery.SubscriptionID, c.Delivery.TenantID)
+	it := &item{Claimed: c, lane: l, leaseEnd: leased.Add(posthorn.Lease)}
+	e.held[c.Attempt] = it
+	if e.stopping || e.draining {
+		e.release(it)
+		return
+	}
+	l.push(it)
+	e.dispatch(l)
+}
+
+// tick does what is due each second: slow lanes lose trust, leases are renewed, idle lanes are forgotten.
+func (e *Engine) tick(now time.Time) {
+	e.distrustSlow(now)
+	e.renew(now)
+	e.forgetIdle(now)
+}
+
+// drain claims nothing more and gives back what waits; what is in flight ends by itself.
+func (e *Engine) drain() {
+	e.draining = true
+	e.rooms.close()
+	for _, l := range e.lanes {
+		e.releaseQueue(l, func(*item) bool { return true })
+	}
+}
+
+// Drain makes the node claim nothing more, until it is restarted.
+func (e *Engine) Drain() { e.call(e.drain) }
+
+// Stop ends the engine: it gives back what waits, lets what is in flight end until ctx does, interrupts the rest, and
+// records everything. It returns when all goroutines have ended.
+func (e *Engine) Stop(ctx context.Context) {
+	e.rooms.close()
+	e.call(func() {
+		e.stopping = true
+		e.drain()
+		e.checkIdle()
+	})
+	select {
+	case <-e.idle:
+	case <-ctx.Done():
+		e.endSending()
+		// What was interrupted has still to be recorded; the store gets a moment for it.
+		select {
+		case <-e.idle:
+		case <-time.After(recordGrace):
+		}
+	}
+	e.endSending()
+	e.unsubscribe()
+	e.recorder.stop()
+	e.endLife()
+	e.background.Wait()
+}
+
+// recordGrace is how long interrupted attempts may take to be recorded.
+const recordGrace = 3 * time.Second
+
+// checkIdle ends the wait of Stop when nothing is held any more.
+func (e *Engine) checkIdle() {
+	if e.stopping && len(e.held) == 0 {
+		select {
+		case <-e.idle:
+		default:
+			close(e.idle)
+		}
+	}
+}

@@ -1,0 +1,39 @@
+package delivery
+
+import (
+	"sync"
+
+	"github.com/posthorn/posthorn"
+)
+
+const (
+	// unreachableHosts is how many hosts must be out of reach, with none reached between, for the fault to be ours.
+	unreachableHosts = 3
+	maxHosts         = 1024
+)
+
+// reach tells a dead receiver from a node without a network: it remembers the hosts that could not be reached since the
+// last one that could.
+type reach struct {
+	mu   sync.Mutex
+	lost map[string]struct{}
+}
+
+// note takes an attempt's outcome and reports whether a connect error is this node's own fault.
+func (r *reach) note(host string, outcome posthorn.Outcome) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch outcome {
+	case posthorn.ConnectError:
+		if r.lost == nil {
+			r.lost = make(map[string]struct{})
+		}
+		if len(r.lost) < maxHosts {
+			r.lost[host] = struct{}{}
+		}
+		return len(r.lost) >= unreachableHosts
+	case posthorn.Succeeded, posthorn.HTTPError, posthorn.TLSError, posthorn.InvalidResponse:
+		clear(r.lost)
+	}
+	return false
+}

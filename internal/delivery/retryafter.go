@@ -1,0 +1,37 @@
+package delivery
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+// retryAfter reads a Retry-After header: a number of seconds or an HTTP date (RFC 9110, section 10.2.3), at most
+// MaxRetryAfter. Anything else, the past included, is nothing: a receiver's mistake must not stop its own deliveries.
+func retryAfter(header string, now time.Time) time.Duration {
+	header = strings.Trim(header, " \t")
+	if seconds, ok := digits(header); ok {
+		return time.Duration(seconds) * time.Second
+	}
+	at, err := http.ParseTime(header)
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(now), 0), posthorn.MaxRetryAfter)
+}
+
+// digits reads ASCII digits, saturating at MaxRetryAfter.
+func digits(s string) (int64, bool) {
+	const most = int64(posthorn.MaxRetryAfter / time.Second)
+	n := int64(0)
+	for i := range len(s) {
+		c := s[i]
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = min(n*10+int64(c-'0'), most)
+	}
+	return n, s != ""
+}

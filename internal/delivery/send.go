@@ -1,0 +1,184 @@
+package delivery
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/signing"
+)
+
+// flight is a request that has ended, or that was not made after all.
+type flight struct {
+	*item
+	result  posthorn.Result
+	verdict verdict
+	// release gives the item back unsent.
+	release bool
+}
+
+// send makes one attempt. It runs outside the loop and touches nothing of the lane.
+func (e *Engine) send(it *item) {
+	f := &flight{item: it}
+	now := e.opts.Store.Now()
+	sub := it.target.sub
+	left := it.windowEnd.Sub(now)
+	if sub.Status != posthorn.StatusActive || !sub.DeletedAt.IsZero() {
+		f.release = true
+	} else if r, ends := unsendable(&it.Delivery, it.Event, sub.Retry, left, now); ends {
+		f.result = r
+	} else {
+		e.attempt(f, left)
+	}
+	f.result.Claim = it.Claim
+	select {
+	case e.finished <- f:
+	case <-e.life.Done():
+	}
+}
+
+// attempt signs, sends, and decides what the answer means.
+func (e *Engine) attempt(f *flight, windowLeft time.Duration) {
+	it, t := f.item, f.target
+	start := time.Now()
+	request := e.request(it, start)
+	answer := e.opts.Client.Do(e.sending, egress.Request{
+		URL: t.url, Header: request, Body: it.Event.Payload, Timeout: t.sub.Timeout,
+	})
+	a := newAttempt(it, start, request, answer)
+	a.Node = e.opts.Node
+	if a.Outcome != posthorn.Succeeded && e.sending.Err() != nil && a.StatusCode == 0 {
+		// Our own stopping cut it short; whether the receiver has it, nobody knows.
+		a.Outcome, a.OurFault, a.Error, a.Detail = posthorn.Interrupted, true, "interrupted", "The node stopped while the request was under way."
+	}
+	if e.reach.note(t.url.Host, a.Outcome) {
+		a.OurFault = true
+	}
+	f.verdict = decide(facts{
+		policy: t.sub.Retry, spent: it.Delivery.Spent, manual: it.Delivery.Manual, attempt: a,
+		retryAfter: retryAfter(answer.Header.Get("Retry-After"), start), windowLeft: windowLeft, random: rand.Float64(),
+	})
+	v := &f.verdict
+	f.result = posthorn.Result{Attempt: a, On: v.on, Reason: v.reason, Delay: v.delay, KeepDue: v.keepDue, Spends: v.spends}
+	if e.opts.Observer != nil {
+		e.opts.Observer.Attempted(a, it.Event)
+	}
+}
+
+// request makes the headers of an attempt. Names are written in lower case, as the specification spells them; HTTP/1
+// sends them so, and no subscriber's or producer's header can take the place of ours.
+func (e *Engine) request(it *item, at time.Time) http.Header {
+	id := it.Event.ID.String()
+	h := make(http.Header, 8+len(it.target.sub.Headers)+len(it.Event.Headers))
+	for name, value := range it.Event.Headers {
+		h[http.CanonicalHeaderKey(name)] = []string{value}
+	}
+	for name, value := range it.target.sub.Headers {
+		h[http.CanonicalHeaderKey(name)] = []string{value}
+	}
+	h["Content-Type"] = []string{it.Event.ContentType}
+	h["User-Agent"] = []string{e.opts.UserAgent}
+	h["webhook-id"] = []string{id}
+	h["webhook-timestamp"] = []string{strconv.FormatInt(at.Unix(), 10)}
+	h["webhook-signature"] = []string{signing.Sign(id, at, it.Event.Payload, it.target.liveKeys(at)...)}
+	h["webhook-event-type"] = []string{it.Event.Type}
+	h["webhook-attempt"] = []string{strconv.Itoa(it.Number)}
+	return h
+}
+
+// finish takes an ended request back into the loop: the lane learns from it, the result goes to the recorder.
+func (e *Engine) finish(f *flight) {
+	l := f.lane
+	l.inFlight--
+	e.slots.free(f.trusted)
+	f.started = time.Time{}
+	switch a := f.result.Attempt; {
+	case f.release:
+		e.release(f.item)
+	case a == nil:
+		e.recorder.add(f.item, f.result, nil)
+	default:
+		l.learn(a)
+		e.recorder.add(f.item, f.result, e.laneChange(l, f))
+	}
+	e.dispatch(l)
+	e.unpark()
+}
+
+// stateTrust is how long a lane's state is believed without word from the store: after that a success is written as a
+// recovery once more, lest a failure that another node noted outlive it.
+const stateTrust = time.Minute
+
+// laneChange is what an attempt means for its lane as a whole, or nil. The local state changes at once, so that a
+// transition is written once; the store's answer follows.
+func (e *Engine) laneChange(l *lane, f *flight) *posthorn.LaneChange {
+	now, storeNow := time.Now(), e.opts.Store.Now()
+	c := posthorn.LaneChange{SubscriptionID: l.id, TenantID: l.tenant}
+	a := f.result.Attempt
+	switch {
+	case a.Outcome == posthorn.Succeeded:
+		l.breaker.succeeded()
+		if !l.state.FailingSince.IsZero() || l.state.BreakerOpens > 0 || now.Sub(l.stateAt) > stateTrust {
+			c.Recovered = true
+			l.state.FailingSince, l.state.BreakerOpens, l.state.BreakerUntil, l.breaker.openings = time.Time{}, 0, time.Time{}, 0
+			l.stateAt = now
+		}
+	case a.OurFault:
+	default:
+		e.failed(l, &c, storeNow)
+		if f.verdict.throttle == 0 {
+			c.OpenFor = l.breaker.failed()
+		}
+	}
+	c.Throttle = f.verdict.throttle
+	if f.verdict.disable != "" {
+		c.Disable = f.verdict.disable
+	}
+	if c == (posthorn.LaneChange{SubscriptionID: l.id, TenantID: l.tenant}) {
+		return nil
+	}
+	e.applyChange(l, &c, storeNow)
+	return &c
+}
+
+// failed notes a failure that was the subscriber's fault: the start of a failing time, its warning, or its end.
+func (e *Engine) failed(l *lane, c *posthorn.LaneChange, now time.Time) {
+	if l.state.FailingSince.IsZero() {
+		c.Failed = true
+		l.state.FailingSince = now
+		return
+	}
+	failing := now.Sub(l.state.FailingSince)
+	switch {
+	case failing >= e.opts.DisableAfter:
+		c.Disable = posthorn.DisabledFailing
+	case failing >= warnAfter(e.opts.DisableAfter) && l.state.WarnedAt.Before(l.state.FailingSince):
+		c.Warned = true
+		l.state.WarnedAt = now
+		e.announceFailing(l, now)
+	}
+}
+
+// warnAfter is when a failing subscription's owner is told: a day before it is disabled, or half-way when that is sooner.
+func warnAfter(disableAfter time.Duration) time.Duration {
+	return max(disableAfter-24*time.Hour, disableAfter/2)
+}
+
+// applyChange makes the lane obey a change before the store has confirmed it.
+func (e *Engine) applyChange(l *lane, c *posthorn.LaneChange, now time.Time) {
+	state := l.state
+	if c.Throttle > 0 && now.Add(c.Throttle).After(state.ThrottledUntil) {
+		state.ThrottledUntil = now.Add(c.Throttle)
+	}
+	if c.OpenFor > 0 {
+		state.BreakerOpens++
+		state.BreakerUntil = now.Add(c.OpenFor)
+	}
+	if c.Disable != "" {
+		e.releaseQueue(l, func(*item) bool { return true })
+	}
+	e.setLaneState(l, state)
+}

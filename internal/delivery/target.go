@@ -1,0 +1,128 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/signing"
+)
+
+// target is a subscription made ready to be sent to: one parse for all its deliveries. It is never changed.
+type target struct {
+	sub  *posthorn.Subscription
+	url  *url.URL
+	keys []signingKey
+	// confidential are the texts that a receiver may echo and that must not be stored.
+	confidential []string
+}
+
+type signingKey struct {
+	key     *signing.Key
+	expires time.Time
+}
+
+// newTarget parses what was validated when it was written; an error is our own fault.
+func newTarget(sub *posthorn.Subscription) (*target, error) {
+	u, err := url.Parse(sub.URL)
+	if err != nil {
+		return nil, fmt.Errorf("url of %s: %w", sub.ID, err)
+	}
+	t := &target{sub: sub, url: u}
+	for _, s := range sub.Secrets {
+		key, err := signing.ParseSecret(string(s.Value))
+		if err != nil {
+			return nil, fmt.Errorf("secret of %s: %w", sub.ID, err)
+		}
+		t.keys = append(t.keys, signingKey{key, s.ExpiresAt})
+		t.confidential = append(t.confidential, string(s.Value))
+		if _, bare, ok := strings.Cut(string(s.Value), "_"); ok {
+			t.confidential = append(t.confidential, bare)
+		}
+	}
+	for _, value := range sub.Headers {
+		t.confidential = append(t.confidential, value)
+		// The likes of "Bearer abc": the credential alone is the secret.
+		if _, credential, ok := strings.Cut(value, " "); ok {
+			t.confidential = append(t.confidential, credential)
+		}
+	}
+	return t, nil
+}
+
+// liveKeys are those that sign at a moment, newest first.
+func (t *target) liveKeys(at time.Time) []*signing.Key {
+	keys := make([]*signing.Key, 0, len(t.keys))
+	for _, k := range t.keys {
+		if k.expires.IsZero() || at.Before(k.expires) {
+			keys = append(keys, k.key)
+		}
+	}
+	return keys
+}
+
+// knows reports whether the lane's target is at least of a version; otherwise it loads it and dispatches when it is there.
+func (e *Engine) knows(l *lane, version int64) bool {
+	if l.target != nil && l.target.sub.Version >= version {
+		return true
+	}
+	e.load(l, version)
+	return false
+}
+
+// loadRetry is the wait after a subscription could not be read.
+const loadRetry = time.Second
+
+// load reads the lane's subscription in the background.
+func (e *Engine) load(l *lane, version int64) {
+	if l.loading {
+		return
+	}
+	l.loading = true
+	e.background.Go(func() {
+		ctx, cancel := context.WithTimeout(e.life, 5*time.Second)
+		defer cancel()
+		var t *target
+		sub, err := e.opts.Subscriptions.Subscription(ctx, l.tenant, l.id, version)
+		if err == nil {
+			t, err = newTarget(sub)
+		}
+		e.call(func() { e.loaded(l, t, err) })
+	})
+}
+
+// loaded takes the subscription as it is now: its limits apply from here on, and a lane that is not active gives back
+// what it holds.
+func (e *Engine) loaded(l *lane, t *target, err error) {
+	if err != nil {
+		e.fault("subscription not loaded", err)
+		time.AfterFunc(loadRetry, func() {
+			e.call(func() { l.loading = false; e.dispatch(l) })
+		})
+		return
+	}
+	l.loading = false
+	l.target, l.most = t, t.sub.MaxInFlight
+	if t.sub.Ordering == posthorn.OrderingFIFO {
+		// One per key and lease: the store gives no two that must wait for each other.
+		l.window = max(l.window, l.most)
+	}
+	if t.sub.Status != posthorn.StatusActive || !t.sub.DeletedAt.IsZero() {
+		e.releaseQueue(l, func(*item) bool { return true })
+		return
+	}
+	l.setRoom(time.Now())
+	e.dispatch(l)
+}
+
+// reloadTenant reads anew what this node's lanes of a tenant know of their subscriptions.
+func (e *Engine) reloadTenant(id posthorn.TenantID) {
+	for _, l := range e.lanes {
+		if l.tenant == id && l.target != nil {
+			e.load(l, l.target.sub.Version)
+		}
+	}
+}
