@@ -25,10 +25,7 @@ func newAttempt(it *item, start time.Time, request http.Header, answer egress.Re
 		Outcome: answer.Outcome, OurFault: answer.OurFault, StatusCode: answer.StatusCode,
 		Error: answer.Code, Detail: answer.Detail,
 		Body: answer.Body, BodyTruncated: answer.BodyTruncated,
-		Timing: posthorn.Timing{
-			DNS: answer.Timing.DNS, Connect: answer.Timing.Connect, TLS: answer.Timing.TLS,
-			FirstByte: answer.Timing.FirstByte, Total: answer.Timing.Total, Reused: answer.Timing.Reused,
-		},
+		Timing: answer.Timing,
 	}
 	a.Request = make(posthorn.Headers, len(request))
 	for name, values := range request {

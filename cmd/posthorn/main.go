@@ -1,0 +1,57 @@
+// Command posthorn is the service and its tools. Flags and environment are read here and by internal/config; everything
+// else is internal/app's.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/posthorn/posthorn/internal/config"
+)
+
+// version is set by the build.
+var version = "dev"
+
+// commands are posthorn's subcommands; the settings are flags of all of them.
+type commands struct {
+	config.Settings
+
+	Serve   serve        `cmd:"" help:"Run the service: API, worker and janitor, or some of them (--roles)."`
+	Demo    demo         `cmd:"" help:"Run the service with sample receivers and show real deliveries."`
+	Migrate migrate      `cmd:"" help:"Bring the store's schema up to date and exit."`
+	Config  configure    `cmd:"" help:"Print the effective settings, secrets masked."`
+	Keys    keys         `cmd:"" help:"Create, list and revoke API keys."`
+	Cleanup cleanup      `cmd:"" help:"Remove what is older than the retention now."`
+	Health  health       `cmd:"" help:"Ask a running node whether it is ready; exit 1 when it is not."`
+	Version printVersion `cmd:"" help:"Print the version."`
+}
+
+type printVersion struct{}
+
+func (printVersion) Run() error {
+	fmt.Println(version)
+	return nil
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	var c commands
+	parsed := kong.Parse(&c, kong.Name("posthorn"), kong.UsageOnError(),
+		kong.Description("Posthorn delivers webhooks: it stores events durably, signs them, delivers them and retries."),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&c.Settings))
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	if err := parsed.Run(); err != nil {
+		if !errors.Is(err, context.Canceled) {
+			fmt.Fprintln(os.Stderr, "posthorn:", err)
+		}
+		os.Exit(1)
+	}
+}

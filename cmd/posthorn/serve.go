@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/internal/telemetry"
+)
+
+type serve struct{}
+
+func (serve) Run(ctx context.Context, s *config.Settings) error {
+	if err := s.Resolve(); err != nil {
+		return err
+	}
+	log, _ := telemetry.NewLog(os.Stderr, s.LogLevel, s.LogFormat)
+	a, err := app.New(ctx, s, log, version)
+	if err != nil {
+		return err
+	}
+	if err := a.Start(ctx); err != nil {
+		return err
+	}
+	greet(a, s)
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+	case err = <-a.Failed():
+	}
+	a.Stop()
+	return err
+}
+
+// greet tells a person what to do next; the key is shown here and never again.
+func greet(a *app.App, s *config.Settings) {
+	if a.URL() == "" {
+		return
+	}
+	fmt.Printf("listening on %s\n", a.URL())
+	key := "$POSTHORN_API_KEY"
+	if a.First != nil && a.First.Generated {
+		key = a.First.Text
+		fmt.Printf("\nYour API key, shown this once:\n\n  %s\n", key)
+	}
+	if a.First != nil {
+		fmt.Printf("\nPublish your first event:\n\n  curl %s/events -H 'Authorization: Bearer %s' \\\n"+
+			"    -H 'Content-Type: application/json' -d '{\"type\":\"order.created\",\"payload\":{\"id\":1}}'\n", a.URL(), key)
+	}
+	fmt.Printf("\nAPI docs   %s/docs\nDashboard  %s/\n", a.URL(), a.URL())
+}
+
+type migrate struct{}
+
+func (migrate) Run(ctx context.Context, s *config.Settings) error {
+	return withStore(ctx, s, func(store app.Store) error {
+		h, err := store.Health(ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("the schema is at version %d of %d\n", h.Migration, h.Expected)
+		return nil
+	})
+}
+
+type cleanup struct{}
+
+func (cleanup) Run(ctx context.Context, s *config.Settings) error {
+	return withStore(ctx, s, func(store app.Store) error {
+		r, err := app.Cleanup(ctx, s, store)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("removed %d events, %d deliveries, %d attempts, %d idempotency keys, %d partitions\n",
+			r.Events, r.Deliveries, r.Attempts, r.Keys, r.Partitions)
+		return nil
+	})
+}
+
+// withStore opens the store the settings name for one command.
+func withStore(ctx context.Context, s *config.Settings, f func(app.Store) error) error {
+	if err := s.Resolve(); err != nil {
+		return err
+	}
+	log, _ := telemetry.NewLog(os.Stderr, s.LogLevel, s.LogFormat)
+	store, err := app.OpenStore(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	if err := f(store); err != nil {
+		_ = store.Close()
+		return err
+	}
+	return store.Close()
+}

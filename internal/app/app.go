@@ -1,0 +1,217 @@
+// Package app builds every part of a node from the settings, owns their start and stop, and holds the stories: scenario
+// tests of the whole. What each part does is its own room's business.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/api"
+	"github.com/posthorn/posthorn/internal/auth"
+	"github.com/posthorn/posthorn/internal/bus"
+	"github.com/posthorn/posthorn/internal/cache"
+	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/internal/delivery"
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/ingest"
+	"github.com/posthorn/posthorn/internal/janitor"
+	"github.com/posthorn/posthorn/internal/limit"
+	"github.com/posthorn/posthorn/internal/redis"
+	"github.com/posthorn/posthorn/web"
+)
+
+// StopTimeout bounds a graceful stop.
+const StopTimeout = 30 * time.Second
+
+// App is one node.
+type App struct {
+	settings *config.Settings
+	log      *slog.Logger
+	version  string
+	node     posthorn.NodeID
+	started  time.Time
+
+	store     posthorn.Store
+	redis     *redis.Client // nil without REDIS_URL
+	bus       *bus.Bus
+	cache     *cache.Cache
+	limiter   *limit.Limiter
+	policy    *egress.Policy
+	engine    *delivery.Engine // nil without the role worker
+	publisher *ingest.Publisher
+	janitor   *janitor.Janitor // nil without the role janitor
+	auth      *auth.Authenticator
+	handler   *api.Handler
+	server    *http.Server
+	listener  net.Listener
+	workers   atomic.Int64 // live workers as last seen, for the shares of a rate limit
+
+	lifecycle
+	failed chan error
+	// First is the key that a first start has made, or nil.
+	First *FirstKey
+}
+
+// New opens the store and builds the parts; nothing runs yet. Settings must be resolved.
+func New(ctx context.Context, s *config.Settings, log *slog.Logger, version string) (*App, error) {
+	store, err := OpenStore(ctx, s, log)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{settings: s, log: log, version: version, store: store, failed: make(chan error, 1)}
+	a.lifecycle.log = log
+	a.started = store.Now()
+	a.node = posthorn.NodeID{UUID: posthorn.NewUUID(a.started)}
+	if err := a.build(ctx); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return a, nil
+}
+
+// build makes the parts in the order they start.
+func (a *App) build(ctx context.Context) error {
+	s := a.settings
+	a.add("store", nil, func(context.Context) { a.closeStore() })
+	if a.settings.RedisURL != "" {
+		client, err := redis.New(redis.Options{URL: s.RedisURL, Log: a.log})
+		if err != nil {
+			return fmt.Errorf("REDIS_URL: %w", err)
+		}
+		a.redis = client
+		a.add("redis", nil, func(context.Context) { client.Close() })
+	}
+	if err := a.buildShared(); err != nil {
+		return err
+	}
+	first, err := firstRun(ctx, a.store, s.APIKey)
+	if err != nil {
+		return fmt.Errorf("first run: %w", err)
+	}
+	a.First = first
+	if err := a.store.Prepare(ctx); err != nil {
+		return fmt.Errorf("prepare the store: %w", err)
+	}
+	if s.Has(config.RoleWorker) {
+		a.buildWorker()
+	}
+	a.buildPublisher()
+	if s.Has(config.RoleJanitor) {
+		a.buildJanitor()
+	}
+	a.addHeartbeat()
+	return a.buildServer()
+}
+
+// committers is how many transactions a node writes at once: the embedded store has one writer, and PostgreSQL flushes
+// several commits together.
+func (a *App) committers() int {
+	if a.settings.Postgres() {
+		return 2
+	}
+	return 1
+}
+
+// poll is what a lost wake-up may cost; a single process loses none.
+func (a *App) poll() time.Duration {
+	if a.settings.Postgres() {
+		return time.Second
+	}
+	return 30 * time.Second
+}
+
+func (a *App) buildWorker() {
+	s := a.settings
+	client := egress.New(egress.Options{Policy: a.policy})
+	a.engine = delivery.New(delivery.Options{
+		Store: a.store, Subscriptions: a.cache, Client: client, Bus: a.bus, Limiter: a.limiter,
+		Announcer: (*announcer)(a), Node: a.node, Log: a.log, UserAgent: "Posthorn/" + a.version,
+		Window: s.Retention, DisableAfter: s.DisableAfter, Poll: a.poll(), Recorders: a.committers(),
+	})
+	a.add("egress", nil, func(context.Context) { client.Close() })
+	a.add("engine", func(context.Context) error { a.engine.Start(); return nil }, a.engine.Stop)
+}
+
+func (a *App) buildPublisher() {
+	o := ingest.Options{
+		Store: a.store, Matcher: matcher{a.cache}, Bus: a.bus, Node: a.node, Log: a.log,
+		MaxEventBytes: a.settings.MaxEventBytes, Committers: a.committers(),
+	}
+	if a.engine != nil {
+		o.Lanes = a.engine
+	}
+	a.publisher = ingest.New(o)
+	a.add("publisher", func(context.Context) error { a.publisher.Start(); return nil },
+		func(context.Context) { a.publisher.Stop() })
+}
+
+func (a *App) buildJanitor() {
+	s := a.settings
+	a.janitor = janitor.New(janitor.Options{
+		Store: a.store, Bus: a.bus, Node: a.node, Log: a.log,
+		Retention: s.Retention, Hold: s.Hold, Window: s.Retention, CleanupEvery: s.CleanupEvery,
+	})
+	a.add("janitor", func(context.Context) error { a.janitor.Start(); return nil },
+		func(context.Context) { a.janitor.Stop() })
+}
+
+// announcer publishes Posthorn's own events through the publisher, which is built after the engine.
+type announcer App
+
+func (a *announcer) Announce(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event) error {
+	return a.publisher.Announce(ctx, tenant, e)
+}
+
+// Start starts every part. Afterwards Failed tells when one cannot go on.
+func (a *App) Start(ctx context.Context) error { return a.lifecycle.start(ctx) }
+
+// Failed gives the error of a part that ended by itself.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// Stop stops accepting, finishes or gives back what is in flight, and ends every part, within StopTimeout.
+func (a *App) Stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), StopTimeout-2*time.Second)
+	defer cancel()
+	a.lifecycle.stop(ctx)
+}
+
+// URL is where the API listens, as this machine reaches it; empty without the role api.
+func (a *App) URL() string {
+	if a.listener == nil {
+		return ""
+	}
+	addr := a.listener.Addr().(*net.TCPAddr)
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(addr.Port))
+}
+
+func (a *App) closeStore() {
+	if err := a.store.Close(); err != nil {
+		a.log.Error("store not closed", "error", err)
+	}
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
+}
+
+func dashboard() http.Handler {
+	if h, ok := web.New(); ok {
+		return h
+	}
+	return nil
+}

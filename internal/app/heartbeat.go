@@ -1,0 +1,105 @@
+package app
+
+import (
+	"context"
+	"runtime"
+	"runtime/metrics"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+const (
+	// heartbeatEvery is the time between reports; a node not heard of for three of them counts as gone.
+	heartbeatEvery = 5 * time.Second
+	aliveWithin    = 3 * heartbeatEvery
+)
+
+// addHeartbeat makes the node report itself to the store, and learn from it how many workers live.
+func (a *App) addHeartbeat() {
+	ctx, end := context.WithCancel(context.Background())
+	var beating sync.WaitGroup
+	a.add("heartbeat", func(context.Context) error {
+		beating.Go(func() { a.beat(ctx) })
+		return nil
+	}, func(stop context.Context) {
+		end()
+		beating.Wait()
+		if err := a.store.ForgetNode(stop, a.node); err != nil {
+			a.log.Warn("node not signed off", "error", err)
+		}
+	})
+}
+
+func (a *App) beat(ctx context.Context) {
+	every := time.NewTicker(heartbeatEvery)
+	defer every.Stop()
+	for {
+		if err := a.reportNode(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("heartbeat not written", "error", err)
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (a *App) reportNode(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatEvery)
+	defer cancel()
+	drain, err := a.store.Heartbeat(ctx, a.describe())
+	if err != nil {
+		return err
+	}
+	if drain && a.engine != nil {
+		a.engine.Drain()
+	}
+	nodes, err := a.store.ListNodes(ctx)
+	if err != nil {
+		return err
+	}
+	a.workers.Store(int64(liveWorkers(nodes, a.store.Now())))
+	return nil
+}
+
+// describe is the node as it reports itself.
+func (a *App) describe() *posthorn.Node {
+	n := &posthorn.Node{
+		ID: a.node, Hostname: hostname(), Version: a.version, Roles: a.settings.Roles, StartedAt: a.started,
+		MemoryBytes: memoryInUse(), Goroutines: runtime.NumGoroutine(),
+	}
+	if a.engine != nil {
+		a.engine.Describe(n)
+	}
+	return n
+}
+
+// liveWorkers counts the nodes that deliver and were heard of lately; at least the one that asks.
+func liveWorkers(nodes []posthorn.Node, now time.Time) int {
+	live := 0
+	for i := range nodes {
+		if n := &nodes[i]; isWorker(n) && !n.Draining && now.Sub(n.SeenAt) < aliveWithin {
+			live++
+		}
+	}
+	return max(live, 1)
+}
+
+func isWorker(n *posthorn.Node) bool {
+	for _, role := range n.Roles {
+		if role == "worker" {
+			return true
+		}
+	}
+	return false
+}
+
+// memoryInUse is what the Go runtime has mapped and not given back, in bytes.
+func memoryInUse() int64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
+}

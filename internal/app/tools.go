@@ -1,0 +1,60 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/auth"
+	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/internal/janitor"
+)
+
+// Store is what a command on the store itself works with.
+type Store = posthorn.Store
+
+// CreateKey makes a key of a tenant; the text is known only now. A ttl of zero is no expiry.
+func CreateKey(ctx context.Context, store Store, tenantName, name string, scopes []string, ttl time.Duration) (string, *posthorn.Key, error) {
+	find := store.FindTenant
+	if tenantName == posthorn.DefaultTenant {
+		find = func(ctx context.Context, _ string) (*posthorn.Tenant, error) { return defaultTenant(ctx, store) }
+	}
+	tenant, err := find(ctx, tenantName)
+	if err != nil {
+		return "", nil, err
+	}
+	text := auth.Generate()
+	list := make([]posthorn.Scope, len(scopes))
+	for i, s := range scopes {
+		list[i] = posthorn.Scope(s)
+	}
+	key := auth.NewKey(text, name, list...)
+	now := store.Now()
+	key.ID, key.TenantID = posthorn.KeyID{UUID: posthorn.NewUUID(now)}, tenant.ID
+	if ttl > 0 {
+		key.ExpiresAt = now.Add(ttl)
+	}
+	return text, key, store.CreateKey(ctx, key)
+}
+
+// RevokeKey ends a key of a tenant; every node refuses it within five seconds.
+func RevokeKey(ctx context.Context, store Store, tenantName, id string) error {
+	tenant, err := store.FindTenant(ctx, tenantName)
+	if err != nil {
+		return err
+	}
+	var key posthorn.KeyID
+	if err := key.UnmarshalText([]byte(id)); err != nil || key.IsZero() {
+		return posthorn.Absent("key")
+	}
+	return store.RevokeKey(ctx, tenant.ID, key)
+}
+
+// Cleanup removes what is older than the retention, once.
+func Cleanup(ctx context.Context, s *config.Settings, store Store) (posthorn.CleanupReport, error) {
+	j := janitor.New(janitor.Options{
+		Store: store, Log: slog.New(slog.DiscardHandler), Retention: s.Retention, Hold: s.Hold, Window: s.Retention,
+	})
+	return j.Cleanup(ctx)
+}
