@@ -59,7 +59,8 @@ type Claimed struct {
 // ClaimRequest says how much a node can take.
 type ClaimRequest struct {
 	Node NodeID
-	// Limit bounds the claims, PerLane those of one lane, MaxBytes their payloads together (one is always allowed).
+	// Limit bounds the claims, PerLane those of one lane (0: only lanes in Rooms give any), MaxBytes their payloads together
+	// (one is always allowed).
 	Limit    int
 	PerLane  int
 	MaxBytes int64

@@ -54,6 +54,11 @@ func (e *Engine) claim() {
 	if e.claims.busy || e.stopping || e.draining {
 		return
 	}
+	perLane := claimPerLane
+	if !e.rooms.left(false) {
+		// What is left is for the lanes that answer.
+		perLane = 0
+	}
 	limit := min(int(e.rooms.maxHeld-e.rooms.held.Load()), claimLimit)
 	bytes := e.rooms.maxBytes - e.rooms.bytes.Load()
 	if limit <= 0 || bytes <= 0 {
@@ -62,7 +67,7 @@ func (e *Engine) claim() {
 		return
 	}
 	req := posthorn.ClaimRequest{
-		Node: e.opts.Node, Limit: limit, PerLane: claimPerLane, MaxBytes: bytes, Rooms: e.laneRooms(time.Now()),
+		Node: e.opts.Node, Limit: limit, PerLane: perLane, MaxBytes: bytes, Rooms: e.laneRooms(time.Now(), perLane),
 	}
 	e.claims.busy, e.claims.again = true, false
 	e.background.Go(func() {
@@ -77,17 +82,20 @@ func (e *Engine) claim() {
 	})
 }
 
-// laneRooms tells the store which lanes of this node have another room than claimPerLane.
-func (e *Engine) laneRooms(now time.Time) map[posthorn.SubscriptionID]int {
+// laneRooms tells the store which lanes of this node have another room than perLane.
+func (e *Engine) laneRooms(now time.Time, perLane int) map[posthorn.SubscriptionID]int {
 	rooms := make(map[posthorn.SubscriptionID]int)
 	for id, l := range e.lanes {
 		l.setRoom(now)
 		limit := int(l.room.limit.Load())
+		if perLane == 0 && !l.trusted {
+			continue
+		}
 		if limit == 0 {
 			// Throttled or open: the store knows until when, and which manual retries pass.
 			limit = minLaneRoom
 		}
-		if room := max(limit-int(l.room.held.Load()), 0); room != claimPerLane {
+		if room := max(limit-int(l.room.held.Load()), 0); room != perLane {
 			rooms[id] = room
 		}
 	}

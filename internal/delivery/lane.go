@@ -87,19 +87,20 @@ func (l *lane) pop() *item {
 	return it
 }
 
-// blocked reports whether the lane may hold nothing but manual retries now. A probe of an open breaker is claimed after
-// the state that came with it was taken, and so is not held back.
+// blocked reports whether the lane may hold nothing but manual retries now: throttled, its breaker open, or held by a
+// pause. A probe of an open breaker is claimed after the state that came with it was taken, and so is not held back.
 func (l *lane) blocked(now time.Time) bool {
-	return now.Before(l.state.ThrottledUntil) || now.Before(l.state.BreakerUntil)
+	return now.Before(l.state.ThrottledUntil) || now.Before(l.state.BreakerUntil) || !l.state.HeldSince.IsZero()
 }
 
 // setRoom tells ingest and the claims how much the lane may hold.
 func (l *lane) setRoom(now time.Time) {
 	room := min(max(4*min(l.window, l.most), minLaneRoom), maxLaneRoom)
-	if now.Before(l.state.ThrottledUntil) || l.state.BreakerOpens > 0 {
+	if l.blocked(now) || l.state.BreakerOpens > 0 {
 		room = 0
 	}
 	l.room.limit.Store(int32(room))
+	l.room.trusted.Store(l.trusted)
 }
 
 // dispatch sends what the lane may send now.
@@ -184,6 +185,7 @@ func (l *lane) learn(a *posthorn.Attempt) {
 		l.window = max(l.window/2, 1)
 	}
 	l.trusted = a.Outcome == posthorn.Succeeded && !slow
+	l.setRoom(time.Now())
 }
 
 // setLaneState takes what the store says of the lane, and gives back what may not be sent now.
@@ -202,6 +204,7 @@ func (e *Engine) distrustSlow(now time.Time) {
 	for _, it := range e.held {
 		if it.trusted && !it.started.IsZero() && now.Sub(it.started) > slowAttempt {
 			it.lane.trusted = false
+			it.lane.setRoom(now)
 			it.trusted = false
 			e.slots.distrust()
 		}

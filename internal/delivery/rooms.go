@@ -20,10 +20,12 @@ type rooms struct {
 	byLane map[posthorn.SubscriptionID]*room
 }
 
-// room is one lane's share: how many deliveries it holds, reserved ones included, and how many it may.
+// room is one lane's share: how many deliveries it holds, reserved ones included, and how many it may. As with the slots,
+// lanes that are not trusted stop at half of the node's room, so that hanging ones leave the other half to the rest.
 type room struct {
-	held  atomic.Int32
-	limit atomic.Int32
+	held    atomic.Int32
+	limit   atomic.Int32
+	trusted atomic.Bool
 }
 
 func (r *rooms) init(maxHeld int, maxBytes int64) {
@@ -54,7 +56,7 @@ func newRoom() *room {
 
 // reserve counts one more delivery where there is room for it.
 func (r *rooms) reserve(id posthorn.SubscriptionID, bytes int) bool {
-	if r.closed.Load() || r.held.Load() >= r.maxHeld || r.bytes.Load() >= r.maxBytes {
+	if r.closed.Load() {
 		return false
 	}
 	r.mu.RLock()
@@ -65,6 +67,9 @@ func (r *rooms) reserve(id posthorn.SubscriptionID, bytes int) bool {
 		r.mu.RUnlock()
 		room = r.of(id)
 	}
+	if !r.left(room.trusted.Load()) {
+		return false
+	}
 	if room.held.Add(1) > room.limit.Load() {
 		room.held.Add(-1)
 		return false
@@ -72,6 +77,15 @@ func (r *rooms) reserve(id posthorn.SubscriptionID, bytes int) bool {
 	r.held.Add(1)
 	r.bytes.Add(int64(bytes))
 	return true
+}
+
+// left reports whether the node has room for another delivery of a lane.
+func (r *rooms) left(trusted bool) bool {
+	share := int64(2)
+	if trusted {
+		share = 1
+	}
+	return r.held.Load() < r.maxHeld/share && r.bytes.Load() < r.maxBytes/share
 }
 
 // take counts a delivery that was claimed, whatever the limits: it is held already.
