@@ -1,0 +1,62 @@
+# `make help` lists the targets.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
+
+NPM := $(shell command -v npm 2>/dev/null)
+WEB_MODULES := web/node_modules/.package-lock.json
+WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -name '*.go')
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo dev test check bench fuzz generate build web release clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## Build and serve on http://localhost:8000, for development: SQLite in data/, http and loopback allowed
+	bin/posthorn serve --dev
+
+demo: build ## Build and serve with sample subscribers and events
+	bin/posthorn demo
+
+dev: build $(WEB_MODULES) ## API on port 8000 and the dashboard with hot reload on 5173, stopped together
+	scripts/dev.sh
+
+test: ## All tests, with a throwaway PostgreSQL and Redis (RACE=1: race detector where it pays; GOTESTFLAGS: for go test)
+	scripts/test.sh
+
+check: ## Format, vet, lint and generated files
+	scripts/check.sh
+
+bench: ## Go benchmarks, with a throwaway PostgreSQL and Redis (BENCH: regexp, PKG: packages)
+	scripts/with-services go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem $(or $(PKG),./...)
+
+fuzz: ## Every fuzz target for FUZZTIME each (default 30s)
+	scripts/fuzz.sh $(or $(FUZZTIME),30s)
+
+generate: ## Write the generated files again: the OpenAPI document and the dashboard's client
+	go generate ./...
+	@if [ -n "$(NPM)" ]; then $(MAKE) --no-print-directory $(WEB_MODULES) && npm --prefix web run generate; \
+	else echo "npm is not installed: the dashboard's client was not generated"; fi
+
+build: $(if $(NPM),web/dist/index.html) ## Build bin/posthorn, with the dashboard where Node is installed
+	@$(if $(NPM),,echo "npm is not installed: building without the dashboard")
+	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/posthorn ./cmd/posthorn
+
+web: web/dist/index.html ## Build the dashboard into web/dist
+
+web/dist/index.html: $(WEB_MODULES) $(WEB_SOURCES)
+	npm --prefix web run build
+	@touch $@ web/dist/.keep
+
+$(WEB_MODULES): web/package-lock.json
+	npm --prefix web ci --no-audit --no-fund
+	@touch $@
+
+release: web ## Static binaries for every platform, checksums and bills of materials in build/release
+	scripts/release.sh '$(VERSION)'
+
+clean: ## Remove what was built
+	rm -rf bin build
+	find web/dist -mindepth 1 -not -name .keep -delete
