@@ -1,0 +1,263 @@
+package egress
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+const (
+	// DefaultTimeout is the deadline of a request that names none.
+	DefaultTimeout = 15 * time.Second
+	// MaxHeaderBytes and MaxBodyBytes are how much of an answer is read at most; then the connection is closed.
+	MaxHeaderBytes = 64 << 10
+	MaxBodyBytes   = 64 << 10
+
+	// A busy lane returns its connections in bursts; what does not fit is closed and dialled again.
+	maxIdlePerHost = 512
+	maxIdle        = 4096
+	idleTimeout    = 90 * time.Second
+	tlsSessions    = 1024
+)
+
+// Options are what a Client needs. Only the policy is required.
+type Options struct {
+	Policy *Policy
+	// Resolver looks names up; the default is Go's own resolver.
+	Resolver Resolver
+	// Dial replaces resolving and dialling, and with them the check of the address: for tests over net.Pipe.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// TLS is where tests put their roots. Versions below 1.2 are never spoken.
+	TLS *tls.Config
+}
+
+// Resolver is what a Client needs of a *net.Resolver.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Request is one HTTP request to be made once.
+type Request struct {
+	// Method is POST when empty.
+	Method string
+	// URL is checked by the policy again, whatever it went through before.
+	URL *url.URL
+	// Header is sent as it is; Host and the framing are the client's. It must not change until Do returns.
+	Header http.Header
+	Body   []byte
+	// Timeout is the one deadline over DNS, connect, TLS, headers and body; zero means DefaultTimeout.
+	Timeout time.Duration
+}
+
+// Result is what became of a Request. A failure is a value here: it is the receiver's, the network's or ours, and OurFault
+// tells ours.
+type Result struct {
+	Outcome posthorn.Outcome
+	// Code is a short, stable, machine-readable reason; empty on success. Detail is a sentence about it that a tenant may
+	// read: it never holds an address.
+	Code, Detail string
+	// OurFault says that the receiver is not to blame: refused by the policy, interrupted, out of local resources, or
+	// failed by our resolver.
+	OurFault   bool
+	StatusCode int
+	Header     http.Header
+	// Body is the first posthorn.KeptBody bytes; BodyTruncated says there was more.
+	Body          []byte
+	BodyTruncated bool
+	Timing        posthorn.Timing
+	// Remote is the address of the connection, where there was one, and Err the error behind a failure: both for the
+	// operator only.
+	Remote netip.AddrPort
+	Err    error
+}
+
+// Client sends requests under a Policy; safe for concurrent use.
+type Client struct {
+	policy   *Policy
+	resolver Resolver
+	dialHook func(ctx context.Context, network, address string) (net.Conn, error)
+	// pooled keeps connections alive, for all requests that show no certificate of their own: a client certificate or a
+	// private root would get a transport of its own, so that connections are shared by TLS identity only.
+	pooled *http.Transport
+	// single opens a connection for one request: the second try of one that was lost on a pooled connection.
+	single  *http.Transport
+	buffers sync.Pool
+}
+
+// New makes a client.
+func New(o Options) *Client {
+	c := &Client{policy: o.Policy, resolver: o.Resolver, dialHook: o.Dial}
+	if c.resolver == nil {
+		c.resolver = &net.Resolver{PreferGo: true}
+	}
+	config := &tls.Config{}
+	if o.TLS != nil {
+		config = o.TLS.Clone()
+	}
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(tlsSessions)
+	c.pooled = c.transport(config)
+	c.single = c.transport(config)
+	c.single.DisableKeepAlives = true
+	c.buffers.New = func() any { return new([posthorn.KeptBody]byte) }
+	return c
+}
+
+func (c *Client) transport(config *tls.Config) *http.Transport {
+	return &http.Transport{
+		// No Proxy: the environment's must not be used, as it would be told names that we would not dial.
+		DialContext:            c.dial,
+		TLSClientConfig:        config.Clone(),
+		DisableCompression:     true,
+		MaxIdleConns:           maxIdle,
+		MaxIdleConnsPerHost:    maxIdlePerHost,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: MaxHeaderBytes,
+		ForceAttemptHTTP2:      true,
+		HTTP2: &http.HTTP2Config{
+			// What a receiver may send before anyone reads it; the defaults are 4 MiB and 1 GiB.
+			MaxReceiveBufferPerStream:     2 * MaxBodyBytes,
+			MaxReceiveBufferPerConnection: 4 << 20,
+			// A connection that died in silence would fail every request until its deadline.
+			SendPingTimeout: 15 * time.Second,
+			PingTimeout:     5 * time.Second,
+		},
+	}
+}
+
+// Close closes the connections that no request is using.
+func (c *Client) Close() {
+	c.pooled.CloseIdleConnections()
+	c.single.CloseIdleConnections()
+}
+
+// Do makes one request and says what became of it; it never panics on what a receiver sends. A request whose pooled
+// connection turns out dead before a byte came back is sent once more on a new one: the receiver may then have it twice,
+// under the same webhook-id, as with any retry.
+func (c *Client) Do(ctx context.Context, r Request) Result {
+	start := time.Now()
+	if r.URL == nil {
+		return refused(&Refusal{"scheme", "must begin with https://"})
+	}
+	u, err := c.policy.CheckURL(r.URL.String())
+	if err != nil {
+		return refused(err)
+	}
+	if r.Timeout <= 0 {
+		r.Timeout = DefaultTimeout
+	}
+	deadline := start.Add(r.Timeout)
+	bounded, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+
+	a := &attempt{start: start, deadline: deadline}
+	result, err := c.exchange(bounded, c.pooled, a, u, &r)
+	if err != nil && bounded.Err() == nil && a.isWorthAnother(err) {
+		a = &attempt{start: start, deadline: deadline}
+		result, err = c.exchange(bounded, c.single, a, u, &r)
+	}
+	a.report(&result)
+	switch {
+	case result.StatusCode >= 200 && result.StatusCode <= 299 && err == nil:
+		result.Outcome = posthorn.Succeeded
+	case result.StatusCode != 0 && (result.StatusCode < 200 || result.StatusCode > 299):
+		// Whatever happened to the rest of the answer, the status decides.
+		httpError(&result)
+	default:
+		result.Err = err
+		classify(&result, err, a.at(), ctx.Err() != nil, bounded.Err() != nil, r.Timeout)
+	}
+	result.Timing.Total = time.Since(start)
+	return result
+}
+
+// exchange sends a request over a transport and reads the answer. With an error, what came before it is in the result.
+func (c *Client) exchange(ctx context.Context, t *http.Transport, a *attempt, u *url.URL, r *Request) (Result, error) {
+	resp, err := t.RoundTrip(newRequest(a.context(ctx), u, r))
+	if err != nil {
+		return Result{}, err
+	}
+	if a.isStray() {
+		_ = resp.Body.Close()
+		return Result{}, errStray
+	}
+	if resp.StatusCode < 100 {
+		_ = resp.Body.Close()
+		return Result{}, errStatus
+	}
+	result := Result{StatusCode: resp.StatusCode, Header: resp.Header}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		// Nobody asked for another protocol; what follows has no end of its own.
+		return result, resp.Body.Close()
+	}
+	result.Body, result.BodyTruncated, err = c.read(resp)
+	// Closing before the end closes the connection too; after the end it is already back in the pool.
+	_ = resp.Body.Close()
+	return result, err
+}
+
+func newRequest(ctx context.Context, u *url.URL, r *Request) *http.Request {
+	req := new(http.Request).WithContext(ctx)
+	req.Method, req.URL, req.Host, req.Header = r.Method, u, u.Host, r.Header
+	req.Proto, req.ProtoMajor, req.ProtoMinor = "HTTP/1.1", 1, 1
+	if req.Method == "" {
+		req.Method = http.MethodPost
+	}
+	if req.Header == nil {
+		req.Header = http.Header{}
+	}
+	req.ContentLength = int64(len(r.Body))
+	if len(r.Body) > 0 {
+		// The transport asks again when it finds a pooled connection closed before it wrote anything.
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
+		req.Body, _ = req.GetBody()
+	}
+	return req
+}
+
+// read takes at most MaxBodyBytes, to the end if it comes by then: only then the connection can be used again. Of a body
+// that is announced to be longer, only what is kept.
+func (c *Client) read(resp *http.Response) (kept []byte, truncated bool, err error) {
+	buffer := c.buffers.Get().(*[posthorn.KeptBody]byte)
+	defer c.buffers.Put(buffer)
+	limit, cut := MaxBodyBytes, resp.ContentLength > MaxBodyBytes
+	if cut {
+		limit = len(buffer)
+	}
+	filled, total := 0, 0
+	for err == nil && total < limit {
+		n := 0
+		if filled < len(buffer) {
+			n, err = resp.Body.Read(buffer[filled:])
+			if filled += n; filled == len(buffer) {
+				kept = bytes.Clone(buffer[:])
+			}
+		} else {
+			n, err = resp.Body.Read(buffer[:min(len(buffer), limit-total)])
+		}
+		total += n
+	}
+	if err == nil && !cut {
+		// Only reading past the limit tells whether the answer ends there.
+		var n int
+		n, err = resp.Body.Read(buffer[:1])
+		total += n
+	}
+	if kept == nil && filled > 0 {
+		kept = bytes.Clone(buffer[:filled])
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return kept, cut || total > len(kept), err
+}
