@@ -1,7 +1,12 @@
 package posthorn
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"io"
+	"maps"
 	"mime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -44,6 +49,33 @@ type Event struct {
 	PayloadErased time.Time
 	// TraceParent is the W3C trace context of the publish; empty without tracing.
 	TraceParent string
+}
+
+// ContentHash is the SHA-256 of what idempotency compares: type, content type, headers in order of name, ordering key and
+// payload bytes, each with its length before it so that no two contents run together alike.
+func (e *Event) ContentHash() [sha256.Size]byte {
+	h := sha256.New()
+	length := func(n int) {
+		var b [8]byte
+		binary.BigEndian.PutUint64(b[:], uint64(n))
+		h.Write(b[:])
+	}
+	text := func(s string) {
+		length(len(s))
+		// A hash never fails to write.
+		_, _ = io.WriteString(h, s)
+	}
+	text(e.Type)
+	text(e.ContentType)
+	length(len(e.Headers))
+	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
+		text(name)
+		text(e.Headers[name])
+	}
+	text(e.OrderingKey)
+	length(len(e.Payload))
+	h.Write(e.Payload)
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // CheckType says what is wrong with an event type, or "". Types are segments of [A-Za-z0-9_-] joined by dots.
