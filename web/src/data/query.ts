@@ -1,0 +1,33 @@
+// How answers are kept: one cache for all pages, kept fresh by the live stream (live.ts) and not by polling.
+import { QueryCache, QueryClient } from "@tanstack/react-query";
+import { asProblem } from "./problem";
+import { endSession, watchSession, session } from "./session";
+
+function onError(error: unknown) {
+  if (asProblem(error).status === 401) {
+    endSession("The API no longer takes this key: it expired or was revoked. Sign in with another one.");
+  }
+}
+
+export const queryClient = new QueryClient({
+  queryCache: new QueryCache({ onError }),
+  defaultOptions: {
+    queries: {
+      // On localhost the browser's own idea of being offline says nothing about the server.
+      networkMode: "always",
+      staleTime: 5_000,
+      gcTime: 5 * 60_000,
+      retry: (failures, error) => asProblem(error).passing && failures < 2,
+      retryDelay: (failures) => 400 * 2 ** failures,
+    },
+    mutations: { networkMode: "always", onError },
+  },
+});
+
+// Nothing of one session may be seen in the next.
+let key = session().key;
+watchSession(() => {
+  if (session().key === key) return;
+  key = session().key;
+  queryClient.clear();
+});

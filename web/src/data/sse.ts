@@ -1,0 +1,87 @@
+// Server-sent events read from a fetch body, because an EventSource cannot send an Authorization header
+// (HTML Living Standard, section 9.2.6).
+
+export interface Message {
+  event: string;
+  data: string;
+  /** The last id seen, which a reconnection resumes from. */
+  id: string;
+  /** The server's wish for the reconnection delay, in milliseconds. */
+  retry?: number;
+}
+
+/** Parser of an event stream that arrives in arbitrary pieces. */
+export class Parser {
+  private rest = "";
+  private id = "";
+  private event = "";
+  private data: string[] = [];
+  private retry?: number;
+
+  /** Takes the next piece and returns the messages it completes. */
+  push(piece: string): Message[] {
+    const out: Message[] = [];
+    const text = this.rest + piece;
+    let from = 0;
+    for (;;) {
+      const end = lineEnd(text, from);
+      if (end < 0) break;
+      const message = this.line(text.slice(from, end));
+      if (message) out.push(message);
+      from = end + (text[end] === "\r" && text[end + 1] === "\n" ? 2 : 1);
+    }
+    this.rest = text.slice(from);
+    return out;
+  }
+
+  private line(line: string): Message | undefined {
+    if (line === "") return this.dispatch();
+    const colon = line.indexOf(":");
+    if (colon === 0) return undefined;
+    const field = colon < 0 ? line : line.slice(0, colon);
+    let value = colon < 0 ? "" : line.slice(colon + 1);
+    if (value.startsWith(" ")) value = value.slice(1);
+    if (field === "data") this.data.push(value);
+    else if (field === "event") this.event = value;
+    else if (field === "id" && !value.includes("\0")) this.id = value;
+    else if (field === "retry" && /^\d+$/.test(value)) this.retry = Number(value);
+    return undefined;
+  }
+
+  private dispatch(): Message | undefined {
+    const message =
+      this.data.length > 0
+        ? { event: this.event || "message", data: this.data.join("\n"), id: this.id, retry: this.retry }
+        : undefined;
+    this.event = "";
+    this.data = [];
+    return message;
+  }
+}
+
+/** The next end of line, or -1; a carriage return at the very end may be half of a pair, so it waits. */
+function lineEnd(text: string, from: number): number {
+  for (let i = from; i < text.length; i++) {
+    if (text[i] === "\n") return i;
+    if (text[i] === "\r") return i + 1 < text.length ? i : -1;
+  }
+  return -1;
+}
+
+/** Reads a response's body as messages until it ends or fails; every piece, comments included, is reported as life. */
+export async function* readMessages(body: ReadableStream<Uint8Array>, alive: () => void): AsyncGenerator<Message[]> {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  const parser = new Parser();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      alive();
+      const messages = parser.push(decoder.decode(value, { stream: true }));
+      if (messages.length > 0) yield messages;
+    }
+  } finally {
+    reader.cancel().catch(() => undefined);
+  }
+}
