@@ -29,6 +29,7 @@ var rooms = map[string][]string{
 	"internal/ingest":    {"internal/filter"},
 	"internal/filter":    {},
 	"internal/janitor":   {},
+	"internal/play":      {},
 	"internal/delivery":  {"internal/signing", "internal/egress"},
 	"internal/api":       {"internal/ingest", "internal/auth", "internal/signing", "internal/egress", "internal/filter"},
 	"internal/config":    {"internal/seal"},
