@@ -25,6 +25,7 @@ import (
 	"github.com/posthorn/posthorn/internal/janitor"
 	"github.com/posthorn/posthorn/internal/limit"
 	"github.com/posthorn/posthorn/internal/redis"
+	"github.com/posthorn/posthorn/internal/telemetry"
 	"github.com/posthorn/posthorn/web"
 )
 
@@ -52,6 +53,8 @@ type App struct {
 	handler   *api.Handler
 	server    *http.Server
 	listener  net.Listener
+	metrics   *telemetry.Metrics
+	stopping  atomic.Bool
 	workers   atomic.Int64 // live workers as last seen, for the shares of a rate limit
 
 	lifecycle
@@ -68,6 +71,8 @@ func New(ctx context.Context, s *config.Settings, log *slog.Logger, version stri
 	}
 	a := &App{settings: s, log: log, version: version, store: store, failed: make(chan error, 1)}
 	a.lifecycle.log = log
+	a.metrics = telemetry.NewMetrics(version)
+	a.metrics.Queue(func(ctx context.Context) (posthorn.Queue, error) { return store.Queue(ctx, posthorn.TenantID{}) })
 	a.started = store.Now()
 	a.node = posthorn.NodeID{UUID: posthorn.NewUUID(a.started)}
 	if err := a.build(ctx); err != nil {
@@ -132,7 +137,7 @@ func (a *App) buildWorker() {
 	client := egress.New(egress.Options{Policy: a.policy})
 	a.engine = delivery.New(delivery.Options{
 		Store: a.store, Subscriptions: a.cache, Client: client, Bus: a.bus, Limiter: a.limiter,
-		Announcer: (*announcer)(a), Node: a.node, Log: a.log, UserAgent: "Posthorn/" + a.version,
+		Announcer: (*announcer)(a), Observer: a.metrics, Node: a.node, Log: a.log, UserAgent: "Posthorn/" + a.version,
 		Window: s.Retention, DisableAfter: s.DisableAfter, Poll: a.poll(), Recorders: a.committers(),
 	})
 	a.add("egress", nil, func(context.Context) { client.Close() })
@@ -142,7 +147,7 @@ func (a *App) buildWorker() {
 func (a *App) buildPublisher() {
 	o := ingest.Options{
 		Store: a.store, Matcher: matcher{a.cache}, Bus: a.bus, Node: a.node, Log: a.log,
-		MaxEventBytes: a.settings.MaxEventBytes, Committers: a.committers(),
+		MaxEventBytes: a.settings.MaxEventBytes, Committers: a.committers(), Observe: a.metrics.Committed,
 	}
 	if a.engine != nil {
 		o.Lanes = a.engine
@@ -157,6 +162,7 @@ func (a *App) buildJanitor() {
 	a.janitor = janitor.New(janitor.Options{
 		Store: a.store, Bus: a.bus, Node: a.node, Log: a.log,
 		Retention: s.Retention, Hold: s.Hold, Window: s.Retention, CleanupEvery: s.CleanupEvery,
+		Observe: a.metrics.Cleaned,
 	})
 	a.add("janitor", func(context.Context) error { a.janitor.Start(); return nil },
 		func(context.Context) { a.janitor.Stop() })

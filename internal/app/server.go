@@ -1,0 +1,163 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/api"
+	"github.com/posthorn/posthorn/internal/auth"
+	"github.com/posthorn/posthorn/internal/bus"
+	"github.com/posthorn/posthorn/internal/cache"
+	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/limit"
+	"github.com/posthorn/posthorn/internal/play"
+)
+
+const (
+	// maxConnections bounds the clients of a node; beyond it they wait in the kernel's queue.
+	maxConnections = 10_000
+	// The times a client has: for its headers, for its whole request, and between two requests.
+	headerTimeout, readTimeout, idleTimeout = 10 * time.Second, 60 * time.Second, 2 * time.Minute
+	maxHeaderBytes                          = 64 << 10
+	// shutdownTimeout is how long requests under way may take when the node stops; deliveries get the rest of the time.
+	shutdownTimeout = 8 * time.Second
+)
+
+// buildShared makes what API and workers both use.
+func (a *App) buildShared() error {
+	keys, err := a.settings.Keys()
+	if err != nil {
+		return err
+	}
+	a.bus = bus.New(bus.Options{Redis: a.redis, Node: a.node, Log: a.log})
+	a.add("bus", nil, func(context.Context) { a.bus.Close() })
+	a.cache = cache.New(cache.Options{Store: a.store, Redis: a.redis, Sealer: keys, Bus: a.bus})
+	a.add("cache", nil, func(context.Context) { a.cache.Close() })
+	a.limiter = limit.New(limit.Options{Redis: a.redis, Nodes: func() int { return int(a.workers.Load()) }})
+	a.policy = egress.NewPolicy(a.settings.PrivateNetworks(), a.settings.AllowHTTP)
+	return nil
+}
+
+// urls judges a subscription's URL by its text.
+type urls struct{ *egress.Policy }
+
+func (u urls) CheckURL(raw string) error {
+	_, err := u.Policy.CheckURL(raw)
+	return err
+}
+
+// requestLimits counts requests against the shared limiter.
+type requestLimits struct{ *limit.Limiter }
+
+func (l requestLimits) Allow(ctx context.Context, name string, rate posthorn.RateLimit, n int) (bool, int, time.Duration) {
+	d := l.Limiter.Allow(ctx, name, rate, n)
+	return d.OK, d.Remaining, d.RetryAfter
+}
+
+// buildServer makes the HTTP side. Every node has it, for its health; without the role api it serves nothing else.
+func (a *App) buildServer() error {
+	handler, err := a.routes()
+	if err != nil {
+		return err
+	}
+	a.server = &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes, ErrorLog: nil,
+	}
+	a.add("server", a.listen, a.shutdown)
+	return nil
+}
+
+func (a *App) routes() (http.Handler, error) {
+	s := a.settings
+	a.auth = auth.New(auth.Options{Store: a.store, Now: a.store.Now, Allowlist: s.Allowlist()})
+	a.addAuth()
+	rate, err := s.KeyRateLimit()
+	if err != nil {
+		return nil, err
+	}
+	a.handler = api.New(api.Options{
+		Store: a.store, Publisher: a.publisher, Bus: a.bus, Auth: a.auth, URLs: urls{a.policy}, Limiter: requestLimits{a.limiter},
+		GlobalLimit: rate, TrustedProxies: s.Proxies(), Checks: a.checks(), Ready: a.ready, Watch: a.bus.Watch,
+		Dashboard: dashboard(), Observe: a.metrics.Requested, Logger: a.log, Version: a.version,
+		Window: s.Retention, MaxEventBytes: s.MaxEventBytes,
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", a.metrics.Handler())
+	if s.Dev {
+		mux.Handle("/play/", new(play.Bins))
+	}
+	if s.Has(config.RoleAPI) {
+		mux.Handle("/", a.handler)
+		return mux, nil
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" || r.URL.Path == "/health" || strings.HasPrefix(r.URL.Path, "/health/") {
+			a.handler.ServeHTTP(w, r)
+			return
+		}
+		http.Error(w, "this node does not have the role api", http.StatusNotFound)
+	})
+	return mux, nil
+}
+
+// addAuth notes the keys' last uses in the background, and forgets cached keys when one changes anywhere.
+func (a *App) addAuth() {
+	ctx, end := context.WithCancel(context.Background())
+	var noting sync.WaitGroup
+	var unsubscribe func()
+	a.add("auth", func(context.Context) error {
+		unsubscribe = a.bus.Subscribe(func(s posthorn.Signal) {
+			if s.Keys {
+				a.auth.Invalidate()
+			}
+		})
+		noting.Go(func() {
+			a.auth.Run(ctx, func(err error) { a.log.Warn("last use of keys not written", "error", err) })
+		})
+		return nil
+	}, func(context.Context) {
+		end()
+		unsubscribe()
+		noting.Wait()
+	})
+}
+
+func (a *App) listen(ctx context.Context) error {
+	address := net.JoinHostPort(a.settings.Host, strconv.Itoa(a.settings.Port))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", address, err)
+	}
+	a.listener = listener
+	go func() {
+		if err := a.server.Serve(netutil.LimitListener(listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
+			a.failed <- fmt.Errorf("serve: %w", err)
+		}
+	}()
+	a.log.Info("listening", "url", a.URL(), "node", a.node, "roles", a.settings.Roles, "version", a.version)
+	return nil
+}
+
+// shutdown stops accepting, ends the live streams and lets requests under way finish.
+func (a *App) shutdown(ctx context.Context) {
+	a.stopping.Store(true)
+	a.handler.Close()
+	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	defer cancel()
+	if err := a.server.Shutdown(ctx); err != nil {
+		a.log.Warn("requests cut short", "error", err)
+		_ = a.server.Close()
+	}
+}
