@@ -1,0 +1,122 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/config"
+)
+
+func defaults() *config.Settings {
+	return &config.Settings{
+		DataDir: "data", Port: 8000, Roles: []string{"api"}, Retention: 72 * time.Hour, CleanupEvery: 12 * time.Hour,
+		Hold: 720 * time.Hour, DisableAfter: 120 * time.Hour, MaxEventBytes: 262144,
+	}
+}
+
+// variables are the names of all settings' variables, by the struct that defines them.
+func variables() []string {
+	var names []string
+	for f := range reflect.TypeFor[config.Settings]().Fields() {
+		names = append(names, f.Tag.Get("env"))
+	}
+	return names
+}
+
+func TestExampleNamesEveryVariableAndNoOther(t *testing.T) {
+	text, err := os.ReadFile("../../.env.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var named []string
+	for _, m := range regexp.MustCompile(`(?m)^([A-Z_]+)=`).FindAllStringSubmatch(string(text), -1) {
+		named = append(named, m[1])
+	}
+	want := variables()
+	slices.Sort(want)
+	slices.Sort(named)
+	if !slices.Equal(want, named) {
+		t.Errorf(".env.example names\n%v\nthe settings are\n%v", named, want)
+	}
+}
+
+func TestResolve(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*config.Settings)
+		fault  string
+	}{
+		{"Defaults", func(*config.Settings) {}, ""},
+		{"SQLite", func(s *config.Settings) { s.DatabaseURL = "sqlite:///var/lib/posthorn.db" }, ""},
+		{"OtherDatabase", func(s *config.Settings) { s.DatabaseURL = "mysql://x" }, "DATABASE_URL"},
+		{"PostgresWithoutKeys", func(s *config.Settings) { s.DatabaseURL = "postgres://x/y" }, "POSTHORN_ENCRYPTION_KEYS"},
+		{"RetentionBelowRetries", func(s *config.Settings) { s.Retention = 24 * time.Hour }, "POSTHORN_RETENTION"},
+		{"BadNetwork", func(s *config.Settings) { s.AllowPrivate = []string{"10.0.0.0/99"} }, "POSTHORN_ALLOW_PRIVATE"},
+		{"BadRate", func(s *config.Settings) { s.RateLimit = "10/day" }, "POSTHORN_RATE_LIMIT"},
+		{"BadPort", func(s *config.Settings) { s.Port = 70000 }, "PORT"},
+		{"SmallEvents", func(s *config.Settings) { s.MaxEventBytes = 1 }, "POSTHORN_MAX_EVENT_BYTES"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := defaults()
+			c.change(s)
+			err := s.Resolve()
+			if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
+				t.Errorf("Resolve() = %v, want an error about %q", err, c.fault)
+			}
+		})
+	}
+}
+
+func TestDevelopmentListensOnLoopbackOnly(t *testing.T) {
+	s := defaults()
+	s.Dev = true
+	if err := s.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	if s.Host != "127.0.0.1" || !s.AllowHTTP || len(s.PrivateNetworks()) != 2 {
+		t.Errorf("host %q, http %v, private %v", s.Host, s.AllowHTTP, s.PrivateNetworks())
+	}
+}
+
+func TestEffectiveShowsNoSecret(t *testing.T) {
+	const canary = "c4n4ry"
+	s := defaults()
+	s.DatabaseURL = "postgres://user:" + canary + "@host/db?sslpassword=" + canary
+	s.RedisURL = "redis://:" + canary + "@host"
+	s.APIKey, s.EncryptionKeys = canary, canary
+	for _, line := range s.Effective() {
+		if strings.Contains(line.Value, canary) {
+			t.Errorf("%s shows %q", line.Name, line.Value)
+		}
+	}
+}
+
+func TestGeneratedKeyIsKept(t *testing.T) {
+	s := defaults()
+	s.DataDir = filepath.Join(t.TempDir(), "new")
+	if err := s.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	first, err := s.Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := first.Seal([]byte("x"), "bind")
+	second, err := s.Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opened, err := second.Open(sealed, "bind"); err != nil || string(opened) != "x" {
+		t.Errorf("a second start opens %q, %v", opened, err)
+	}
+	info, err := os.Stat(filepath.Join(s.DataDir, "encryption.key"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("key file: %v, %v", info, err)
+	}
+}
