@@ -25,6 +25,8 @@ type facts struct {
 	spent   int
 	manual  posthorn.ManualRetry
 	attempt *posthorn.Attempt
+	// interruptions counts those in a row before this attempt.
+	interruptions int
 	// retryAfter is what the receiver asked for, zero for nothing.
 	retryAfter time.Duration
 	// windowLeft is the rest of the retry window.
@@ -46,10 +48,12 @@ func decide(f facts) verdict {
 		v.on, v.keepDue = posthorn.OnFailure, true
 	case f.manual == posthorn.ManualAfterEnd:
 		v.on, v.reason = posthorn.OnExhaust, posthorn.ReasonManual
-	case f.attempt.Outcome == posthorn.Interrupted:
+	case f.attempt.Outcome == posthorn.Interrupted && f.interruptions < posthorn.FreeInterruptions:
 		v.on, v.spends = posthorn.OnFailure, false
 	case f.spent+1 >= f.policy.Budget():
 		v.on, v.reason = posthorn.OnExhaust, posthorn.ReasonAttempts
+	case f.attempt.Outcome == posthorn.Interrupted:
+		v.on = posthorn.OnFailure
 	default:
 		v.on = posthorn.OnFailure
 		v.delay = posthorn.Jittered(f.policy.Delay(f.spent+1), f.random)

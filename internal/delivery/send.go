@@ -58,7 +58,7 @@ func (e *Engine) attempt(f *flight, windowLeft time.Duration) {
 		a.OurFault = true
 	}
 	f.verdict = decide(facts{
-		policy: t.sub.Retry, spent: it.Delivery.Spent, manual: it.Delivery.Manual, attempt: a,
+		policy: t.sub.Retry, spent: it.Delivery.Spent, manual: it.Delivery.Manual, attempt: a, interruptions: it.Delivery.Interruptions,
 		retryAfter: retryAfter(answer.Header.Get("Retry-After"), start), windowLeft: windowLeft, random: rand.Float64(),
 	})
 	v := &f.verdict
