@@ -1,0 +1,416 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/posthorn/posthorn"
+)
+
+const eventNoun = "event"
+
+func (h *Handler) registerEvents() {
+	handleRaw[publishHeader, eventInput](h, operation{
+		method: http.MethodPost, path: "/events", id: "publishEvent", tag: "Events", scope: posthorn.ScopePublish, publishes: true,
+		summary: "Publish an event", status: http.StatusAccepted, refusals: []int{http.StatusConflict},
+		maxBody:     h.maxEventBody(),
+		example:     map[string]any{"type": "order.created", "payload": map[string]any{"id": 4711, "total": "12.50"}},
+		description: "202 means that the event and all its deliveries are on disk. Give an idempotency key and repeat after any other answer.",
+	}, h.publishEvent)
+	handleRaw[nothing, batchInput](h, operation{
+		method: http.MethodPost, path: "/events/batch", id: "publishBatch", tag: "Events", scope: posthorn.ScopePublish, publishes: true,
+		summary: "Publish many events", maxBody: posthorn.MaxBatchBytes,
+		example: map[string]any{"events": []any{
+			map[string]any{"type": "order.created", "payload": map[string]any{"id": 4711}},
+			map[string]any{"type": "order.paid", "payload": map[string]any{"id": 4711}, "idempotency_key": "paid-4711"},
+		}},
+		description: "At most 1,000 events and 4 MiB. The answers are in the order of the events; a bad one has its own error and stops none of the others.",
+	}, h.publishBatch)
+	handle(h, operation{
+		method: http.MethodGet, path: "/events", id: "listEvents", tag: "Events", scope: posthorn.ScopeRead,
+		summary: "List events", description: "Without their payloads.",
+	}, h.listEvents)
+	handle(h, operation{
+		method: http.MethodGet, path: "/events/{id}", id: "getEvent", tag: "Events", scope: posthorn.ScopeRead,
+		summary: "Read an event", description: "With its payload: as JSON where it is JSON, and the exact bytes in base64.",
+	}, h.getEvent)
+	handle(h, operation{
+		method: http.MethodGet, path: "/events/{id}/status", id: "getEventStatus", tag: "Events", scope: posthorn.ScopeRead,
+		summary: "What became of an event", description: "Every delivery with its state and a sentence that explains it.",
+	}, h.getEventStatus)
+	handleBody(h, operation{
+		method: http.MethodPost, path: "/events/{id}/replay", id: "replayEvent", tag: "Events", scope: posthorn.ScopeManage, publishes: true,
+		summary: "Deliver an event again", status: http.StatusAccepted, refusals: []int{http.StatusConflict},
+		example:     map[string]any{"subscription_ids": []string{"sub_06f1kz9qj4v3g7c8n2m5x0y1za"}},
+		description: "Makes new deliveries: to the subscriptions named, or with `{}` to all that want the event now.",
+	}, h.replayEvent)
+}
+
+// maxEventBody is the largest body of one publish: a payload in base64 (4/3), and 128 KiB for the rest, of which
+// headers are 16 KiB at most, six bytes a character when escaped.
+func (h *Handler) maxEventBody() int64 { return int64(h.opts.MaxEventBytes)*4/3 + 128<<10 }
+
+type publishHeader struct {
+	IdempotencyKey string `header:"Idempotency-Key" doc:"Instead of the field idempotency_key."`
+}
+
+type batchInput struct {
+	Events []eventInput `json:"events" required:"true" minItems:"1" maxItems:"1000"`
+}
+
+// published answers a publish.
+type published struct {
+	ID         posthorn.EventID `json:"id" example:"evt_06f1kz9qj4v3g7c8n2m5x0y1za"`
+	Type       string           `json:"type" example:"order.created"`
+	CreatedAt  time.Time        `json:"created_at"`
+	Deliveries int              `json:"deliveries" example:"2" doc:"How many subscriptions get it; 0 means that none wants the type. The event is kept all the same."`
+	Duplicate  bool             `json:"duplicate" doc:"The idempotency key was used before, and this is the original answer."`
+}
+
+// batchItem answers one event of a batch: a publish's answer, or an error.
+type batchItem struct {
+	ID         posthorn.EventID `json:"id,omitzero"`
+	Type       string           `json:"type,omitempty"`
+	CreatedAt  *time.Time       `json:"created_at,omitempty"`
+	Deliveries *int             `json:"deliveries,omitempty"`
+	Duplicate  *bool            `json:"duplicate,omitempty"`
+	Error      *problem         `json:"error,omitempty"`
+}
+
+type batchResult struct {
+	Data []batchItem `json:"data"`
+}
+
+// event as it is listed.
+type event struct {
+	ID             posthorn.EventID     `json:"id"`
+	Type           string               `json:"type" example:"order.created"`
+	Status         posthorn.EventStatus `json:"status" enum:"pending,succeeded,partial,failed,unmatched" doc:"Derived from each subscription's latest delivery."`
+	ContentType    string               `json:"content_type"`
+	IdempotencyKey *string              `json:"idempotency_key"`
+	OrderingKey    *string              `json:"ordering_key"`
+	PayloadBytes   int                  `json:"payload_bytes"`
+	Deliveries     int                  `json:"deliveries"`
+	DeliverAt      *time.Time           `json:"deliver_at"`
+	ExpiresAt      *time.Time           `json:"expires_at"`
+	CreatedAt      time.Time            `json:"created_at"`
+}
+
+// eventWithPayload as it is read by id.
+type eventWithPayload struct {
+	ID              posthorn.EventID     `json:"id"`
+	Type            string               `json:"type"`
+	Status          posthorn.EventStatus `json:"status" enum:"pending,succeeded,partial,failed,unmatched"`
+	ContentType     string               `json:"content_type"`
+	IdempotencyKey  *string              `json:"idempotency_key"`
+	OrderingKey     *string              `json:"ordering_key"`
+	Headers         map[string]string    `json:"headers" doc:"The event's own headers. Values are masked."`
+	PayloadBytes    int                  `json:"payload_bytes"`
+	Payload         *rawJSON             `json:"payload" doc:"To read, when it is JSON: only its spacing may differ."`
+	PayloadBase64   *string              `json:"payload_base64" doc:"The exact bytes that are signed and delivered."`
+	PayloadErasedAt *time.Time           `json:"payload_erased_at" doc:"When the payload was erased on request."`
+	Deliveries      int                  `json:"deliveries"`
+	DeliverAt       *time.Time           `json:"deliver_at"`
+	ExpiresAt       *time.Time           `json:"expires_at"`
+	CreatedAt       time.Time            `json:"created_at"`
+}
+
+// rawJSON is JSON as it was published.
+type rawJSON struct{ jsontext.Value }
+
+// Schema documents any JSON.
+func (*rawJSON) Schema(huma.Registry) *huma.Schema { return &huma.Schema{} }
+
+type eventPath struct {
+	ID string `path:"id" doc:"The event's id." example:"evt_06f1kz9qj4v3g7c8n2m5x0y1za"`
+}
+
+func (p *eventPath) id() (posthorn.EventID, error) {
+	return pathID[posthorn.EventID](eventNoun, p.ID)
+}
+
+func (h *Handler) publishEvent(ctx context.Context, c *call, _ *publishHeader, body []byte) (*reply[published], error) {
+	if err := checkText(body, maxNesting+1); err != nil {
+		return nil, err
+	}
+	e, err := decodeEvent(body, "body", h.opts.MaxEventBytes)
+	if err != nil {
+		return nil, err
+	}
+	if err := headerKey(c.request.Header, e); err != nil {
+		return nil, err
+	}
+	if err := h.checkTimes(e); err != nil {
+		return nil, under("body", err)
+	}
+	a, err := h.opts.Publisher.Publish(ctx, c.tenant(), e)
+	if err != nil {
+		return nil, under("body", err)
+	}
+	return replyWith(published{a.EventID, e.Type, a.CreatedAt.UTC(), a.Deliveries, a.Duplicate}), nil
+}
+
+// checkTimes keeps an event's times within the retention and in order.
+func (h *Handler) checkTimes(e *posthorn.Event) error {
+	if e.DeliverAt.IsZero() && e.ExpiresAt.IsZero() {
+		return nil
+	}
+	var v posthorn.Violations
+	now := h.store.Now()
+	if e.DeliverAt.After(now.Add(h.opts.Window)) {
+		v.Add("deliver_at", "must be within the retention of %s from now", h.opts.Window)
+	}
+	if !e.ExpiresAt.IsZero() && (!e.ExpiresAt.After(now) || !e.ExpiresAt.After(e.DeliverAt)) {
+		v.Add("expires_at", "must be later than now and than deliver_at")
+	}
+	return v.Err()
+}
+
+func (h *Handler) publishBatch(ctx context.Context, c *call, _ *nothing, body []byte) (*reply[batchResult], error) {
+	raw, err := splitBatch(body)
+	if err != nil {
+		return nil, err
+	}
+	// One was charged before the body was read.
+	if err := h.charge(c, true, len(raw)-1); err != nil {
+		return nil, err
+	}
+	result := batchResult{Data: make([]batchItem, len(raw))}
+	events := make([]*posthorn.Event, 0, len(raw))
+	places := make([]int, 0, len(raw))
+	for i, text := range raw {
+		place := eventPlace(i)
+		e, err := decodeEvent(text, place, h.opts.MaxEventBytes)
+		if err == nil {
+			err = under(place, h.checkTimes(e))
+		}
+		if err != nil {
+			result.Data[i].Error = problemOf(err)
+			continue
+		}
+		events, places = append(events, e), append(places, i)
+	}
+	if len(events) == 0 {
+		return replyWith(result), nil
+	}
+	accepted, err := h.opts.Publisher.PublishBatch(ctx, c.tenant(), events)
+	if err != nil {
+		return nil, err
+	}
+	for k, a := range accepted {
+		result.Data[places[k]] = showAccepted(events[k], a, eventPlace(places[k]))
+	}
+	return replyWith(result), nil
+}
+
+func eventPlace(i int) string { return "body.events[" + strconv.Itoa(i) + "]" }
+
+func showAccepted(e *posthorn.Event, a posthorn.Accepted, place string) batchItem {
+	if a.Err != nil {
+		return batchItem{Error: problemOf(under(place, a.Err))}
+	}
+	return batchItem{
+		ID: a.EventID, Type: e.Type, CreatedAt: optional(a.CreatedAt), Deliveries: &a.Deliveries, Duplicate: &a.Duplicate,
+	}
+}
+
+func (h *Handler) listEvents(ctx context.Context, c *call, q *eventQuery) (*reply[list[event]], error) {
+	page, err := pageOf(c, &q.Paging)
+	if err != nil {
+		return nil, err
+	}
+	f, err := q.filter()
+	if err != nil {
+		return nil, err
+	}
+	rows, next, err := h.store.ListEvents(ctx, c.tenant(), f, page)
+	if err != nil {
+		return nil, err
+	}
+	return pageWith(c, rows, next, showEvent), nil
+}
+
+type eventQuery struct {
+	Paging
+	Type           string          `query:"type" doc:"Types and patterns, separated by commas." example:"order.*"`
+	Status         string          `query:"status" enum:"pending,succeeded,partial,failed,unmatched"`
+	SubscriptionID subscriptionRef `query:"subscription_id"`
+	Since          moment          `query:"since"`
+	Until          moment          `query:"until"`
+	Text           string          `query:"q" doc:"An event's id or idempotency key, whole or its beginning."`
+}
+
+func (q *eventQuery) filter() (posthorn.EventFilter, error) {
+	f := posthorn.EventFilter{
+		SubscriptionID: q.SubscriptionID.SubscriptionID, Since: q.Since.Time, Until: q.Until.Time, Text: q.Text,
+	}
+	var err error
+	if f.Types, err = patterns("query.type", q.Type); err != nil {
+		return f, err
+	}
+	f.Status, err = choice("query.status", q.Status, []posthorn.EventStatus{
+		posthorn.EventPending, posthorn.EventSucceeded, posthorn.EventPartial, posthorn.EventFailed, posthorn.EventUnmatched,
+	})
+	if err != nil {
+		return f, err
+	}
+	return f, span(q.Since, q.Until)
+}
+
+func showEvent(e *posthorn.EventSummary) event {
+	return event{
+		ID: e.ID, Type: e.Type, Status: e.Status, ContentType: e.ContentType, IdempotencyKey: nonEmpty(e.IdempotencyKey),
+		OrderingKey: nonEmpty(e.OrderingKey), PayloadBytes: e.PayloadBytes, Deliveries: e.Deliveries,
+		DeliverAt: optional(e.DeliverAt), ExpiresAt: optional(e.ExpiresAt), CreatedAt: e.CreatedAt.UTC(),
+	}
+}
+
+func (h *Handler) getEvent(ctx context.Context, c *call, p *eventPath) (*reply[eventWithPayload], error) {
+	e, deliveries, err := h.readEvent(ctx, c, p)
+	if err != nil {
+		return nil, err
+	}
+	headers := make(map[string]string, len(e.Headers))
+	for name := range e.Headers {
+		headers[name] = mask
+	}
+	shown := eventWithPayload{
+		ID: e.ID, Type: e.Type, Status: statusOf(deliveries), ContentType: e.ContentType, Headers: headers,
+		IdempotencyKey: nonEmpty(e.IdempotencyKey), OrderingKey: nonEmpty(e.OrderingKey), PayloadBytes: len(e.Payload),
+		PayloadErasedAt: optional(e.PayloadErased), Deliveries: e.Deliveries, DeliverAt: optional(e.DeliverAt),
+		ExpiresAt: optional(e.ExpiresAt), CreatedAt: e.CreatedAt.UTC(),
+	}
+	if e.PayloadErased.IsZero() {
+		exact := base64.StdEncoding.EncodeToString(e.Payload)
+		shown.PayloadBase64 = &exact
+		if value := jsontext.Value(e.Payload); value.IsValid(jsonOptions) {
+			shown.Payload = &rawJSON{value}
+		}
+	}
+	return replyWith(shown), nil
+}
+
+func (h *Handler) readEvent(ctx context.Context, c *call, p *eventPath) (*posthorn.Event, []posthorn.Delivery, error) {
+	id, err := p.id()
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := h.store.GetEvent(ctx, c.tenant(), id)
+	if err != nil {
+		return nil, nil, err
+	}
+	deliveries, err := h.store.EventDeliveries(ctx, c.tenant(), id)
+	return e, deliveries, err
+}
+
+// statusOf derives an event's status from its deliveries, oldest first: the latest of each subscription counts.
+func statusOf(deliveries []posthorn.Delivery) posthorn.EventStatus {
+	latest := make(map[posthorn.SubscriptionID]posthorn.State, len(deliveries))
+	for i := range deliveries {
+		latest[deliveries[i].SubscriptionID] = deliveries[i].State
+	}
+	states := make([]posthorn.State, 0, len(latest))
+	for _, s := range latest {
+		states = append(states, s)
+	}
+	return posthorn.DeriveStatus(states)
+}
+
+// eventStatus is what became of an event.
+type eventStatus struct {
+	EventID    posthorn.EventID     `json:"event_id"`
+	Type       string               `json:"type"`
+	Status     posthorn.EventStatus `json:"status" enum:"pending,succeeded,partial,failed,unmatched"`
+	Deliveries []deliveryStatus     `json:"deliveries"`
+}
+
+// deliveryStatus is a delivery in short.
+type deliveryStatus struct {
+	ID             posthorn.DeliveryID     `json:"id"`
+	SubscriptionID posthorn.SubscriptionID `json:"subscription_id"`
+	URL            string                  `json:"url"`
+	Status         posthorn.State          `json:"status" enum:"pending,succeeded,exhausted,cancelled"`
+	Attempts       int                     `json:"attempts"`
+	NextAttemptAt  *time.Time              `json:"next_attempt_at"`
+	LastOutcome    *posthorn.Outcome       `json:"last_outcome"`
+	LastStatusCode *int                    `json:"last_status_code"`
+	Explanation    string                  `json:"explanation" doc:"Why it is in this state and what happens next."`
+}
+
+func (h *Handler) getEventStatus(ctx context.Context, c *call, p *eventPath) (*reply[eventStatus], error) {
+	e, rows, err := h.readEvent(ctx, c, p)
+	if err != nil {
+		return nil, err
+	}
+	shown, err := h.showDeliveries(ctx, c.tenant(), rows)
+	if err != nil {
+		return nil, err
+	}
+	status := eventStatus{EventID: e.ID, Type: e.Type, Status: statusOf(rows), Deliveries: make([]deliveryStatus, len(shown))}
+	for i, d := range shown {
+		status.Deliveries[i] = deliveryStatus{
+			ID: d.ID, SubscriptionID: d.SubscriptionID, URL: d.URL, Status: d.Status, Attempts: d.Attempts,
+			NextAttemptAt: d.NextAttemptAt, LastOutcome: d.LastOutcome, LastStatusCode: d.LastStatusCode, Explanation: d.Explanation,
+		}
+	}
+	return replyWith(status), nil
+}
+
+type replayInput struct {
+	SubscriptionIDs []posthorn.SubscriptionID `json:"subscription_ids,omitempty" maxItems:"1000" doc:"Absent or empty: all that want the event now."`
+}
+
+type deliveryData struct {
+	Data []delivery `json:"data"`
+}
+
+func (h *Handler) replayEvent(ctx context.Context, c *call, p *eventPath, in *replayInput) (*reply[deliveryData], error) {
+	id, err := p.id()
+	if err != nil {
+		return nil, err
+	}
+	if err := h.checkTargets(ctx, c.tenant(), in.SubscriptionIDs); err != nil {
+		return nil, err
+	}
+	rows, err := h.opts.Publisher.Replay(ctx, c.tenant(), id, in.SubscriptionIDs)
+	if err != nil {
+		return nil, err
+	}
+	shown, err := h.showDeliveries(ctx, c.tenant(), rows)
+	if err != nil {
+		return nil, err
+	}
+	return replyWith(deliveryData{shown}), nil
+}
+
+// checkTargets refuses subscriptions that are not there: replaying to them would do nothing, silently.
+func (h *Handler) checkTargets(ctx context.Context, tenant posthorn.TenantID, ids []posthorn.SubscriptionID) error {
+	const most = 1000
+	if len(ids) > most {
+		return invalid("body.subscription_ids", "must have at most %d entries", most)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	found, err := h.store.FindSubscriptions(ctx, tenant, ids)
+	if err != nil {
+		return err
+	}
+	live := make(map[posthorn.SubscriptionID]bool, len(found))
+	for i := range found {
+		live[found[i].ID] = found[i].DeletedAt.IsZero()
+	}
+	var v posthorn.Violations
+	for i, id := range ids {
+		if !live[id] {
+			v.Add("body.subscription_ids["+strconv.Itoa(i)+"]", "is not a subscription, or was deleted")
+		}
+	}
+	return v.Err()
+}

@@ -1,0 +1,195 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/posthorn/posthorn"
+)
+
+// unknownKeys bounds, per client address, how many keys a second are looked up in the store that the cache does not
+// know: a flood of made-up keys must not become a flood of queries.
+var unknownKeys = posthorn.RateLimit{Limit: 100, Per: "second"}
+
+// guard stands before every operation: the key, its scope, the limits, and the names of the query's parameters.
+func (h *Handler) guard(ctx huma.Context, next func(huma.Context)) {
+	c, op := callOf(ctx.Context()), operationOf(ctx.Operation())
+	c.path = op.path
+	err := h.admit(c, op)
+	if err == nil && !op.open {
+		err = checkQuery(c.request.URL, ctx.Operation().Parameters)
+	}
+	if err != nil {
+		writeProblem(c, problemOf(err))
+		return
+	}
+	next(ctx)
+}
+
+func (h *Handler) admit(c *call, op *operation) error {
+	if op.open {
+		return nil
+	}
+	key := bearerKey(c.request.Header)
+	if h.opts.Limiter != nil && !h.opts.Auth.Known(key) {
+		ok, _, wait := h.opts.Limiter.Allow(c.request.Context(), "unknown:"+c.from.String(), unknownKeys, 1)
+		if !ok {
+			return limited(wait)
+		}
+	}
+	id, err := h.opts.Auth.Authenticate(c.request.Context(), key, c.from)
+	if err != nil {
+		return err
+	}
+	c.identity = id
+	if err := h.charge(c, op.publishes, 1); err != nil {
+		return err
+	}
+	if !id.Key.Allows(op.scope) {
+		return posthorn.NewError(posthorn.Forbidden, "this key does not have the scope %s; use one that has it", op.scope)
+	}
+	return nil
+}
+
+// bearerKey is the key of an Authorization header, or "" when there is none, or more than one.
+func bearerKey(header http.Header) string {
+	values := header["Authorization"]
+	if len(values) != 1 {
+		return ""
+	}
+	scheme, key, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(key)
+}
+
+func limited(wait time.Duration) error {
+	return &posthorn.Error{Kind: posthorn.RateLimited, RetryAfter: wait,
+		Message: "too many requests; wait as long as Retry-After says"}
+}
+
+// bound is one limit that applies to a request.
+type bound struct {
+	name, counter string
+	limit         posthorn.RateLimit
+}
+
+// charge counts a request, or the events in it, against every limit that applies, and says in the RateLimit headers
+// (draft-ietf-httpapi-ratelimit-headers) what is left. A key's limit counts all its requests, the tenant's and the
+// global one what is published.
+func (h *Handler) charge(c *call, publishes bool, n int) error {
+	if h.opts.Limiter == nil || n == 0 {
+		return nil
+	}
+	var left, policy []string
+	for _, b := range h.bounds(c, publishes) {
+		ok, remaining, wait := h.opts.Limiter.Allow(c.request.Context(), b.counter, b.limit, n)
+		state := `"` + b.name + `";r=` + strconv.Itoa(max(remaining, 0))
+		if !ok {
+			state += ";t=" + seconds(wait)
+		}
+		left = append(left, state)
+		policy = append(policy, `"`+b.name+`";q=`+strconv.Itoa(b.limit.Limit)+
+			`;w=`+strconv.Itoa(int(b.limit.Interval().Seconds())))
+		if !ok {
+			setLimits(c.Header(), left, policy)
+			return limited(wait)
+		}
+	}
+	setLimits(c.Header(), left, policy)
+	return nil
+}
+
+func setLimits(header http.Header, left, policy []string) {
+	if len(left) > 0 {
+		header.Set("RateLimit", strings.Join(left, ", "))
+		header.Set("RateLimit-Policy", strings.Join(policy, ", "))
+	}
+}
+
+func (h *Handler) bounds(c *call, publishes bool) []bound {
+	var list []bound
+	if limit := c.identity.Key.RateLimit; limit != nil {
+		list = append(list, bound{"key", "key:" + c.identity.Key.ID.String(), *limit})
+	}
+	if !publishes {
+		return list
+	}
+	tenant := c.identity.Tenant.RateLimit
+	if tenant == nil {
+		tenant = h.opts.TenantLimit
+	}
+	if tenant != nil {
+		list = append(list, bound{"tenant", "tenant:" + c.identity.Tenant.ID.String(), *tenant})
+	}
+	if h.opts.GlobalLimit != nil {
+		list = append(list, bound{"global", "global", *h.opts.GlobalLimit})
+	}
+	return list
+}
+
+// checkQuery refuses a query that cannot be read, and parameters that are unknown, repeated or not text: a misspelt
+// filter that is ignored answers another question than the one asked.
+func checkQuery(u *url.URL, known []*huma.Param) error {
+	if u.RawQuery == "" {
+		return nil
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return posthorn.NewError(posthorn.Malformed, "the query cannot be read; percent-encode its values (RFC 3986, section 2.1)")
+	}
+	var v posthorn.Violations
+	for name, values := range query {
+		switch {
+		case !knows(known, name):
+			v.Add("query."+shown(name), "is not a parameter of this operation; it knows %s", names(known))
+		case len(values) > 1:
+			v.Add("query."+name, "must be given once; separate several values by commas where a list is expected")
+		case !utf8.ValidString(values[0]) || strings.ContainsRune(values[0], 0):
+			v.Add("query."+name, "must be UTF-8 text without NUL")
+		}
+	}
+	return v.Err()
+}
+
+func knows(known []*huma.Param, name string) bool {
+	for _, p := range known {
+		if p.In == "query" && p.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func names(known []*huma.Param) string {
+	var list []string
+	for _, p := range known {
+		if p.In == "query" {
+			list = append(list, p.Name)
+		}
+	}
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ", ")
+}
+
+// shown is a name a client made up, fit to be repeated: short and printable.
+func shown(name string) string {
+	if len(name) > 64 {
+		name = name[:64]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, name)
+}

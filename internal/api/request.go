@@ -1,0 +1,251 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/auth"
+)
+
+const (
+	requestIDHeader = "X-Request-Id"
+	jsonType        = "application/json"
+	mergePatchType  = "application/merge-patch+json"
+)
+
+// call is one request on its way: what is learned about it, and its answer's writer, which notes the status.
+type call struct {
+	http.ResponseWriter
+	request  *http.Request
+	id       string
+	from     netip.Addr
+	identity *auth.Identity
+	path     string
+	status   int
+	// cause is what the log should say about an error answer.
+	cause error
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+func (c *call) tenant() posthorn.TenantID { return c.identity.Tenant.ID }
+
+// WriteHeader notes the status.
+func (c *call) WriteHeader(status int) {
+	if c.status == 0 {
+		c.status = status
+	}
+	c.ResponseWriter.WriteHeader(status)
+}
+
+// Write notes the status that a first write implies.
+func (c *call) Write(b []byte) (int, error) {
+	if c.status == 0 {
+		c.status = http.StatusOK
+	}
+	return c.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (c *call) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// Flush sends what is buffered.
+func (c *call) Flush() { _ = http.NewResponseController(c.ResponseWriter).Flush() }
+
+// enter is the outermost layer: request id, security headers, the catching of panics, and the one log line of a request.
+func (h *Handler) enter(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		c := &call{ResponseWriter: w, id: requestID(r), from: auth.ClientAddr(r, h.opts.TrustedProxies)}
+		c.request = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+		secure(w.Header(), c.id)
+		defer func() {
+			if v := recover(); v != nil {
+				h.panicked(c, v)
+			}
+			h.leave(c, time.Since(start))
+		}()
+		next.ServeHTTP(c, c.request)
+	})
+}
+
+// panicked answers a panic: a fault of ours, of which the client learns nothing. http.ErrAbortHandler goes on.
+func (h *Handler) panicked(c *call, v any) {
+	if v == http.ErrAbortHandler {
+		panic(v)
+	}
+	c.cause = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+	if c.status == 0 {
+		writeProblem(c, unexpected(c.cause))
+	}
+}
+
+// leave logs and counts an answered request.
+func (h *Handler) leave(c *call, took time.Duration) {
+	if h.opts.Observe != nil {
+		h.opts.Observe(c.request.Method, c.path, c.status, took)
+	}
+	level := slog.LevelDebug
+	switch {
+	case c.status == http.StatusInternalServerError:
+		level = slog.LevelError
+	case c.status > http.StatusInternalServerError:
+		level = slog.LevelWarn
+	}
+	if !h.log.Enabled(c.request.Context(), level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", c.request.Method), slog.String("path", c.path), slog.Int("status", c.status),
+		slog.Duration("took", took), slog.String("request", c.id), slog.String("from", c.from.String()),
+	}
+	if c.identity != nil {
+		attrs = append(attrs, slog.String("key", c.identity.Key.ID.String()), slog.String("tenant", c.identity.Tenant.Name))
+	}
+	if c.cause != nil {
+		attrs = append(attrs, slog.Any("error", c.cause))
+	}
+	h.log.LogAttrs(c.request.Context(), level, "request", attrs...)
+}
+
+// requestID takes over a client's id of 1 to 64 harmless characters, or makes one.
+func requestID(r *http.Request) string {
+	id := r.Header.Get(requestIDHeader)
+	sane := id != "" && len(id) <= 64 && strings.IndexFunc(id, func(c rune) bool {
+		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("-_.:", c))
+	}) < 0
+	if sane {
+		return id
+	}
+	return "req_" + strconv.FormatUint(rand.Uint64(), 36)
+}
+
+// secure sets what every answer has. Pages set their own content security policy over this one.
+func secure(header http.Header, id string) {
+	header.Set(requestIDHeader, id)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Cache-Control", "no-store")
+}
+
+// buffer holds a body while it is being answered.
+type buffer struct {
+	bytes.Buffer
+	pool *sync.Pool
+}
+
+// keptBuffer bounds the buffers that are kept for reuse.
+const keptBuffer = 1 << 20
+
+func (b *buffer) free() {
+	if b.Cap() <= keptBuffer {
+		b.Reset()
+		b.pool.Put(b)
+	}
+}
+
+// readBody reads the whole body within the operation's bound. It belongs to the caller until freed.
+func (h *Handler) readBody(c *call, op *operation) (*buffer, error) {
+	if err := c.checkMedia(op); err != nil {
+		return nil, err
+	}
+	if c.request.ContentLength > op.maxBody {
+		return nil, tooLarge(op.maxBody)
+	}
+	b, ok := h.buffers.Get().(*buffer)
+	if !ok {
+		b = &buffer{pool: &h.buffers}
+	}
+	_, err := b.ReadFrom(http.MaxBytesReader(c.ResponseWriter, c.request.Body, op.maxBody))
+	if err == nil {
+		return b, nil
+	}
+	b.free()
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, tooLarge(op.maxBody)
+	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, newProblem(answerTimeout, "the body did not arrive in time; send it without pauses")
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return nil, posthorn.NewError(posthorn.Malformed, "the body ended before its stated length")
+	}
+	return nil, &posthorn.Error{Kind: posthorn.Malformed, Message: "the body cannot be read", Err: err}
+}
+
+func tooLarge(limit int64) error {
+	return posthorn.NewError(posthorn.TooLarge, "the body is larger than the limit of %d bytes", limit)
+}
+
+// checkMedia refuses what is not JSON in UTF-8. Simple types (text/plain, forms) are refused also because a foreign
+// page could send them without asking.
+func (c *call) checkMedia(op *operation) error {
+	if encoding := c.request.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return newProblem(answerMedia, "compressed bodies are not accepted; send the body without Content-Encoding")
+	}
+	header := c.request.Header["Content-Type"]
+	if len(header) == 1 && header[0] == jsonType {
+		return nil
+	}
+	wanted := jsonType
+	if op.mergePatch {
+		wanted += " or " + mergePatchType
+	}
+	if len(header) == 1 {
+		media, params, err := mime.ParseMediaType(header[0])
+		charset := params["charset"]
+		known := media == jsonType || op.mergePatch && media == mergePatchType
+		if err == nil && known && (charset == "" || strings.EqualFold(charset, "utf-8")) {
+			return nil
+		}
+	}
+	return newProblem(answerMedia, "send the body as Content-Type: %s", wanted)
+}
+
+// notFound and methodNotAllowed answer what no operation matches.
+func notFound(w http.ResponseWriter, r *http.Request) {
+	writeProblem(w, newProblem(answers[posthorn.NotFound], "there is nothing at this path; the operations are listed at /docs"))
+}
+
+func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		p := newProblem(answerMethod, "this path does not know the method; see the Allow header")
+		writeProblem(w, p.header("Allow", strings.Join(allowed(routes, r.URL.Path), ", ")))
+	}
+}
+
+func allowed(routes chi.Routes, path string) []string {
+	var list []string
+	for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+		if routes.Match(chi.NewRouteContext(), m, path) {
+			list = append(list, m)
+		}
+	}
+	return list
+}

@@ -1,0 +1,155 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/signing"
+)
+
+const (
+	// defaultOverlap and maxOverlap are how long a rotated secret goes on signing beside the new one.
+	defaultOverlap = 24 * time.Hour
+	maxOverlap     = 7 * 24 * time.Hour
+	// maxSecrets bounds the secrets that sign at once.
+	maxSecrets = 5
+)
+
+func (h *Handler) registerSecrets() {
+	handle(h, operation{
+		method: http.MethodGet, path: "/subscriptions/{id}/secret", id: "getSecret", tag: "Subscriptions", scope: posthorn.ScopeManage,
+		summary: "Read the signing secret",
+	}, h.getSecret)
+	handleBody(h, operation{
+		method: http.MethodPost, path: "/subscriptions/{id}/secret/rotate", id: "rotateSecret", tag: "Subscriptions", scope: posthorn.ScopeManage,
+		summary: "Rotate the signing secret", example: map[string]any{"overlap_seconds": 86400},
+		description: "The new secret signs at once; until the overlap ends deliveries carry a signature of the old one too, so that receivers can change over in their own time. " +
+			"The body may be `{}`.",
+		refusals: []int{http.StatusConflict},
+	}, h.rotateSecret)
+}
+
+// secretView shows the secrets that sign at present.
+type secretView struct {
+	Secret    string      `json:"secret" example:"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"`
+	PublicKey *string     `json:"public_key" doc:"The whpk_… key that verifies v1a signatures; null with a shared secret."`
+	CreatedAt time.Time   `json:"created_at"`
+	Previous  []oldSecret `json:"previous" doc:"Rotated secrets that still sign."`
+}
+
+type oldSecret struct {
+	Secret    string    `json:"secret"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+type rotation struct {
+	Secret         secretText `json:"secret,omitempty" doc:"The new secret; absent makes one of the same kind."`
+	OverlapSeconds *float64   `json:"overlap_seconds,omitempty" minimum:"0" maximum:"604800" doc:"How long the old secret goes on signing; 24 hours by default. 0 ends it at once."`
+}
+
+func (h *Handler) getSecret(ctx context.Context, c *call, p *subscriptionPath) (*reply[secretView], error) {
+	id, err := p.id()
+	if err != nil {
+		return nil, err
+	}
+	s, err := h.store.GetSubscription(ctx, c.tenant(), id)
+	if err != nil {
+		return nil, err
+	}
+	return replyWith(h.showSecrets(s)), nil
+}
+
+func (h *Handler) showSecrets(s *posthorn.Subscription) secretView {
+	view := secretView{PublicKey: publicKey(s)}
+	for i, secret := range s.Live(h.store.Now()) {
+		if i == 0 {
+			view.Secret, view.CreatedAt = string(secret.Value), secret.CreatedAt.UTC()
+			continue
+		}
+		view.Previous = append(view.Previous, oldSecret{string(secret.Value), secret.ExpiresAt.UTC()})
+	}
+	return view
+}
+
+func (h *Handler) rotateSecret(ctx context.Context, c *call, p *subscriptionPath, in *rotation) (*reply[secretView], error) {
+	overlap := defaultOverlap
+	if in.OverlapSeconds != nil {
+		if *in.OverlapSeconds < 0 || *in.OverlapSeconds > maxOverlap.Seconds() {
+			return nil, invalid("body.overlap_seconds", "must be from 0 to 604800 (7 days)")
+		}
+		overlap = time.Duration(*in.OverlapSeconds * float64(time.Second))
+	}
+	id, err := p.id()
+	if err != nil {
+		return nil, err
+	}
+	s, err := h.store.UpdateSubscription(ctx, c.tenant(), id, func(s *posthorn.Subscription) error {
+		key, err := nextSecret(in.Secret, s)
+		if err != nil {
+			return err
+		}
+		now := h.store.Now()
+		if len(s.Live(now)) >= maxSecrets && overlap > 0 {
+			return posthorn.NewError(posthorn.Conflict, "%d secrets sign already; wait until one expires, or rotate with overlap_seconds 0", maxSecrets)
+		}
+		rotate(s, key, overlap, now)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.changed(ctx, s)
+	return replyWith(h.showSecrets(s)), nil
+}
+
+// newSecret reads a secret a client gave, or makes one.
+func newSecret(text secretText) (*signing.Key, error) {
+	if text == "" {
+		return signing.GenerateHMAC(), nil
+	}
+	key, err := signing.ParseSecret(string(text))
+	if err != nil {
+		return nil, invalid("body.secret", "%s", err.Error())
+	}
+	return key, nil
+}
+
+// nextSecret is newSecret in a rotation: made ones are of the kind there was, and the present one is no rotation.
+func nextSecret(text secretText, s *posthorn.Subscription) (*signing.Key, error) {
+	if text == "" && publicKey(s) != nil {
+		return signing.GenerateEd25519(), nil
+	}
+	if text != "" && len(s.Secrets) > 0 && string(s.Secrets[0].Value) == string(text) {
+		return nil, invalid("body.secret", "is the present secret; send another, or none to have one made")
+	}
+	return newSecret(text)
+}
+
+// rotate puts a new secret before the present ones, which expire with the overlap at the latest.
+func rotate(s *posthorn.Subscription, key *signing.Key, overlap time.Duration, now time.Time) {
+	end := now.Add(overlap)
+	kept := []posthorn.Secret{{Value: posthorn.SecretText(key.Secret().Reveal()), CreatedAt: now}}
+	for _, old := range s.Live(now) {
+		if old.ExpiresAt.IsZero() || old.ExpiresAt.After(end) {
+			old.ExpiresAt = end
+		}
+		if overlap > 0 && len(kept) <= maxSecrets {
+			kept = append(kept, old)
+		}
+	}
+	s.Secrets = kept
+}
+
+// publicKey is the text that verifies the newest secret's signatures, where it is an asymmetric one.
+func publicKey(s *posthorn.Subscription) *string {
+	if len(s.Secrets) == 0 {
+		return nil
+	}
+	key, err := signing.ParseSecret(string(s.Secrets[0].Value))
+	if err != nil {
+		return nil
+	}
+	return nonEmpty(key.Public())
+}

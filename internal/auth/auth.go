@@ -1,0 +1,247 @@
+// Package auth decides who is asking: it makes and recognises API keys, checks their scopes, expiry and address lists,
+// and finds the client's address behind trusted proxies. It leaves storing keys to the store, rate limits and HTTP
+// answers to internal/api.
+package auth
+
+import (
+	"context"
+	"crypto/subtle"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+// Store is what auth needs of a store.
+type Store interface {
+	FindKey(ctx context.Context, hash [32]byte) (*posthorn.Key, error)
+	GetTenant(ctx context.Context, id posthorn.TenantID) (*posthorn.Tenant, error)
+	TouchKeys(ctx context.Context, used map[posthorn.KeyID]time.Time) error
+}
+
+// Options of an Authenticator. Store and Now are required.
+type Options struct {
+	Store Store
+	// Now is the store's clock.
+	Now func() time.Time
+	// TTL bounds how long a revocation on another node may go unnoticed when the bus loses its signal; 5 s at most.
+	TTL time.Duration
+	// Allowlist admits only these networks, whatever the key; empty admits all.
+	Allowlist []netip.Prefix
+}
+
+const (
+	maxTTL = 5 * time.Second
+	// maxCached bounds the cache: beyond it, it is emptied. A key is about 1 KiB with its tenant.
+	maxCached = 10_000
+	// touchEvery is how often one key's last use is written.
+	touchEvery = time.Minute
+)
+
+// Identity is a key that was recognised, with its tenant.
+type Identity struct {
+	Key    *posthorn.Key
+	Tenant *posthorn.Tenant
+}
+
+// Authenticator recognises API keys. It is safe for concurrent use.
+type Authenticator struct {
+	opts Options
+
+	mu     sync.RWMutex
+	cached map[[32]byte]entry
+	// epoch counts invalidations: what was read before one is not cached after it.
+	epoch   uint64
+	used    map[posthorn.KeyID]time.Time
+	touched map[posthorn.KeyID]time.Time
+}
+
+type entry struct {
+	identity *Identity
+	until    time.Time
+}
+
+// New makes an Authenticator.
+func New(opts Options) *Authenticator {
+	if opts.TTL <= 0 || opts.TTL > maxTTL {
+		opts.TTL = maxTTL
+	}
+	return &Authenticator{
+		opts:   opts,
+		cached: map[[32]byte]entry{},
+		used:   map[posthorn.KeyID]time.Time{}, touched: map[posthorn.KeyID]time.Time{},
+	}
+}
+
+// Invalidate forgets what was cached: a key or a tenant changed somewhere.
+func (a *Authenticator) Invalidate() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.cached)
+	a.epoch++
+}
+
+// Known reports whether a key's text would be answered without asking the store.
+func (a *Authenticator) Known(text string) bool {
+	if !wellFormed(text) {
+		return true
+	}
+	_, ok := a.lookup(Hash(text), a.opts.Now())
+	return ok
+}
+
+// Authenticate recognises a key used from an address. The error is Unauthenticated for a key that is absent, unknown,
+// expired or revoked, all alike; Forbidden for an address outside an allowlist; or the store's.
+func (a *Authenticator) Authenticate(ctx context.Context, text string, from netip.Addr) (*Identity, error) {
+	if !Admits(a.opts.Allowlist, from) {
+		return nil, errAddress()
+	}
+	if !wellFormed(text) {
+		return nil, errKey()
+	}
+	now := a.opts.Now()
+	id, err := a.identify(ctx, Hash(text), now)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.admit(id, now, from); err != nil {
+		return nil, err
+	}
+	return id, nil
+}
+
+// Check decides again about a key that was recognised before, for connections that live long.
+func (a *Authenticator) Check(ctx context.Context, id *Identity, from netip.Addr) error {
+	now := a.opts.Now()
+	fresh, err := a.identify(ctx, id.Key.Hash, now)
+	if err != nil {
+		return err
+	}
+	return a.admit(fresh, now, from)
+}
+
+// admit applies what may change from one use of a key to the next.
+func (a *Authenticator) admit(id *Identity, now time.Time, from netip.Addr) error {
+	if !id.Key.Usable(now) {
+		return errKey()
+	}
+	if !Admits(a.opts.Allowlist, from) || !Admits(id.Tenant.IPAllowlist, from) || !Admits(id.Key.IPAllowlist, from) {
+		return errAddress()
+	}
+	a.note(id.Key.ID, now)
+	return nil
+}
+
+func errKey() error {
+	return posthorn.NewError(posthorn.Unauthenticated,
+		"send a valid API key as `Authorization: Bearer phk_…`; the one sent is missing, unknown, expired or revoked")
+}
+
+func errAddress() error {
+	return posthorn.NewError(posthorn.Forbidden,
+		"requests from this address are not allowed; ask an administrator to add it to the allowlist")
+}
+
+func (a *Authenticator) lookup(hash [32]byte, now time.Time) (*Identity, bool) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	e, ok := a.cached[hash]
+	if !ok || !now.Before(e.until) {
+		return nil, false
+	}
+	return e.identity, true
+}
+
+func (a *Authenticator) identify(ctx context.Context, hash [32]byte, now time.Time) (*Identity, error) {
+	if id, ok := a.lookup(hash, now); ok {
+		return id, nil
+	}
+	a.mu.RLock()
+	epoch := a.epoch
+	a.mu.RUnlock()
+	key, err := a.opts.Store.FindKey(ctx, hash)
+	if err != nil {
+		if posthorn.KindOf(err) == posthorn.NotFound {
+			return nil, errKey()
+		}
+		return nil, err
+	}
+	// The store found the row by an index on the hash; this comparison is the one that decides, in constant time.
+	if subtle.ConstantTimeCompare(key.Hash[:], hash[:]) != 1 {
+		return nil, errKey()
+	}
+	tenant, err := a.opts.Store.GetTenant(ctx, key.TenantID)
+	if err != nil {
+		if posthorn.KindOf(err) == posthorn.NotFound {
+			return nil, errKey()
+		}
+		return nil, err
+	}
+	id := &Identity{Key: key, Tenant: tenant}
+	a.remember(hash, entry{id, now.Add(a.opts.TTL)}, epoch)
+	return id, nil
+}
+
+func (a *Authenticator) remember(hash [32]byte, e entry, epoch uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if epoch != a.epoch {
+		return
+	}
+	if len(a.cached) >= maxCached {
+		clear(a.cached)
+	}
+	a.cached[hash] = e
+}
+
+// note remembers that a key was used, unless that was written within the last minute.
+func (a *Authenticator) note(id posthorn.KeyID, now time.Time) {
+	a.mu.RLock()
+	last := a.touched[id]
+	a.mu.RUnlock()
+	if now.Sub(last) < touchEvery {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.touched[id] = now
+	a.used[id] = now
+}
+
+// Flush writes the last uses noted since the one before, in one batch. Those that cannot be written are dropped: the
+// next use notes them again within a minute.
+func (a *Authenticator) Flush(ctx context.Context) error {
+	a.mu.Lock()
+	used := a.used
+	a.used = map[posthorn.KeyID]time.Time{}
+	if len(a.touched) > maxCached {
+		clear(a.touched)
+	}
+	a.mu.Unlock()
+	if len(used) == 0 {
+		return nil
+	}
+	return a.opts.Store.TouchKeys(ctx, used)
+}
+
+// Run flushes every few seconds until ctx ends, and once more then. Failures go to report.
+func (a *Authenticator) Run(ctx context.Context, report func(error)) {
+	ticker := time.NewTicker(maxTTL)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if err := a.Flush(ctx); err != nil && ctx.Err() == nil {
+				report(err)
+			}
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			if err := a.Flush(last); err != nil {
+				report(err)
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package auth
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"strings"
+
+	"github.com/posthorn/posthorn"
+)
+
+// KeyPrefix begins every API key, so that secret scanners can find leaked ones.
+const KeyPrefix = "phk_"
+
+const (
+	// alphabet is base 32 without the letters people confuse: 5 bits a character.
+	alphabet = "abcdefghijkmnpqrstuvwxyz23456789"
+	// keyLength is 256 bits in groups of five, rounded up.
+	keyLength = 52
+	// shownLength is how much of a key is kept to recognise it by: the prefix and 25 of its 256 bits.
+	shownLength = len(KeyPrefix) + 5
+)
+
+// Generate makes a new API key of 256 random bits.
+func Generate() string {
+	random := make([]byte, keyLength)
+	// crypto/rand never fails on the platforms Go supports: it ends the process instead.
+	_, _ = rand.Read(random)
+	var b strings.Builder
+	b.Grow(len(KeyPrefix) + keyLength)
+	b.WriteString(KeyPrefix)
+	for _, r := range random {
+		b.WriteByte(alphabet[r&31])
+	}
+	return b.String()
+}
+
+// Hash is what is stored of a key. A key is random enough that a fast hash cannot be reversed.
+func Hash(text string) [32]byte { return sha256.Sum256([]byte(text)) }
+
+// Shown is the beginning of a key by which a person recognises it.
+func Shown(text string) string {
+	if len(text) < shownLength {
+		return KeyPrefix
+	}
+	return text[:shownLength]
+}
+
+// CheckKey says what is wrong with a key an operator brings, or "".
+func CheckKey(text string) string {
+	if !wellFormed(text) {
+		return "must be phk_ and 32 to 128 letters and digits"
+	}
+	return ""
+}
+
+// wellFormed admits keys that Generate made and those an operator chose (POSTHORN_API_KEY), and spares the store the rest.
+func wellFormed(text string) bool {
+	rest, ok := strings.CutPrefix(text, KeyPrefix)
+	if !ok || len(rest) < 32 || len(rest) > 128 {
+		return false
+	}
+	for i := range len(rest) {
+		c := rest[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// New is a Key to be stored for a text, without its id.
+func NewKey(text, name string, scopes ...posthorn.Scope) *posthorn.Key {
+	return &posthorn.Key{Name: name, Prefix: Shown(text), Hash: Hash(text), Scopes: scopes}
+}
