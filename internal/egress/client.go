@@ -146,10 +146,7 @@ func (c *Client) Close() {
 // under the same webhook-id, as with any retry.
 func (c *Client) Do(ctx context.Context, r Request) Result {
 	start := time.Now()
-	if r.URL == nil {
-		return refused(&Refusal{"scheme", "must begin with https://"})
-	}
-	u, err := c.policy.CheckURL(r.URL.String())
+	u, err := c.policy.checkParsed(r.URL)
 	if err != nil {
 		return refused(err)
 	}

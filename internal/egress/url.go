@@ -33,7 +33,7 @@ func (p *Policy) CheckURL(raw string) (*url.URL, error) {
 		authority, tail = rest[:i], rest[i:]
 	}
 	if strings.Contains(tail, "#") {
-		return nil, refuse("fragment", "must not have a fragment (#…): it would never be sent")
+		return nil, errFragment
 	}
 	host, port, err := splitAuthority(authority)
 	if err != nil {
@@ -52,6 +52,32 @@ func (p *Policy) CheckURL(raw string) (*url.URL, error) {
 		return nil, refuse("path", "must have %% only before two hexadecimal digits")
 	}
 	return u, nil
+}
+
+// checkParsed is CheckURL for a URL that someone else has parsed. It is put together here, and not by its String, since that
+// percent-encodes international hosts.
+func (p *Policy) checkParsed(u *url.URL) (*url.URL, error) {
+	switch {
+	case u == nil || u.Opaque != "":
+		return nil, refuse("scheme", "must begin with https://")
+	case u.User != nil:
+		return nil, errUserinfo
+	case u.Fragment != "":
+		return nil, errFragment
+	}
+	path := u.EscapedPath()
+	if as, err := url.PathUnescape(u.RawPath); err == nil && as == u.Path && u.RawPath != "" {
+		// As it was written: EscapedPath escapes all that it could, if anything must be.
+		path = u.RawPath
+	}
+	if path != "" && path[0] != '/' {
+		path = "/" + path
+	}
+	raw := u.Scheme + "://" + u.Host + path
+	if u.ForceQuery || u.RawQuery != "" {
+		raw += "?" + u.RawQuery
+	}
+	return p.CheckURL(raw)
 }
 
 // checkText refuses what no URL holds, and what does not show.
@@ -92,7 +118,7 @@ func (p *Policy) cutScheme(raw string) (scheme, rest string, err error) {
 func splitAuthority(authority string) (host, port string, err error) {
 	switch {
 	case strings.Contains(authority, "@"):
-		return "", "", refuse("userinfo", "must not contain a user name or password; send credentials in a header")
+		return "", "", errUserinfo
 	case strings.Contains(authority, "%"):
 		return "", "", refuse("host", "must not percent-encode its host")
 	}
@@ -274,6 +300,8 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // Refusals given in several places. They are never changed.
 var (
+	errUserinfo      = &Refusal{"userinfo", "must not contain a user name or password; send credentials in a header"}
+	errFragment      = &Refusal{"fragment", "must not have a fragment (#…): it would never be sent"}
 	errBrackets      = &Refusal{"host", "must have a host name, an IPv4 address, or an IPv6 address in brackets, and a port after a single colon"}
 	errPort          = &Refusal{"port", "must have a port from 1 to 65535 in plain digits, or none"}
 	errInternational = &Refusal{"host_international", "must have a valid international host name, without look-alikes of plain letters, digits or dots"}

@@ -64,6 +64,10 @@ func TestCorpusAccepted(t *testing.T) {
 				t.Errorf("%s: CheckURL(%q) = %v, want it accepted: %s", accepted.ID, raw, err, accepted.Why)
 				continue
 			}
+			// Parsed by someone else, it is still the same.
+			if parsed, err := policy.checkParsed(parse(raw)); err != nil || parsed.String() != u.String() {
+				t.Errorf("%s: parsed first, it is %v, %v; want %s", accepted.ID, parsed, err, u)
+			}
 			if again, err := policy.CheckURL(u.String()); err != nil || again.String() != u.String() {
 				t.Errorf("%s: its normal form %q is not stable: %v, %v", accepted.ID, u, again, err)
 			}
@@ -261,6 +265,11 @@ func FuzzCheckURL(f *testing.F) {
 			}
 		} else if endsInNumber(host) {
 			t.Fatalf("CheckURL(%q) accepts the host %q", raw, host)
+		}
+		if parsed, err := url.Parse(raw); err == nil {
+			if again, err := policy.checkParsed(parsed); err != nil || again.String() != u.String() {
+				t.Fatalf("CheckURL(%q) = %q, but %v (%v) when parsed first", raw, u, again, err)
+			}
 		}
 		again, err := policy.CheckURL(u.String())
 		if err != nil || again.String() != u.String() {
