@@ -23,7 +23,7 @@ const (
 // of the two is set; delays are in seconds.
 type RetryPolicy struct {
 	// Schedule holds the delay after each failed attempt: n delays allow n+1 attempts.
-	Schedule []float64 `json:"schedule,omitempty"`
+	Schedule []float64 `json:"schedule,omitzero"`
 	// Initial, Multiplier, Maximum and Attempts: the delay after attempt n is Initial·Multiplierⁿ⁻¹, at most Maximum.
 	Initial    float64 `json:"initial,omitempty"`
 	Multiplier float64 `json:"multiplier,omitempty"`
