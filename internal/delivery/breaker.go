@@ -11,24 +11,35 @@ const (
 )
 
 // breaker counts one lane's failures in a row on this node. Whether the breaker is open is the store's to know, for all
-// nodes alike: openings counts those the store told of.
+// nodes alike.
 type breaker struct {
 	failures int
+	// openings counts those in a row that the store told of; since is when this node learned of the last.
 	openings int
+	since    time.Time
+}
+
+// know takes what the store says.
+func (b *breaker) know(openings int, now time.Time) {
+	if openings > b.openings {
+		b.since = now
+	}
+	b.openings = openings
 }
 
 // succeeded starts the count anew.
 func (b *breaker) succeeded() { b.failures = 0 }
 
-// failed counts a failure that was the subscriber's fault, and returns how long to open for, or zero.
-func (b *breaker) failed() time.Duration {
+// failed counts a failure that was the subscriber's fault, and returns how long to open for, or zero. After an opening
+// every request is a probe, so one failure opens again; those that were under way when it opened say nothing new.
+func (b *breaker) failed(started, now time.Time) time.Duration {
 	b.failures++
-	if b.openings == 0 && b.failures < breakerThreshold {
+	if b.openings == 0 && b.failures < breakerThreshold || b.openings > 0 && !started.After(b.since) {
 		return 0
 	}
-	// After an opening every claim is a probe, so one failure opens again.
 	d := min(breakerFirst<<min(b.openings, 16), breakerLongest)
 	b.openings++
+	b.since = now
 	b.failures = 0
 	return d
 }

@@ -8,12 +8,13 @@ import (
 )
 
 const (
-	// claimLimit bounds one claim, claimPerLane what a lane that this node does not know may give.
+	// claimLimit bounds one claim.
 	claimLimit   = 1000
-	claimPerLane = 32
 	claimTimeout = 10 * time.Second
 	// claimGap is the least time between two claims when the first found nothing: wake-ups can come with every commit.
 	claimGap = 10 * time.Millisecond
+	// claimFull is the wait for more room after a claim on a full node.
+	claimFull = 100 * time.Millisecond
 	// claimBackoff is the wait after a failed claim, doubled up to the longest.
 	claimBackoff, claimBackoffMax = 250 * time.Millisecond, 5 * time.Second
 )
@@ -25,8 +26,10 @@ type claims struct {
 	due time.Time
 	// under way, and wanted again when it returns.
 	busy, again bool
-	empty       time.Time
-	failures    int
+	// full says that the last claim asked for less than the lanes could hold, as the node had no room.
+	full     bool
+	empty    time.Time
+	failures int
 }
 
 // claimSoon claims now, or as soon as the claim under way has returned.
@@ -51,23 +54,25 @@ func (e *Engine) claimIn(wait time.Duration) {
 // claim asks the store for what this node has room for.
 func (e *Engine) claim() {
 	e.claims.due = time.Time{}
-	if e.claims.busy || e.stopping || e.draining {
+	if e.draining {
 		return
 	}
-	perLane := claimPerLane
-	if !e.rooms.left(false) {
-		// What is left is for the lanes that answer.
-		perLane = 0
-	}
-	limit := min(int(e.rooms.maxHeld-e.rooms.held.Load()), claimLimit)
-	bytes := e.rooms.maxBytes - e.rooms.bytes.Load()
-	if limit <= 0 || bytes <= 0 {
-		// finish claims again when there is room.
+	if e.claims.busy {
+		// What made it due may be younger than what the claim under way sees.
 		e.claims.again = true
 		return
 	}
+	held, bytes := e.rooms.all.held.Load(), e.rooms.maxBytes-e.rooms.all.bytes.Load()
+	limit := int(min(e.rooms.maxHeld-held, claimLimit, max(e.rooms.maxHeld/4, 1)))
+	e.claims.full = e.rooms.left(true, 1) == 0 || e.rooms.left(false, 1) == 0
+	if limit <= 0 || bytes <= 0 {
+		// refill claims again when there is room.
+		e.claimIn(e.opts.Poll)
+		return
+	}
+	perLane := min(newLaneRoom, e.rooms.left(false, 0))
 	req := posthorn.ClaimRequest{
-		Node: e.opts.Node, Limit: limit, PerLane: perLane, MaxBytes: bytes, Rooms: e.laneRooms(time.Now(), perLane),
+		Node: e.opts.Node, Limit: limit, PerLane: perLane, MaxBytes: bytes, Rooms: e.laneRooms(perLane),
 	}
 	e.claims.busy, e.claims.again = true, false
 	e.background.Go(func() {
@@ -83,19 +88,16 @@ func (e *Engine) claim() {
 }
 
 // laneRooms tells the store which lanes of this node have another room than perLane.
-func (e *Engine) laneRooms(now time.Time, perLane int) map[posthorn.SubscriptionID]int {
+func (e *Engine) laneRooms(perLane int) map[posthorn.SubscriptionID]int {
 	rooms := make(map[posthorn.SubscriptionID]int)
 	for id, l := range e.lanes {
-		l.setRoom(now)
-		limit := int(l.room.limit.Load())
-		if perLane == 0 && !l.trusted {
-			continue
-		}
+		e.setRoom(l)
+		held, limit := e.rooms.of(id)
 		if limit == 0 {
-			// Throttled or open: the store knows until when, and which manual retries pass.
+			// Blocked: the store knows until when, and which manual retries pass.
 			limit = minLaneRoom
 		}
-		if room := max(limit-int(l.room.held.Load()), 0); room != perLane {
+		if room := min(max(limit-held, 0), e.rooms.left(l.trusted, held)); room != perLane {
 			rooms[id] = room
 		}
 	}
@@ -129,37 +131,59 @@ func (e *Engine) claimed(req posthorn.ClaimRequest, batch posthorn.ClaimBatch, e
 func (e *Engine) takeClaims(req posthorn.ClaimRequest, batch posthorn.ClaimBatch, leased time.Time) {
 	if len(batch.Claims) == 0 {
 		e.claims.empty = time.Now()
-		return
 	}
-	for i := range batch.Lanes {
-		state := batch.Lanes[i]
-		e.setLaneState(e.lane(state.SubscriptionID, state.TenantID), state)
-	}
+	known := e.takeLaneStates(batch.Lanes, leased)
+	now := e.opts.Store.Now()
 	got := make(map[posthorn.SubscriptionID]int)
+	var fresh, back []*item
 	for _, c := range batch.Claims {
 		got[c.Delivery.SubscriptionID]++
 		e.rooms.take(c.Delivery.SubscriptionID, len(c.Event.Payload))
-		e.hold(c, leased)
+		it := e.hold(c, leased)
+		if e.draining || known[it.lane.id] && automatic(it) && it.lane.blocked(now) {
+			back = append(back, it)
+		} else {
+			fresh = append(fresh, it)
+		}
 	}
-	for id, n := range got {
+	e.releaseAll(back)
+	for _, it := range fresh {
+		e.queue(it)
+	}
+	for id, l := range e.lanes {
 		asked, ok := req.Rooms[id]
 		if !ok {
 			asked = req.PerLane
 		}
-		if l := e.lanes[id]; l != nil {
-			l.more = n >= asked
+		l.more = got[id] >= asked
+	}
+}
+
+// takeLaneStates takes the states that came with a claim, but for lanes of which this node has heard since the claim was
+// sent: what it sent and what it was told may cross. It returns those.
+func (e *Engine) takeLaneStates(states []posthorn.Lane, leased time.Time) map[posthorn.SubscriptionID]bool {
+	known := make(map[posthorn.SubscriptionID]bool)
+	for _, state := range states {
+		l := e.lane(state.SubscriptionID, state.TenantID)
+		if l.stateAt.After(leased) {
+			known[l.id] = true
+		} else {
+			e.setLaneState(l, state)
 		}
 	}
+	return known
 }
 
 // refill claims again for a lane that had more and has used up half of its room, or for a node that was full.
 func (e *Engine) refill(l *lane) {
-	if l.more && l.room.held.Load() <= l.room.limit.Load()/2 {
-		l.more = false
-		e.claimSoon()
+	if l.more {
+		if held, limit := e.rooms.of(l.id); limit > 0 && held <= limit/2 {
+			l.more = false
+			e.claimSoon()
+		}
 	}
-	if e.claims.again && !e.claims.busy && e.rooms.held.Load() < e.rooms.maxHeld*3/4 {
-		e.claims.again = false
-		e.claimSoon()
+	if e.claims.full {
+		e.claims.full = false
+		e.claimIn(claimFull)
 	}
 }

@@ -125,6 +125,7 @@ type Engine struct {
 	slots    slots
 	claims   claims
 	renewing bool
+	tidied   time.Time
 	draining bool
 	stopping bool
 	idle     chan struct{} // closed when stopping and nothing is held
@@ -224,7 +225,7 @@ func (e *Engine) hear(s posthorn.Signal) {
 			}
 		}
 		for _, c := range s.Changed {
-			e.reloadTenant(c.TenantID)
+			e.changed(c)
 		}
 		if s.Drain == e.opts.Node && !s.Drain.IsZero() {
 			e.drain()
@@ -235,24 +236,34 @@ func (e *Engine) hear(s posthorn.Signal) {
 	})
 }
 
-// takeSubmission puts what ingest handed over into the lanes; its room is already counted.
+// takeSubmission puts what ingest handed over into the lanes; its room is already counted. What was accepted before the
+// store knew that its lane is blocked goes back.
 func (e *Engine) takeSubmission(s submission) {
+	now := e.opts.Store.Now()
+	var back []*item
 	for i := range s.claimed {
-		e.hold(s.claimed[i], s.leased)
+		it := e.hold(s.claimed[i], s.leased)
+		if e.draining || it.lane.blocked(now) {
+			back = append(back, it)
+		} else {
+			e.queue(it)
+		}
 	}
+	e.releaseAll(back)
 }
 
-// hold queues a claimed delivery in its lane and sends what can be sent. A stopping engine releases it at once.
-func (e *Engine) hold(c posthorn.Claimed, leased time.Time) {
+// hold notes a claimed delivery.
+func (e *Engine) hold(c posthorn.Claimed, leased time.Time) *item {
 	l := e.lane(c.Delivery.SubscriptionID, c.Delivery.TenantID)
 	it := &item{Claimed: c, lane: l, leaseEnd: leased.Add(posthorn.Lease)}
 	e.held[c.Attempt] = it
-	if e.stopping || e.draining {
-		e.release(it)
-		return
-	}
-	l.push(it)
-	e.dispatch(l)
+	return it
+}
+
+// queue puts a held delivery in its lane and sends what can be sent.
+func (e *Engine) queue(it *item) {
+	it.lane.push(it)
+	e.dispatch(it.lane)
 }
 
 // tick does what is due each second: slow lanes lose trust, leases are renewed, idle lanes are forgotten.
@@ -267,7 +278,7 @@ func (e *Engine) drain() {
 	e.draining = true
 	e.rooms.close()
 	for _, l := range e.lanes {
-		e.releaseQueue(l, func(*item) bool { return true })
+		e.releaseQueue(l, everything)
 	}
 }
 
@@ -281,6 +292,7 @@ func (e *Engine) Stop(ctx context.Context) {
 	e.call(func() {
 		e.stopping = true
 		e.drain()
+		e.takeSubmitted()
 		e.checkIdle()
 	})
 	select {
@@ -298,6 +310,18 @@ func (e *Engine) Stop(ctx context.Context) {
 	e.recorder.stop()
 	e.endLife()
 	e.background.Wait()
+}
+
+// takeSubmitted takes what ingest handed over last, so that it is given back too.
+func (e *Engine) takeSubmitted() {
+	for {
+		select {
+		case s := <-e.submitted:
+			e.takeSubmission(s)
+		default:
+			return
+		}
+	}
 }
 
 // recordGrace is how long interrupted attempts may take to be recorded.

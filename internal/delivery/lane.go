@@ -9,10 +9,12 @@ import (
 
 const (
 	// newLaneRoom is how many deliveries a lane nobody knows yet may hold on this node.
-	newLaneRoom = 64
+	newLaneRoom = 16
 	// minLaneRoom and maxLaneRoom bound it later: four times what may be in flight, so that a fast lane never waits for
 	// a claim while a slow one holds little.
 	minLaneRoom, maxLaneRoom = 8, 512
+	// rateRoom is how long a rate limit may take for what its lane holds: such a lane gains nothing by holding more.
+	rateRoom = 2 * time.Second
 	// newLaneWindow is how many requests a lane starts with.
 	newLaneWindow = 8
 	// slowAttempt is how long an attempt may take before its lane counts as slow.
@@ -25,7 +27,6 @@ const (
 type lane struct {
 	id       posthorn.SubscriptionID
 	tenant   posthorn.TenantID
-	room     *room
 	queue    []*item
 	inFlight int
 	// window is how many requests may be in flight now: it adapts below most, the subscription's max_in_flight.
@@ -36,6 +37,9 @@ type lane struct {
 	stateAt time.Time
 	target  *target
 	loading bool
+	// stale says that the subscription may have changed since it was loaded, in a set of at least a version.
+	stale   bool
+	atLeast int64
 	// trusted lanes have answered their last attempt well and quickly.
 	trusted bool
 	parked  bool
@@ -68,7 +72,7 @@ func (it *item) bytes() int { return len(it.Event.Payload) }
 func (e *Engine) lane(id posthorn.SubscriptionID, tenant posthorn.TenantID) *lane {
 	l := e.lanes[id]
 	if l == nil {
-		l = &lane{id: id, tenant: tenant, room: e.rooms.of(id), window: newLaneWindow, most: posthorn.DefaultMaxInFlight}
+		l = &lane{id: id, tenant: tenant, window: newLaneWindow, most: posthorn.DefaultMaxInFlight}
 		l.state.SubscriptionID, l.state.TenantID = id, tenant
 		e.lanes[id] = l
 	}
@@ -88,19 +92,29 @@ func (l *lane) pop() *item {
 }
 
 // blocked reports whether the lane may hold nothing but manual retries now: throttled, its breaker open, or held by a
-// pause. A probe of an open breaker is claimed after the state that came with it was taken, and so is not held back.
+// pause. A probe of an open breaker is claimed with the state that moved BreakerUntil ahead, and so is not held back.
+// The moment is on the store's clock, as the lane's state is.
 func (l *lane) blocked(now time.Time) bool {
 	return now.Before(l.state.ThrottledUntil) || now.Before(l.state.BreakerUntil) || !l.state.HeldSince.IsZero()
 }
 
 // setRoom tells ingest and the claims how much the lane may hold.
-func (l *lane) setRoom(now time.Time) {
-	room := min(max(4*min(l.window, l.most), minLaneRoom), maxLaneRoom)
-	if l.blocked(now) || l.state.BreakerOpens > 0 {
-		room = 0
+func (e *Engine) setRoom(l *lane) {
+	room := 0
+	if !l.blocked(e.opts.Store.Now()) && l.state.BreakerOpens == 0 {
+		room = l.fittingRoom()
 	}
-	l.room.limit.Store(int32(room))
-	l.room.trusted.Store(l.trusted)
+	e.rooms.set(l.id, room, l.trusted)
+}
+
+// fittingRoom is how much the lane can make use of.
+func (l *lane) fittingRoom() int {
+	room := min(max(4*min(l.window, l.most), minLaneRoom), maxLaneRoom)
+	if l.target != nil && l.target.sub.RateLimit != nil {
+		rate := *l.target.sub.RateLimit
+		room = min(room, max(1, int(int64(rate.Limit)*int64(rateRoom)/int64(rate.Interval()))))
+	}
+	return room
 }
 
 // dispatch sends what the lane may send now.
@@ -113,23 +127,22 @@ func (e *Engine) dispatch(l *lane) {
 		if !e.permitted(l, now) {
 			return
 		}
-		trusted, ok := e.slots.take(l.trusted)
-		if !ok {
+		if it := l.queue[0]; it.lost || !now.Before(it.leaseEnd) {
+			// Not renewed in time: another node may have it. It is neither sent nor recorded.
+			e.drop(l.pop())
+			e.claimSoon()
+			continue
+		}
+		if !e.slots.take(l.trusted, l.inFlight > 0) {
 			e.slots.park(l)
 			return
 		}
 		it := l.pop()
-		if it.lost || !now.Before(it.leaseEnd) {
-			// Not renewed in time: another node may have it. It is neither sent nor recorded.
-			e.slots.free(trusted)
-			e.drop(it)
-			continue
-		}
 		if l.target.sub.RateLimit != nil {
 			l.permits--
 		}
 		l.inFlight++
-		it.target, it.started, it.trusted = l.target, now, trusted
+		it.target, it.started, it.trusted = l.target, now, l.trusted
 		it.windowEnd = it.Delivery.WindowEnd(&l.state, e.opts.Window, e.opts.Store.Now())
 		e.background.Go(func() { e.send(it) })
 	}
@@ -185,43 +198,72 @@ func (l *lane) learn(a *posthorn.Attempt) {
 		l.window = max(l.window/2, 1)
 	}
 	l.trusted = a.Outcome == posthorn.Succeeded && !slow
-	l.setRoom(time.Now())
 }
 
-// setLaneState takes what the store says of the lane, and gives back what may not be sent now.
+// setLaneState takes what the store says of the lane, gives back what may not be sent now, and claims again when it may.
 func (e *Engine) setLaneState(l *lane, state posthorn.Lane) {
-	now := time.Now()
-	l.state, l.stateAt = state, now
-	l.breaker.openings = state.BreakerOpens
-	l.setRoom(now)
-	if l.blocked(now) {
-		e.releaseQueue(l, func(it *item) bool { return it.Delivery.Manual == posthorn.NotManual })
+	now := e.opts.Store.Now()
+	opened := l.state.BreakerOpens > 0 && state.BreakerOpens == 0 || !l.state.HeldSince.IsZero() && state.HeldSince.IsZero()
+	l.state, l.stateAt = state, time.Now()
+	l.breaker.know(state.BreakerOpens, l.stateAt)
+	e.setRoom(l)
+	switch {
+	case l.blocked(now):
+		e.releaseQueue(l, automatic)
+		if state.HeldSince.IsZero() {
+			e.claimIn(max(state.ThrottledUntil.Sub(now), state.BreakerUntil.Sub(now)))
+		}
+	case opened:
+		e.claimSoon()
 	}
 }
+
+// automatic deliveries wait while their lane is blocked; manual retries do not.
+func automatic(it *item) bool { return it.Delivery.Manual == posthorn.NotManual }
 
 // distrustSlow moves lanes whose requests hang to the half of the slots that such lanes share.
 func (e *Engine) distrustSlow(now time.Time) {
 	for _, it := range e.held {
 		if it.trusted && !it.started.IsZero() && now.Sub(it.started) > slowAttempt {
-			it.lane.trusted = false
-			it.lane.setRoom(now)
 			it.trusted = false
 			e.slots.distrust()
+			if it.lane.trusted {
+				it.lane.trusted = false
+				e.setRoom(it.lane)
+				e.shed(it.lane)
+			}
 		}
 	}
 	e.unpark()
 }
 
-// forgetIdle drops the lanes that held nothing for a while.
+// shed gives back most of what waits in a lane that has begun to hang, when such lanes hold their share of the node.
+func (e *Engine) shed(l *lane) {
+	if e.rooms.left(false, minLaneRoom) > 0 {
+		return
+	}
+	kept := 0
+	e.releaseQueue(l, func(it *item) bool {
+		kept++
+		return kept > minLaneRoom && automatic(it)
+	})
+}
+
+// forgetIdle drops the lanes that held nothing for a while, and the rooms that ingest made for lanes unknown here.
 func (e *Engine) forgetIdle(now time.Time) {
 	for id, l := range e.lanes {
+		held, _ := e.rooms.of(id)
 		switch {
-		case l.room.held.Load() > 0 || l.inFlight > 0 || l.asking:
+		case held > 0 || l.inFlight > 0 || l.asking || l.loading:
 			l.idleSince = time.Time{}
 		case l.idleSince.IsZero():
 			l.idleSince = now
-		case now.Sub(l.idleSince) > forgetAfter && e.rooms.forget(id):
+		case now.Sub(l.idleSince) > forgetAfter:
 			delete(e.lanes, id)
 		}
+	}
+	if now.Sub(e.tidied) > forgetAfter {
+		e.tidied = now
+		e.rooms.tidy(func(id posthorn.SubscriptionID) bool { return e.lanes[id] != nil })
 	}
 }

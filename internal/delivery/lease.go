@@ -66,11 +66,9 @@ func (e *Engine) renewChunk(chunk []posthorn.Claim) {
 func (e *Engine) drop(it *item) {
 	delete(e.held, it.Attempt)
 	e.rooms.free(it.lane.id, it.bytes())
+	e.refill(it.lane)
 	e.checkIdle()
 }
-
-// release gives an unsent item back to the store.
-func (e *Engine) release(it *item) { e.releaseAll([]*item{it}) }
 
 // releaseQueue gives back the queued items of a lane that a condition holds for.
 func (e *Engine) releaseQueue(l *lane, which func(*item) bool) {
@@ -115,6 +113,8 @@ func (e *Engine) releaseAll(items []*item) {
 			for _, it := range items {
 				e.drop(it)
 			}
+			// What made them go back may be over, and nothing else would wake this node.
+			e.claimIn(claimFull)
 		})
 	})
 }

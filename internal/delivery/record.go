@@ -149,8 +149,10 @@ func (e *Engine) recorded(batch []outcome, report posthorn.RecordReport) {
 			e.claimSoon()
 		case r.Moved && r.State == posthorn.Pending:
 			e.claimIn(r.DueAt.Sub(r.At))
+		case o.change != nil && o.change.Recovered:
+			// What the open breaker held back is due.
+			e.claimSoon()
 		}
-		e.refill(l)
 	}
 	for _, state := range report.Lanes {
 		if l := e.lanes[state.SubscriptionID]; l != nil {

@@ -97,15 +97,18 @@ func (e *Engine) finish(f *flight) {
 	f.started = time.Time{}
 	switch a := f.result.Attempt; {
 	case f.release:
-		e.release(f.item)
+		e.releaseAll([]*item{f.item})
 	case a == nil:
 		e.recorder.add(f.item, f.result, nil)
 	default:
 		l.learn(a)
-		e.recorder.add(f.item, f.result, e.laneChange(l, f))
+		change := e.laneChange(l, f)
+		e.setRoom(l)
+		e.recorder.add(f.item, f.result, change)
 	}
-	e.dispatch(l)
+	// Those that wait for a slot come before the lane that had it.
 	e.unpark()
+	e.dispatch(l)
 }
 
 // stateTrust is how long a lane's state is believed without word from the store: after that a success is written as a
@@ -129,8 +132,9 @@ func (e *Engine) laneChange(l *lane, f *flight) *posthorn.LaneChange {
 	case a.OurFault:
 	default:
 		e.failed(l, &c, storeNow)
-		if f.verdict.throttle == 0 {
-			c.OpenFor = l.breaker.failed()
+		// A throttled lane is not broken, and a manual retry passes an open breaker without being its probe.
+		if f.verdict.throttle == 0 && !(a.Manual && l.state.BreakerOpens > 0) {
+			c.OpenFor = l.breaker.failed(a.StartedAt, now)
 		}
 	}
 	c.Throttle = f.verdict.throttle
@@ -178,7 +182,7 @@ func (e *Engine) applyChange(l *lane, c *posthorn.LaneChange, now time.Time) {
 		state.BreakerUntil = now.Add(c.OpenFor)
 	}
 	if c.Disable != "" {
-		e.releaseQueue(l, func(*item) bool { return true })
+		e.releaseQueue(l, everything)
 	}
 	e.setLaneState(l, state)
 }

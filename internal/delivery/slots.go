@@ -1,25 +1,37 @@
 package delivery
 
 // slots bounds the requests in flight on this node. Lanes that are trusted may use all of them; the others share half,
-// so that hanging receivers by the thousand leave the other half to those that answer. Where trusted lanes begin to hang
-// all at once, their requests move to the shared half, which is then above its bound for as long as they hang.
+// so that hanging receivers by the thousand leave the other half to those that answer, and the second half of that share
+// is for lanes with nothing in flight, so that a hundred hanging receivers leave it to the unknown. Where trusted lanes
+// begin to hang all at once, their requests move to the shared half, which is then above its bound for as long as they hang.
 type slots struct {
 	all, trusted, suspect int
 	// Lanes that wait for a slot, each once, served in turn.
 	waitingTrusted, waitingSuspect []*lane
 }
 
-// take takes a slot, of the half it tells.
-func (s *slots) take(trusted bool) (bool, bool) {
-	if trusted && (s.trusted+s.suspect < s.all || s.trusted < s.all/2) {
+// left reports whether there is a slot for a lane; a busy one has requests in flight.
+func (s *slots) left(trusted, busy bool) bool {
+	switch {
+	case trusted:
+		return s.trusted+s.suspect < s.all || s.trusted < s.all/2
+	case busy:
+		return s.suspect < s.all/4
+	}
+	return s.suspect < s.all/2
+}
+
+// take takes a slot for a lane.
+func (s *slots) take(trusted, busy bool) bool {
+	if !s.left(trusted, busy) {
+		return false
+	}
+	if trusted {
 		s.trusted++
-		return true, true
-	}
-	if !trusted && s.suspect < s.all/2 {
+	} else {
 		s.suspect++
-		return false, true
 	}
-	return false, false
+	return true
 }
 
 func (s *slots) free(trusted bool) {
@@ -36,9 +48,9 @@ func (s *slots) distrust() {
 	s.suspect++
 }
 
-// park notes that a lane waits for a slot.
+// park notes that a lane waits for a slot. One with requests in flight does not need to: it looks again when one ends.
 func (s *slots) park(l *lane) {
-	if l.parked {
+	if l.parked || l.inFlight > 0 {
 		return
 	}
 	l.parked = true
@@ -51,10 +63,10 @@ func (s *slots) park(l *lane) {
 
 // next takes the lane that has waited longest among those a slot is free for.
 func (s *slots) next() *lane {
-	if len(s.waitingTrusted) > 0 && (s.trusted+s.suspect < s.all || s.trusted < s.all/2) {
+	if len(s.waitingTrusted) > 0 && s.left(true, false) {
 		return unpark(&s.waitingTrusted)
 	}
-	if len(s.waitingSuspect) > 0 && s.suspect < s.all/2 {
+	if len(s.waitingSuspect) > 0 && s.left(false, false) {
 		return unpark(&s.waitingSuspect)
 	}
 	return nil

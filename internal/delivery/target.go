@@ -66,7 +66,7 @@ func (t *target) liveKeys(at time.Time) []*signing.Key {
 
 // knows reports whether the lane's target is at least of a version; otherwise it loads it and dispatches when it is there.
 func (e *Engine) knows(l *lane, version int64) bool {
-	if l.target != nil && l.target.sub.Version >= version {
+	if l.target != nil && !l.stale && l.target.sub.Version >= version {
 		return true
 	}
 	e.load(l, version)
@@ -76,12 +76,13 @@ func (e *Engine) knows(l *lane, version int64) bool {
 // loadRetry is the wait after a subscription could not be read.
 const loadRetry = time.Second
 
-// load reads the lane's subscription in the background.
+// load reads the lane's subscription in the background. What changes meanwhile makes the lane stale again.
 func (e *Engine) load(l *lane, version int64) {
 	if l.loading {
 		return
 	}
-	l.loading = true
+	l.loading, l.stale = true, false
+	version = max(version, l.atLeast)
 	e.background.Go(func() {
 		ctx, cancel := context.WithTimeout(e.life, 5*time.Second)
 		defer cancel()
@@ -99,6 +100,7 @@ func (e *Engine) load(l *lane, version int64) {
 func (e *Engine) loaded(l *lane, t *target, err error) {
 	if err != nil {
 		e.fault("subscription not loaded", err)
+		l.stale = true
 		time.AfterFunc(loadRetry, func() {
 			e.call(func() { l.loading = false; e.dispatch(l) })
 		})
@@ -111,18 +113,25 @@ func (e *Engine) loaded(l *lane, t *target, err error) {
 		l.window = max(l.window, l.most)
 	}
 	if t.sub.Status != posthorn.StatusActive || !t.sub.DeletedAt.IsZero() {
-		e.releaseQueue(l, func(*item) bool { return true })
+		e.releaseQueue(l, everything)
 		return
 	}
-	l.setRoom(time.Now())
+	e.setRoom(l)
 	e.dispatch(l)
 }
 
-// reloadTenant reads anew what this node's lanes of a tenant know of their subscriptions.
-func (e *Engine) reloadTenant(id posthorn.TenantID) {
+func everything(*item) bool { return true }
+
+// changed notes that a tenant's subscriptions have another version. Lanes that hold something load theirs now, the others
+// before they send again.
+func (e *Engine) changed(c posthorn.Change) {
 	for _, l := range e.lanes {
-		if l.tenant == id && l.target != nil {
-			e.load(l, l.target.sub.Version)
+		if l.tenant != c.TenantID {
+			continue
+		}
+		l.stale, l.atLeast = true, max(l.atLeast, c.Version)
+		if len(l.queue) > 0 {
+			e.load(l, l.queue[0].Version)
 		}
 	}
 }

@@ -1,0 +1,163 @@
+package delivery
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+func newSubscriptionID() posthorn.SubscriptionID {
+	return posthorn.SubscriptionID{UUID: posthorn.NewUUID(time.Now())}
+}
+
+func newRooms(maxHeld int, maxBytes int64) *rooms {
+	r := new(rooms)
+	r.init(maxHeld, maxBytes)
+	return r
+}
+
+func TestRoomsLimitOfALane(t *testing.T) {
+	r := newRooms(1000, 1<<20)
+	id := newSubscriptionID()
+	for i := range newLaneRoom {
+		if !r.reserve(id, 10) {
+			t.Fatalf("reservation %d of a new lane was refused", i+1)
+		}
+	}
+	want(t, "one more than a new lane may hold", r.reserve(id, 10), false)
+	r.set(id, newLaneRoom+1, true)
+	want(t, "after its limit has grown", r.reserve(id, 10), true)
+	r.set(id, 0, true)
+	r.free(id, 10)
+	want(t, "with a limit of nothing", r.reserve(id, 10), false)
+	r.take(id, 10)
+	held, _ := r.of(id)
+	want(t, "held, with one taken in spite of the limit", held, newLaneRoom+1)
+	r.close()
+	r.set(id, 100, true)
+	want(t, "after closing", r.reserve(id, 10), false)
+}
+
+// TestRoomsLeaveSomeForEachKind fills a node with one kind of lane and looks at what is left for the other.
+func TestRoomsLeaveSomeForEachKind(t *testing.T) {
+	fill := func(r *rooms, trusted bool, each, lanes int) (held int) {
+		for range lanes {
+			id := newSubscriptionID()
+			r.set(id, each, trusted)
+			for range each {
+				if r.reserve(id, 1) {
+					held++
+				}
+			}
+		}
+		return held
+	}
+	t.Run("FewHangingLanes", func(t *testing.T) {
+		r := newRooms(1000, 1<<20)
+		want(t, "held by lanes with long queues", fill(r, false, 100, 5), 252)
+		want(t, "held by lanes with one each", fill(r, false, 1, 1000), 248)
+		want(t, "left for the trusted", fill(r, true, 100, 10), 500)
+	})
+	t.Run("LongBacklogs", func(t *testing.T) {
+		r := newRooms(1000, 1<<20)
+		want(t, "held by lanes with long queues", fill(r, true, 100, 10), 505)
+		want(t, "held by lanes with one each", fill(r, true, 1, 1000), 245)
+		want(t, "left for the others", fill(r, false, 1, 1000), 250)
+		want(t, "altogether", int(r.all.held.Load()), 1000)
+	})
+	t.Run("LargePayloads", func(t *testing.T) {
+		r := newRooms(1000, 1000)
+		id := newSubscriptionID()
+		for range 3 {
+			r.reserve(id, 100)
+		}
+		want(t, "a fourth of a lane that is not trusted", r.reserve(id, 100), false)
+		want(t, "the first of another", r.reserve(newSubscriptionID(), 250), true)
+		want(t, "the first of a third", r.reserve(newSubscriptionID(), 1), false)
+		trusted := newSubscriptionID()
+		r.set(trusted, 10, true)
+		want(t, "the first of a trusted one", r.reserve(trusted, 100), true)
+	})
+}
+
+func TestRoomsTrustMovesTheCount(t *testing.T) {
+	r := newRooms(1000, 1<<20)
+	id := newSubscriptionID()
+	for range 10 {
+		r.take(id, 7)
+	}
+	for _, trusted := range []bool{true, true, false, false, true} {
+		r.set(id, 20, trusted)
+		held, bytes := int64(10), int64(70)
+		if trusted {
+			held, bytes = 0, 0
+		}
+		want(t, "deliveries of lanes not trusted", r.suspect.held.Load(), held)
+		want(t, "their bytes", r.suspect.bytes.Load(), bytes)
+	}
+}
+
+func TestRoomsTidy(t *testing.T) {
+	r := newRooms(100, 1<<20)
+	idle, busy, known := newSubscriptionID(), newSubscriptionID(), newSubscriptionID()
+	for _, id := range []posthorn.SubscriptionID{idle, busy, known} {
+		r.take(id, 1)
+	}
+	r.free(idle, 1)
+	r.free(known, 1)
+	r.tidy(func(id posthorn.SubscriptionID) bool { return id == known })
+	want(t, "rooms left", len(r.byLane), 2)
+	if r.byLane[busy] == nil || r.byLane[known] == nil {
+		t.Error("a room in use, or of a known lane, was forgotten")
+	}
+}
+
+// TestRoomsRace uses rooms as ingest and the loop do, all at once, and adds up afterwards.
+func TestRoomsRace(t *testing.T) {
+	r := newRooms(200, 1<<20)
+	ids := make([]posthorn.SubscriptionID, 8)
+	for i := range ids {
+		ids[i] = newSubscriptionID()
+	}
+	var users sync.WaitGroup
+	for worker := range 8 {
+		users.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(worker), 1))
+			held := make(map[posthorn.SubscriptionID]int)
+			for range 5000 {
+				id := ids[random.IntN(len(ids))]
+				switch random.IntN(6) {
+				case 0:
+					r.take(id, 3)
+					held[id]++
+				case 1, 2:
+					if r.reserve(id, 3) {
+						held[id]++
+					}
+				case 3:
+					r.set(id, random.IntN(40), random.IntN(2) == 0)
+				case 4:
+					r.tidy(func(posthorn.SubscriptionID) bool { return false })
+				default:
+					if held[id] > 0 {
+						r.free(id, 3)
+						held[id]--
+					}
+				}
+			}
+			for id, n := range held {
+				for range n {
+					r.free(id, 3)
+				}
+			}
+		})
+	}
+	users.Wait()
+	for name, tally := range map[string]*tally{"all": &r.all, "suspect": &r.suspect} {
+		want(t, name+": held", tally.held.Load(), 0)
+		want(t, name+": bytes", tally.bytes.Load(), 0)
+	}
+}
