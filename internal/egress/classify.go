@@ -132,7 +132,7 @@ func handshakeFailed(r *Result, err error) {
 		code, detail = "tls_certificate_invalid", "The receiver's certificate could not be verified."
 	} else if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		code, detail = "tls_not_spoken", "The receiver does not speak TLS on that port."
-	} else if _, ok := errors.AsType[tls.AlertError](err); ok {
+	} else if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
 		code, detail = "tls_alert", "The receiver refused the TLS handshake with an alert."
 	} else if isLost(err) {
 		code, detail = "tls_closed", "The receiver closed the connection during the TLS handshake."
