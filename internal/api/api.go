@@ -49,7 +49,8 @@ type Publisher interface {
 // Bus carries hints between the parts of this node and other nodes; any may be lost.
 type Bus interface {
 	Publish(ctx context.Context, s posthorn.Signal)
-	Subscribe(hear func(posthorn.Signal)) (cancel func())
+	// Follow calls hear for every signal, and lost whenever some may be missing.
+	Follow(hear func(posthorn.Signal), lost func()) (cancel func())
 }
 
 // Authenticator recognises API keys (internal/auth).
@@ -142,6 +143,7 @@ func New(opts Options) *Handler {
 	h := &Handler{opts: opts, log: opts.Logger, store: opts.Store}
 	h.hub = newHub(opts.Bus, opts.Watch, opts.MaxWatchers)
 	router := chi.NewRouter()
+	answerHead(router)
 	h.api = newAPI(router, opts.Version)
 	h.api.UseMiddleware(h.guard)
 	h.registerSubscriptions()
@@ -164,9 +166,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.handler.
 
 // OpenAPI is the document of all operations, complete once New returned.
 func (h *Handler) OpenAPI() *huma.OpenAPI { return h.api.OpenAPI() }
-
-// Reread makes all live streams read the store again from a little before their last event: the bus was away.
-func (h *Handler) Reread() { h.hub.reread() }
 
 // Close ends the live streams and stops listening to the bus. Requests under way are not touched.
 func (h *Handler) Close() { h.close.Do(h.hub.stop) }

@@ -15,7 +15,10 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-const bearer = "bearer"
+const (
+	bearer       = "bearer"
+	schemaPrefix = "#/components/schemas/"
+)
 
 // jsonOptions of every answer: receivers' headers may hold invalid UTF-8 and payloads names twice, which must not fail it.
 var jsonOptions = json.JoinOptions(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true),
@@ -69,7 +72,7 @@ func tags() []*huma.Tag {
 
 func components() *huma.Components {
 	c := &huma.Components{
-		Schemas:   huma.NewMapRegistry("#/components/schemas/", schemaName),
+		Schemas:   huma.NewMapRegistry(schemaPrefix, schemaName),
 		Responses: map[string]*huma.Response{},
 		SecuritySchemes: map[string]*huma.SecurityScheme{bearer: {
 			Type: "http", Scheme: "bearer", BearerFormat: "phk_…",
@@ -153,12 +156,44 @@ func finishDocument(doc *huma.OpenAPI) {
 	schemas := doc.Components.Schemas
 	delete(schemas.Map(), "ErrorModel")
 	delete(schemas.Map(), "ErrorDetail")
+	written := bodySchemas(doc)
 	for name, s := range schemas.Map() {
-		t := schemas.TypeFromRef("#/components/schemas/" + name)
+		// Answers may grow: only what clients write is closed.
+		if !written[name] {
+			s.AdditionalProperties = nil
+		}
+		t := schemas.TypeFromRef(schemaPrefix + name)
 		for f := range t.Fields() {
 			finishProperty(s, f)
 		}
 	}
+}
+
+// bodySchemas names the schemas that requests are made of.
+func bodySchemas(doc *huma.OpenAPI) map[string]bool {
+	found := map[string]bool{}
+	var visit func(s *huma.Schema)
+	visit = func(s *huma.Schema) {
+		if s == nil {
+			return
+		}
+		if name := strings.TrimPrefix(s.Ref, schemaPrefix); s.Ref != "" && !found[name] {
+			found[name] = true
+			visit(doc.Components.Schemas.SchemaFromRef(s.Ref))
+		}
+		visit(s.Items)
+		for _, p := range s.Properties {
+			visit(p)
+		}
+	}
+	for _, p := range doc.Paths {
+		for _, op := range []*huma.Operation{p.Post, p.Put, p.Patch} {
+			if op != nil && op.RequestBody != nil {
+				visit(op.RequestBody.Content[jsonType].Schema)
+			}
+		}
+	}
+	return found
 }
 
 func finishProperty(s *huma.Schema, f reflect.StructField) {
@@ -169,6 +204,9 @@ func finishProperty(s *huma.Schema, f reflect.StructField) {
 	}
 	if p.Type == huma.TypeArray {
 		p.Nullable = false
+	}
+	if p.Nullable && p.Enum != nil {
+		p.Enum = append(p.Enum, nil)
 	}
 	if p.Ref != "" && f.Type.Kind() == reflect.Pointer && (!strings.Contains(options, "omit") || f.Tag.Get("null") == "ok") {
 		*p = huma.Schema{AnyOf: []*huma.Schema{{Ref: p.Ref}, {Type: "null"}}, Description: p.Description}

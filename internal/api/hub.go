@@ -34,7 +34,7 @@ type watcher struct {
 
 func newHub(bus Bus, watch func() func(), most int) *hub {
 	h := &hub{watch: watch, most: most, watchers: map[*watcher]struct{}{}, done: make(chan struct{})}
-	h.cancel = bus.Subscribe(h.hear)
+	h.cancel = bus.Follow(h.hear, h.reread)
 	return h
 }
 
@@ -91,7 +91,7 @@ func (w *watcher) offer(u posthorn.Update) bool {
 	}
 }
 
-// reread asks all watchers to read the store again.
+// reread asks all watchers to read the store again: the bus lost signals.
 func (h *hub) reread() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

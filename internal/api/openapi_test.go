@@ -18,8 +18,8 @@ const goldenDocument = "../../docs/openapi.json"
 // silentBus is a bus that nobody else is on.
 type silentBus struct{}
 
-func (silentBus) Publish(context.Context, posthorn.Signal)        {}
-func (silentBus) Subscribe(func(posthorn.Signal)) (cancel func()) { return func() {} }
+func (silentBus) Publish(context.Context, posthorn.Signal)             {}
+func (silentBus) Follow(func(posthorn.Signal), func()) (cancel func()) { return func() {} }
 
 // document is the OpenAPI document as committed: indented, without the build's version.
 func document(t *testing.T) []byte {

@@ -19,8 +19,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/auth"
 )
@@ -226,26 +224,4 @@ func (c *call) checkMedia(op *operation) error {
 		}
 	}
 	return newProblem(answerMedia, "send the body as Content-Type: %s", wanted)
-}
-
-// notFound and methodNotAllowed answer what no operation matches.
-func notFound(w http.ResponseWriter, r *http.Request) {
-	writeProblem(w, newProblem(answers[posthorn.NotFound], "there is nothing at this path; the operations are listed at /docs"))
-}
-
-func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		p := newProblem(answerMethod, "this path does not know the method; see the Allow header")
-		writeProblem(w, p.header("Allow", strings.Join(allowed(routes, r.URL.Path), ", ")))
-	}
-}
-
-func allowed(routes chi.Routes, path string) []string {
-	var list []string
-	for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
-		if routes.Match(chi.NewRouteContext(), m, path) {
-			list = append(list, m)
-		}
-	}
-	return list
 }
