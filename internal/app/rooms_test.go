@@ -30,11 +30,12 @@ var rooms = map[string][]string{
 	"internal/filter":    {},
 	"internal/janitor":   {},
 	"internal/play":      {},
+	"internal/bench":     {"internal/signing"},
 	"internal/delivery":  {"internal/signing", "internal/egress"},
 	"internal/api":       {"internal/ingest", "internal/auth", "internal/signing", "internal/egress", "internal/filter"},
 	"internal/config":    {"internal/seal"},
 	"web":                {},
-	"cmd/posthorn":       {"internal/app", "internal/config", "internal/telemetry"},
+	"cmd/posthorn":       {"internal/app", "internal/bench", "internal/config", "internal/telemetry"},
 }
 
 // mayImportAll are the rooms that put the others together; testOnly are imported by nothing but tests.

@@ -1,0 +1,191 @@
+// Package bench measures a whole node from outside: it starts the server as a process of its own (or targets one that
+// runs), publishes over HTTP, receives in its own receiver, and reports rates, latencies, losses, duplicates and what each
+// process cost. It uses nothing but the public API.
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// Options of a run.
+type Options struct {
+	// Binary is the posthorn to start; Env is added to its environment (DATABASE_URL, REDIS_URL, …).
+	Binary string
+	Env    []string
+	// Target, when set, is the URL of a server that runs already, with its key; nothing is started then.
+	Target, Key string
+	// Scenarios by name; empty runs all.
+	Scenarios []string
+	// Duration of each timed scenario, Clients of each closed loop.
+	Duration time.Duration
+	Clients  int
+	// Baseline runs the same loop through a forwarder without storage, in the same run.
+	Baseline bool
+	// Watch names processes whose cost is reported beside the server's, such as PostgreSQL's, by process id.
+	Watch map[string]int
+	Log   io.Writer
+}
+
+// Scenario is one kind of load.
+type Scenario struct {
+	Name, What string
+	// Rate is events per second in an open loop; 0 is a closed loop of Options.Clients.
+	Rate int
+	// Payload bytes of each event, Batch events per request.
+	Payload, Batch int
+	// Subscriptions that are made; each event goes to one of them, or to all with Fanout.
+	Subscriptions int
+	Fanout        bool
+	// Delay of the receivers.
+	Delay time.Duration
+	// Hanging adds a subscription that never answers, with this many deliveries waiting.
+	Hanging int
+	// Backlog is published while the subscription is paused, and drained.
+	Backlog int
+	// Comparison names the scenario this one's figures are to be held against.
+	Comparison string
+	// Baseline says that the forwarder can run the same loop.
+	Baseline bool
+}
+
+// Scenarios are all there are, in the order they run.
+var Scenarios = []Scenario{
+	{Name: "throughput", What: "closed loop, 1 KB, one subscription", Payload: 1024, Batch: 1, Subscriptions: 1, Baseline: true},
+	{Name: "latency", What: "200 events/s, 1 KB", Rate: 200, Payload: 1024, Batch: 1, Subscriptions: 1, Baseline: true},
+	{Name: "batch", What: "closed loop, batches of 100", Payload: 1024, Batch: 100, Subscriptions: 1},
+	{Name: "fanout", What: "one event to 50 subscriptions", Payload: 1024, Batch: 1, Subscriptions: 50, Fanout: true},
+	{Name: "large", What: "200 KB payloads", Payload: 200_000, Batch: 1, Subscriptions: 1, Baseline: true},
+	{Name: "spread", What: "50 receivers that answer at once", Payload: 1024, Batch: 1, Subscriptions: 50},
+	{Name: "slow", What: "50 receivers that take 200 ms", Payload: 1024, Batch: 1, Subscriptions: 50, Delay: 200 * time.Millisecond, Comparison: "spread"},
+	{Name: "quiet", What: "200 events/s to 10 healthy subscriptions", Rate: 200, Payload: 1024, Batch: 1, Subscriptions: 10},
+	{Name: "noisy", What: "the same beside a hanging one with 10,000 waiting", Rate: 200, Payload: 1024, Batch: 1, Subscriptions: 10, Hanging: 10_000, Comparison: "quiet"},
+	{Name: "many", What: "10,000 subscriptions, each event to one", Payload: 1024, Batch: 1, Subscriptions: 10_000, Comparison: "throughput"},
+	{Name: "backlog", What: "drain 100,000 waiting deliveries", Payload: 1024, Batch: 100, Subscriptions: 1, Backlog: 100_000},
+}
+
+// Run measures and reports. Every scenario gets a server of its own unless there is a Target.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	if o.Duration == 0 {
+		o.Duration = 10 * time.Second
+	}
+	if o.Clients == 0 {
+		o.Clients = 64
+	}
+	report := newReport(o)
+	for _, s := range Scenarios {
+		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, s.Name) {
+			continue
+		}
+		fmt.Fprintf(o.Log, "%-11s %s\n", s.Name, s.What)
+		if o.Baseline && s.Baseline {
+			r, err := runBaseline(ctx, o, s)
+			if err != nil {
+				return report, fmt.Errorf("baseline of %s: %w", s.Name, err)
+			}
+			report.Baselines[s.Name] = r
+		}
+		r, err := runScenario(ctx, o, s)
+		if err != nil {
+			return report, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		report.Results = append(report.Results, *r)
+		report.print(o.Log, r)
+	}
+	return report, nil
+}
+
+// runScenario measures one scenario against a server.
+func runScenario(ctx context.Context, o Options, s Scenario) (*Result, error) {
+	server, err := serverFor(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer server.stop()
+	receiver, err := newReceiver(s.Delay)
+	if err != nil {
+		return nil, err
+	}
+	defer receiver.close()
+	c := newClient(server.url, server.key, o.Clients)
+	if err := prepare(ctx, c, receiver, s); err != nil {
+		return nil, err
+	}
+	return measure(ctx, o, s, c, receiver, append([]process{server.process}, watched(o.Watch)...))
+}
+
+// prepare makes the scenario's subscriptions, and what hangs.
+func prepare(ctx context.Context, c *client, r *receiver, s Scenario) error {
+	for i := range s.Subscriptions {
+		types := []string{eventType(i)}
+		if s.Fanout {
+			types = []string{eventType(0)}
+		}
+		if _, err := c.subscribe(ctx, r.url(fmt.Sprint("s", i)), types); err != nil {
+			return err
+		}
+	}
+	if s.Hanging == 0 {
+		return nil
+	}
+	if _, err := c.subscribe(ctx, r.url("hang"), []string{"noise.made"}); err != nil {
+		return err
+	}
+	for sent := 0; sent < s.Hanging; sent += 500 {
+		if err := c.publishBatch(ctx, "noise.made", 500, s.Payload); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eventType(i int) string { return fmt.Sprintf("bench.t%d", i) }
+
+// measure runs the load, waits until everything has arrived, and sums up.
+func measure(ctx context.Context, o Options, s Scenario, c *client, r *receiver, processes []process) (*Result, error) {
+	before := costs(processes)
+	start := time.Now()
+	var load loadResult
+	var err error
+	if s.Backlog > 0 {
+		load, start, err = drain(ctx, c, r, s)
+	} else {
+		load, err = publish(ctx, o, s, c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	expected := load.accepted
+	if s.Fanout {
+		expected *= s.Subscriptions
+	}
+	arrived := r.await(ctx, expected, 60*time.Second)
+	after := costs(processes)
+	result := summarize(s, load, r, arrived.Sub(start), expected)
+	result.Processes = spent(processes, before, after, result.Delivered)
+	return result, nil
+}
+
+// drain publishes to a paused subscription and measures from its resumption.
+func drain(ctx context.Context, c *client, r *receiver, s Scenario) (loadResult, time.Time, error) {
+	id, err := c.firstSubscription(ctx)
+	if err != nil {
+		return loadResult{}, time.Time{}, err
+	}
+	if err := c.post(ctx, "/subscriptions/"+id+"/pause", nil, nil); err != nil {
+		return loadResult{}, time.Time{}, err
+	}
+	load := loadResult{}
+	for load.accepted < s.Backlog {
+		if err := c.publishBatch(ctx, eventType(0), 500, s.Payload); err != nil {
+			return load, time.Time{}, err
+		}
+		load.accepted += 500
+	}
+	start := time.Now()
+	r.restart(start)
+	return load, start, c.post(ctx, "/subscriptions/"+id+"/resume", nil, nil)
+}

@@ -1,0 +1,141 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// Report is a whole run, as JSON keeps it.
+type Report struct {
+	At        time.Time          `json:"at"`
+	Go        string             `json:"go"`
+	Cores     int                `json:"cores"`
+	Clients   int                `json:"clients"`
+	Seconds   float64            `json:"seconds"`
+	Results   []Result           `json:"results"`
+	Baselines map[string]*Result `json:"baselines,omitempty"`
+}
+
+// Result is one scenario's figures. Rates are per second, latencies in milliseconds.
+type Result struct {
+	Scenario   string        `json:"scenario"`
+	Accepted   int           `json:"accepted"`
+	Refused    int           `json:"refused"`
+	Delivered  int           `json:"delivered"`
+	Lost       int           `json:"lost"`
+	Duplicated int           `json:"duplicated"`
+	AcceptRate float64       `json:"accepted_per_second"`
+	Rate       float64       `json:"delivered_per_second"`
+	Accept     Percentiles   `json:"accept_ms"`
+	EndToEnd   Percentiles   `json:"end_to_end_ms"`
+	Processes  []ProcessCost `json:"processes,omitempty"`
+}
+
+// Percentiles of a latency, in milliseconds.
+type Percentiles struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// ProcessCost is what one process used.
+type ProcessCost struct {
+	Name           string  `json:"name"`
+	CPUPerThousand float64 `json:"cpu_seconds_per_1000_deliveries"`
+	ResidentMB     float64 `json:"resident_mb"`
+}
+
+func newReport(o Options) *Report {
+	return &Report{
+		At: time.Now().UTC(), Go: runtime.Version(), Cores: runtime.NumCPU(), Clients: o.Clients,
+		Seconds: o.Duration.Seconds(), Baselines: map[string]*Result{},
+	}
+}
+
+func summarize(s Scenario, load loadResult, r *receiver, took time.Duration, expected int) *Result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	result := &Result{
+		Scenario: s.Name, Accepted: load.accepted, Refused: load.refused,
+		Delivered: r.unique, Lost: expected - r.unique, Duplicated: r.duplicates,
+		Accept: percentiles(load.latencies), EndToEnd: percentiles(r.latencies),
+	}
+	if load.took > 0 {
+		result.AcceptRate = float64(load.accepted) / load.took.Seconds()
+	}
+	if took > 0 {
+		result.Rate = float64(r.unique) / took.Seconds()
+	}
+	return result
+}
+
+func percentiles(list []time.Duration) Percentiles {
+	if len(list) == 0 {
+		return Percentiles{}
+	}
+	sorted := slices.Sorted(slices.Values(list))
+	at := func(share float64) float64 {
+		return float64(sorted[min(int(share*float64(len(sorted))), len(sorted)-1)].Microseconds()) / 1000
+	}
+	return Percentiles{P50: at(.50), P95: at(.95), P99: at(.99), Max: at(1)}
+}
+
+func spent(list []process, before, after []cost, delivered int) []ProcessCost {
+	var all []ProcessCost
+	for i, p := range list {
+		if p.pid == 0 || delivered == 0 {
+			continue
+		}
+		all = append(all, ProcessCost{
+			Name:           p.name,
+			CPUPerThousand: (after[i].cpu - before[i].cpu).Seconds() / float64(delivered) * 1000,
+			ResidentMB:     float64(after[i].resident) / (1 << 20),
+		})
+	}
+	return all
+}
+
+// print writes a result, with its ratio to the baseline or to the scenario it is held against.
+func (r *Report) print(w io.Writer, result *Result) {
+	fmt.Fprintf(w, "  accepted %.0f/s, delivered %.0f/s (%d, lost %d, duplicated %d, refused %d)\n",
+		result.AcceptRate, result.Rate, result.Delivered, result.Lost, result.Duplicated, result.Refused)
+	fmt.Fprintf(w, "  accept     p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms\n", result.Accept.P50, result.Accept.P95, result.Accept.P99, result.Accept.Max)
+	fmt.Fprintf(w, "  end to end p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms\n", result.EndToEnd.P50, result.EndToEnd.P95, result.EndToEnd.P99, result.EndToEnd.Max)
+	for _, p := range result.Processes {
+		fmt.Fprintf(w, "  %s: %.3f CPU s per 1,000 deliveries, %.0f MB resident\n", p.Name, p.CPUPerThousand, p.ResidentMB)
+	}
+	if b := r.Baselines[result.Scenario]; b != nil {
+		fmt.Fprintf(w, "  without storage: %.0f/s, p50 %.1f, p99 %.1f ms; ratio of rates %.2f, of p50 %.1f, of p99 %.1f\n",
+			b.Rate, b.EndToEnd.P50, b.EndToEnd.P99, ratio(result.Rate, b.Rate),
+			ratio(result.EndToEnd.P50, b.EndToEnd.P50), ratio(result.EndToEnd.P99, b.EndToEnd.P99))
+	}
+	for _, s := range Scenarios {
+		if s.Name != result.Scenario || s.Comparison == "" {
+			continue
+		}
+		if other := r.find(s.Comparison); other != nil {
+			fmt.Fprintf(w, "  against %s: ratio of rates %.2f, of p99 %.2f\n", s.Comparison,
+				ratio(result.Rate, other.Rate), ratio(result.EndToEnd.P99, other.EndToEnd.P99))
+		}
+	}
+}
+
+func (r *Report) find(name string) *Result {
+	for i := range r.Results {
+		if r.Results[i].Scenario == name {
+			return &r.Results[i]
+		}
+	}
+	return nil
+}
+
+func ratio(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}
