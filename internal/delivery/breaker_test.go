@@ -101,7 +101,8 @@ func TestReach(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var r reach
 			for i, s := range c.steps {
-				if ours := r.note(s.host, s.outcome); ours != s.ours {
+				connected := s.outcome == posthorn.Succeeded || s.outcome == posthorn.HTTPError
+				if ours := r.note(s.host, s.outcome, connected); ours != s.ours {
 					t.Errorf("step %d, %s at %s: our fault %v, want %v", i+1, s.outcome, s.host, ours, s.ours)
 				}
 			}
@@ -112,7 +113,7 @@ func TestReach(t *testing.T) {
 func TestReachIsBounded(t *testing.T) {
 	var r reach
 	for range 2 * maxHosts {
-		r.note(newSubscriptionID().String(), posthorn.ConnectError)
+		r.note(newSubscriptionID().String(), posthorn.ConnectError, false)
 	}
 	if len(r.lost) > maxHosts {
 		t.Errorf("%d hosts are remembered", len(r.lost))

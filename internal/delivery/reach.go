@@ -19,12 +19,15 @@ type reach struct {
 	lost map[string]struct{}
 }
 
-// note takes an attempt's outcome and reports whether a connect error is this node's own fault.
-func (r *reach) note(host string, outcome posthorn.Outcome) bool {
+// note takes an attempt's outcome, and whether there was a connection at all, and reports whether a connect error is this
+// node's own fault. A reset is a connect error too, of a host that was reached.
+func (r *reach) note(host string, outcome posthorn.Outcome, connected bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch outcome {
-	case posthorn.ConnectError:
+	switch {
+	case connected:
+		clear(r.lost)
+	case outcome == posthorn.ConnectError:
 		if r.lost == nil {
 			r.lost = make(map[string]struct{})
 		}
@@ -32,8 +35,6 @@ func (r *reach) note(host string, outcome posthorn.Outcome) bool {
 			r.lost[host] = struct{}{}
 		}
 		return len(r.lost) >= unreachableHosts
-	case posthorn.Succeeded, posthorn.HTTPError, posthorn.TLSError, posthorn.InvalidResponse:
-		clear(r.lost)
 	}
 	return false
 }
