@@ -12,6 +12,8 @@ export interface Message {
 
 /** Parser of an event stream that arrives in arbitrary pieces. */
 export class Parser {
+  /** The id to resume from: set by every message, one without data included. */
+  lastId = "";
   private rest = "";
   private id = "";
   private event = "";
@@ -49,6 +51,7 @@ export class Parser {
   }
 
   private dispatch(): Message | undefined {
+    this.lastId = this.id;
     const message =
       this.data.length > 0
         ? { event: this.event || "message", data: this.data.join("\n"), id: this.id, retry: this.retry }
@@ -68,8 +71,14 @@ function lineEnd(text: string, from: number): number {
   return -1;
 }
 
-/** Reads a response's body as messages until it ends or fails; every piece, comments included, is reported as life. */
-export async function* readMessages(body: ReadableStream<Uint8Array>, alive: () => void): AsyncGenerator<Message[]> {
+/**
+ * Reads a response's body as messages until it ends or fails. Every piece, comments included, is reported as a sign of
+ * life, with the id to resume from.
+ */
+export async function* readMessages(
+  body: ReadableStream<Uint8Array>,
+  alive: (lastId: string) => void,
+): AsyncGenerator<Message[]> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
   const parser = new Parser();
@@ -77,8 +86,8 @@ export async function* readMessages(body: ReadableStream<Uint8Array>, alive: () 
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      alive();
       const messages = parser.push(decoder.decode(value, { stream: true }));
+      alive(parser.lastId);
       if (messages.length > 0) yield messages;
     }
   } finally {

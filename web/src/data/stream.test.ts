@@ -69,6 +69,18 @@ describe("Stream", () => {
     expect(s.connections[1]?.headers["Last-Event-ID"]).toBe("5");
   });
 
+  it("resumes after an id that came without data", async () => {
+    const s = server();
+    const { got } = open(s);
+    await settle();
+    s.connections[0]?.send("retry: 2000\nid: 2026-01-31T09:30:00Z\n\n");
+    await settle();
+    s.connections[0]?.drop();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(got).toEqual([]);
+    expect(s.connections[1]?.headers["Last-Event-ID"]).toBe("2026-01-31T09:30:00Z");
+  });
+
   it("waits longer after each failure, up to a bound, and recovers", async () => {
     let down = true;
     const s = server(() => (down ? new Response("", { status: 503 }) : undefined));
@@ -98,7 +110,7 @@ describe("Stream", () => {
     open(s);
     await settle();
     s.connections[0]?.send(": alive\n\n");
-    await vi.advanceTimersByTimeAsync(59_000);
+    await vi.advanceTimersByTimeAsync(44_000);
     expect(s.connections).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(3_000);
     expect(s.connections).toHaveLength(2);

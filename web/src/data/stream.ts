@@ -88,15 +88,15 @@ export class Stream {
 
   private async read(body: ReadableStream<Uint8Array>, abort: AbortController) {
     let watchdog: ReturnType<typeof setTimeout> | undefined;
-    const alive = () => {
+    const alive = (lastId = "") => {
+      if (lastId) this.lastId = lastId;
       this.failures = 0;
       clearTimeout(watchdog);
-      watchdog = setTimeout(() => abort.abort(), this.options.silence ?? 60_000);
+      watchdog = setTimeout(() => abort.abort(), this.options.silence ?? 45_000);
     };
     alive();
     try {
       for await (const messages of readMessages(body, alive)) {
-        this.lastId = messages.at(-1)?.id || this.lastId;
         this.options.onMessages(messages);
       }
     } finally {

@@ -1,0 +1,95 @@
+// Subscriptions: lists, one, every change to it, and which of them are in trouble.
+import { infiniteQueryOptions, queryOptions, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import {
+  createSubscription,
+  deleteSubscription,
+  getSubscription,
+  listSubscriptions,
+  patchSubscription,
+  pauseSubscription,
+  resumeSubscription,
+  type Subscription,
+  type SubscriptionInput,
+  type SubscriptionPatch,
+  testSubscription,
+} from "./api";
+import { ask, given } from "./client";
+
+export type { Subscription, SubscriptionInput, TestResult } from "./api";
+
+/** A filter as it stands in the URL. */
+export interface SubscriptionFilter {
+  q?: string;
+  status?: string;
+}
+
+export function subscriptionList(filter: SubscriptionFilter, limit = 50) {
+  return infiniteQueryOptions({
+    queryKey: ["subscriptions", "list", filter, limit],
+    initialPageParam: "",
+    queryFn: ({ pageParam, signal }) =>
+      ask(
+        listSubscriptions({
+          signal,
+          query: given({ limit, cursor: pageParam, q: filter.q, status: filter.status as Subscription["status"] | undefined }),
+        }),
+      ),
+    getNextPageParam: (page) => page.next_cursor,
+  });
+}
+
+/** The first two hundred, for choosing one and for the overview. */
+export function subscriptionChoices() {
+  return queryOptions({
+    queryKey: ["subscriptions", "choices"],
+    queryFn: ({ signal }) => ask(listSubscriptions({ signal, query: { limit: 200 } })),
+    select: (list) => list.data,
+  });
+}
+
+export function subscriptionById(id: string) {
+  return queryOptions({
+    queryKey: ["subscriptions", "one", id],
+    queryFn: ({ signal }) => ask(getSubscription({ path: { id }, signal })),
+  });
+}
+
+/** Whether a person should look at it: disabled, behind an open breaker, or without a success since a failure. */
+export function inTrouble(s: Subscription): boolean {
+  return s.status === "disabled" || !!s.lane?.breaker_until || !!s.lane?.failing_since;
+}
+
+export function useFailingCount(): number {
+  return useQuery({ ...subscriptionChoices(), select: (list) => list.data.filter(inTrouble).length }).data ?? 0;
+}
+
+function useChange<A, R>(change: (argument: A) => Promise<R>) {
+  const cache = useQueryClient();
+  return useMutation({
+    mutationFn: change,
+    onSuccess: () => cache.invalidateQueries({ queryKey: ["subscriptions"] }),
+  });
+}
+
+export function useCreateSubscription() {
+  return useChange((body: SubscriptionInput) => ask(createSubscription({ body })));
+}
+
+export function usePatchSubscription() {
+  return useChange(({ id, patch }: { id: string; patch: SubscriptionPatch }) =>
+    ask(patchSubscription({ path: { id }, body: patch })),
+  );
+}
+
+export function useDeleteSubscription() {
+  return useChange((id: string) => ask(deleteSubscription({ path: { id } })));
+}
+
+export function useHold(action: "pause" | "resume") {
+  return useChange((id: string) => ask((action === "pause" ? pauseSubscription : resumeSubscription)({ path: { id } })));
+}
+
+/** Sends posthorn.test to one subscription and waits for the first attempt. */
+export function useTestSend() {
+  return useMutation({ mutationFn: (id: string) => ask(testSubscription({ path: { id } })) });
+}
