@@ -37,6 +37,8 @@ type lane struct {
 	stateAt time.Time
 	target  *target
 	loading bool
+	// known is the version of the set that the target was read from, or the target's own.
+	known int64
 	// stale says that the subscription may have changed since it was loaded, in a set of at least a version.
 	stale   bool
 	atLeast int64

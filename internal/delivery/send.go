@@ -54,7 +54,7 @@ func (e *Engine) attempt(f *flight, windowLeft time.Duration) {
 		// Our own stopping cut it short; whether the receiver has it, nobody knows.
 		a.Outcome, a.OurFault, a.Error, a.Detail = posthorn.Interrupted, true, "interrupted", "The node stopped while the request was under way."
 	}
-	if e.reach.note(t.url.Host, a.Outcome, answer.Remote.IsValid() || a.Outcome == posthorn.Succeeded) {
+	if e.reach.note(t.url.Host, a.Outcome, answer.Remote.IsValid() || a.StatusCode != 0) {
 		a.OurFault = true
 	}
 	f.verdict = decide(facts{

@@ -66,7 +66,7 @@ func (t *target) liveKeys(at time.Time) []*signing.Key {
 
 // knows reports whether the lane's target is at least of a version; otherwise it loads it and dispatches when it is there.
 func (e *Engine) knows(l *lane, version int64) bool {
-	if l.target != nil && !l.stale && l.target.sub.Version >= version {
+	if l.target != nil && !l.stale && l.known >= version {
 		return true
 	}
 	e.load(l, version)
@@ -91,13 +91,13 @@ func (e *Engine) load(l *lane, version int64) {
 		if err == nil {
 			t, err = newTarget(sub)
 		}
-		e.call(func() { e.loaded(l, t, err) })
+		e.call(func() { e.loaded(l, t, version, err) })
 	})
 }
 
 // loaded takes the subscription as it is now: its limits apply from here on, and a lane that is not active gives back
 // what it holds.
-func (e *Engine) loaded(l *lane, t *target, err error) {
+func (e *Engine) loaded(l *lane, t *target, version int64, err error) {
 	if err != nil {
 		e.fault("subscription not loaded", err)
 		l.stale = true
@@ -107,7 +107,7 @@ func (e *Engine) loaded(l *lane, t *target, err error) {
 		return
 	}
 	l.loading = false
-	l.target, l.most = t, t.sub.MaxInFlight
+	l.target, l.known, l.most = t, max(version, t.sub.Version), t.sub.MaxInFlight
 	if t.sub.Ordering == posthorn.OrderingFIFO {
 		// One per key and lease: the store gives no two that must wait for each other.
 		l.window = max(l.window, l.most)
