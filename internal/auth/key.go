@@ -48,20 +48,21 @@ func Shown(text string) string {
 // CheckKey says what is wrong with a key an operator brings, or "".
 func CheckKey(text string) string {
 	if !wellFormed(text) {
-		return "must be phk_ and 32 to 128 letters and digits"
+		return "must be 32 to 132 letters, digits and -._~+/=; begin it with phk_ and secret scanners can find it"
 	}
 	return ""
 }
 
-// wellFormed admits keys that Generate made and those an operator chose (POSTHORN_API_KEY), and spares the store the rest.
+// wellFormed admits keys that Generate made and those an operator chose (POSTHORN_API_KEY), which a platform may have
+// generated without the prefix, and spares the store the rest. The characters are those of a bearer token (RFC 6750).
 func wellFormed(text string) bool {
-	rest, ok := strings.CutPrefix(text, KeyPrefix)
-	if !ok || len(rest) < 32 || len(rest) > 128 {
+	if len(text) < 32 || len(text) > 132 {
 		return false
 	}
-	for i := range len(rest) {
-		c := rest[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9') {
+	for i := range len(text) {
+		c := text[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && !('0' <= c && c <= '9') && strings.IndexByte("-._~+/=", c) < 0 {
 			return false
 		}
 	}
