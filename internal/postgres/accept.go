@@ -1,0 +1,269 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posthorn/posthorn"
+)
+
+// steer makes a pipeline's plans look rows up one by one through their indexes, whatever the statistics of a partition
+// made a minute ago say, and keeps one plan for all. It holds until the pipeline's end.
+const steer = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+	set_config('enable_mergejoin', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true),
+	set_config('jit', 'off', true), set_config('statement_timeout', '15s', true)`
+
+// acceptKeys takes the idempotency keys of events that are not stale. A key in use by a transaction under way is waited
+// for; keys come in order, so two batches cannot wait for each other.
+const acceptKeys = `
+INSERT INTO idempotency_keys (tenant_id, key, hash, event_id, created_at)
+SELECT e.tenant_id, e.key, e.hash, e.id, now()
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::bytea[]) WITH ORDINALITY
+	AS e(id, tenant_id, version, key, hash, n)
+WHERE e.version = -1 OR e.version = coalesce((SELECT v.version FROM subscription_versions v WHERE v.tenant_id = e.tenant_id), 0)
+ORDER BY e.tenant_id, e.key COLLATE "C", e.n
+ON CONFLICT DO NOTHING`
+
+// lockFIFO holds the FIFO lanes of a batch until its end, in order of id: the order of their sequence numbers is the order
+// of the commits. Other lanes have no row in the index this reads.
+const lockFIFO = `SELECT 1 FROM lanes WHERE subscription_id = ANY($1) AND fifo ORDER BY subscription_id FOR UPDATE`
+
+// acceptEvents stores events and deliveries. An event is stored when it has taken its key, or has none and is not stale;
+// (… IN …) IS TRUE keeps the planner to one hash of the few ids. Rows of the answer: per stored event its place and
+// deliveries, then per delivery born claimed its place and what its lane adds.
+const acceptEvents = `
+WITH fresh AS MATERIALIZED (
+	SELECT e.id, e.tenant_id, e.n, e.matches
+	FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::int[]) WITH ORDINALITY
+		AS e(id, tenant_id, version, key, matches, n)
+	WHERE CASE WHEN e.key = '' THEN e.version = -1 OR e.version =
+			coalesce((SELECT v.version FROM subscription_versions v WHERE v.tenant_id = e.tenant_id), 0)
+		ELSE e.id = (SELECT k.event_id FROM idempotency_keys k WHERE k.tenant_id = e.tenant_id AND k.key = e.key) END
+), wanted AS MATERIALIZED (
+	SELECT m.*, l.fifo, l.next_sequence, l.version, l.held,
+		m.token IS NOT NULL AND m.reason = '' AND m.deliver_at IS NULL AND l.born AS claimed
+	FROM unnest($14::uuid[], $15::uuid[], $16::uuid[], $17::uuid[], $18::uuid[], $19::text[], $20::text[], $21::text[],
+			$22::timestamptz[], $23::timestamptz[], $24::int[]) WITH ORDINALITY
+		AS m(event_id, tenant_id, subscription_id, id, token, reason, type, ordering_key, deliver_at, expires_at, bytes, n)
+	CROSS JOIN LATERAL (
+		SELECT l.fifo, l.next_sequence, l.version, l.held_for + coalesce(now() - l.held_since, '0') AS held,
+			NOT l.fifo AND l.status = 'active' AND l.breaker_opens = 0 AND coalesce(l.throttled_until <= now(), true) AS born
+		FROM lanes l WHERE l.subscription_id = m.subscription_id AND l.tenant_id = m.tenant_id AND NOT l.deleted OFFSET 0) l
+	WHERE (m.event_id IN (SELECT id FROM fresh)) IS TRUE
+), counted AS MATERIALIZED (
+	SELECT f.n, f.id, CASE WHEN (SELECT count(*) FROM wanted) = (SELECT sum(matches) FROM fresh) THEN f.matches
+		ELSE (SELECT count(*) FROM wanted w WHERE w.event_id = f.id) END::int AS deliveries
+	FROM fresh f
+), stored AS (
+	INSERT INTO events (id, tenant_id, created_at, deliver_at, expires_at, deliveries, type, content_type, ordering_key,
+		idempotency_key, trace_parent, headers, payload)
+	SELECT e.id, e.tenant_id, now(), e.deliver_at, e.expires_at, CASE WHEN (SELECT count(*) FROM wanted) = (SELECT sum(matches) FROM fresh)
+			THEN e.matches ELSE (SELECT c.deliveries FROM counted c WHERE c.id = e.id) END,
+		e.type, e.content_type, e.ordering_key, e.key, e.trace_parent, e.headers, e.payload
+	FROM unnest($1::uuid[], $2::uuid[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::json[],
+			$11::timestamptz[], $12::timestamptz[], $13::bytea[])
+		AS e(id, tenant_id, key, matches, type, content_type, ordering_key, trace_parent, headers, deliver_at, expires_at, payload)
+	WHERE (e.id IN (SELECT id FROM fresh)) IS TRUE
+), queued AS (
+	INSERT INTO deliveries (id, tenant_id, event_id, subscription_id, created_at, updated_at, due_at, visible_at, completed_at,
+		expires_at, claim, claimed_by, sequence, held_base, payload_bytes, attempts, spent, interruptions, last_status_code,
+		manual, touched, state, reason, event_type, ordering_key, last_outcome, last_error)
+	SELECT w.id, w.tenant_id, w.event_id, w.subscription_id, now(), now(), greatest(w.deliver_at, now()),
+		CASE WHEN w.claimed THEN now() + $26::interval ELSE greatest(w.deliver_at, now()) END,
+		CASE WHEN w.reason <> '' THEN now() END, w.expires_at,
+		CASE WHEN w.claimed THEN w.token END, CASE WHEN w.claimed THEN $25::uuid END,
+		CASE WHEN w.fifo THEN w.next_sequence - 1 + w.nth ELSE 0 END, nullif(w.held, '0'), w.bytes,
+		w.claimed::int, 0, 0, 0, 0, false, CASE WHEN w.reason = '' THEN 'pending' ELSE 'cancelled' END,
+		w.reason, w.type, w.ordering_key, '', ''
+	FROM (SELECT *, row_number() OVER (PARTITION BY subscription_id ORDER BY n) AS nth FROM wanted) w ORDER BY w.id
+), advanced AS (
+	UPDATE lanes SET next_sequence = lanes.next_sequence + c.n
+	FROM (SELECT subscription_id, count(*) AS n FROM wanted WHERE fifo GROUP BY subscription_id) c
+	WHERE lanes.subscription_id = c.subscription_id
+), tallied AS (
+	INSERT INTO rollups AS r (tenant_id, subscription_id, node_id, minute, part, accepted)
+	SELECT t.tenant_id, t.subscription_id, $25::uuid, date_trunc('minute', now()), 0, count(*)
+	FROM (SELECT tenant_id, '00000000-0000-0000-0000-000000000000'::uuid AS subscription_id FROM fresh
+		UNION ALL SELECT tenant_id, subscription_id FROM wanted) t
+	GROUP BY 1, 2 ORDER BY 1, 2
+	ON CONFLICT (tenant_id, subscription_id, minute, node_id, part) DO UPDATE SET accepted = r.accepted + excluded.accepted
+)
+SELECT now(), c.n, c.deliveries, 0::bigint, NULL::bigint, NULL::interval FROM counted c
+UNION ALL SELECT now(), 0, 0, w.n, w.version, w.held FROM wanted w WHERE w.claimed`
+
+// acceptOriginals finds the keys that were taken before, with the event that did.
+const acceptOriginals = `
+SELECT e.n, k.event_id, k.hash, coalesce(o.created_at, k.created_at), coalesce(o.deliveries, 0)
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) WITH ORDINALITY AS e(id, tenant_id, key, n)
+CROSS JOIN LATERAL (SELECT * FROM idempotency_keys k WHERE k.tenant_id = e.tenant_id AND k.key = e.key OFFSET 0) k
+LEFT JOIN LATERAL (SELECT * FROM events o WHERE o.tenant_id = e.tenant_id AND o.id = k.event_id OFFSET 0) o ON true
+WHERE k.event_id <> e.id`
+
+// AcceptEvents implements posthorn.Intake: one pipeline, committed as one transaction. Only where the batch holds a value
+// the database refuses is it split, until the bad event stands alone.
+func (s *Store) AcceptEvents(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance) ([]posthorn.Accepted, error) {
+	answers := make([]posthorn.Accepted, len(batch))
+	if len(batch) == 0 {
+		return answers, nil
+	}
+	if err := s.accept(ctx, node, batch, answers); err != nil {
+		return nil, err
+	}
+	return answers, nil
+}
+
+func (s *Store) accept(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance, answers []posthorn.Accepted) error {
+	rows := newAcceptRows(batch)
+	err := s.do(ctx, "accept events", func(ctx context.Context) error {
+		return s.healing(ctx, rows.ids, func() error { return s.acceptOnce(ctx, node, batch, rows, answers) })
+	})
+	switch {
+	case err == nil:
+		return nil
+	case !isData(err):
+		return lostWhileAccepting(err)
+	case len(batch) == 1:
+		answers[0] = posthorn.Accepted{EventID: batch[0].Event.ID, Err: refused(err)}
+		return nil
+	}
+	half := len(batch) / 2
+	if err := s.accept(ctx, node, batch[:half], answers[:half]); err != nil {
+		return err
+	}
+	if err := s.accept(ctx, node, batch[half:], answers[half:]); err != nil {
+		return possiblyStored(err)
+	}
+	return nil
+}
+
+// refused is the answer to an event that cannot be stored.
+func refused(err error) error {
+	if codeOf(err) == codeUnique {
+		return &posthorn.Error{Kind: posthorn.Conflict, Message: "an event or delivery with this id is stored already", Err: err}
+	}
+	return &posthorn.Error{Kind: posthorn.Invalid, Message: "the event holds a value that cannot be stored", Err: err}
+}
+
+// lostWhileAccepting tells the producer when nobody can know whether the commit came through.
+func lostWhileAccepting(err error) error {
+	if uncertain(err) {
+		return possiblyStored(err)
+	}
+	return err
+}
+
+func possiblyStored(err error) error {
+	return &posthorn.Error{
+		Kind: posthorn.Unavailable, RetryAfter: retryAfter, Err: err,
+		Message: "the database was lost while storing: possibly stored; repeat with the same idempotency key",
+	}
+}
+
+func (s *Store) acceptOnce(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance, rows *acceptRows,
+	answers []posthorn.Accepted,
+) error {
+	// Nothing was stored for what no row of the answer names.
+	for i := range answers {
+		answers[i] = posthorn.Accepted{EventID: batch[i].Event.ID, Err: stale()}
+	}
+	var b pgx.Batch
+	b.Queue(steer)
+	if len(rows.keyed) > 0 {
+		k := rows.onlyKeyed()
+		b.Queue(acceptKeys, k.events, k.tenants, k.versions, k.keys, k.hashes)
+	}
+	if len(rows.subscriptions) > 0 {
+		b.Queue(lockFIFO, rows.subscriptions)
+	}
+	sent := time.Now()
+	b.Queue(acceptEvents, rows.arguments(node)...).Query(func(found pgx.Rows) error {
+		return s.readAccepted(found, node, batch, rows, answers, sent)
+	})
+	if len(rows.keyed) > 0 {
+		k := rows.onlyKeyed()
+		b.Queue(acceptOriginals, k.events, k.tenants, k.keys).Query(func(found pgx.Rows) error {
+			return readOriginals(found, rows, answers)
+		})
+	}
+	return s.pool.SendBatch(ctx, &b).Close()
+}
+
+func stale() error {
+	return posthorn.NewError(posthorn.Stale, "the subscriptions changed while the event was being matched")
+}
+
+// readAccepted fills in the answers of what was stored.
+func (s *Store) readAccepted(found pgx.Rows, node posthorn.NodeID, batch []posthorn.Acceptance, rows *acceptRows,
+	answers []posthorn.Accepted, sent time.Time,
+) error {
+	defer found.Close()
+	// Claimed deliveries of one event share it.
+	shared := map[int]*posthorn.Event{}
+	for found.Next() {
+		var now time.Time
+		var place, match int64
+		var deliveries int
+		var version *int64
+		var held span
+		if err := found.Scan((*moment)(&now), &place, &deliveries, &match, &version, &held); err != nil {
+			return err
+		}
+		if match == 0 {
+			s.setClock(sent, now, time.Now())
+			a := &answers[place-1]
+			*a = posthorn.Accepted{EventID: a.EventID, CreatedAt: now, Deliveries: deliveries}
+			continue
+		}
+		i := rows.owner[match-1]
+		a, e := &answers[i], shared[i]
+		if e == nil {
+			stored := *batch[i].Event
+			stored.CreatedAt, stored.Deliveries = now, a.Deliveries
+			e = &stored
+			shared[i] = e
+		}
+		a.Claimed = append(a.Claimed, bornClaimed(e, &batch[i].Matches[rows.nth[match-1]], node, now, *version, time.Duration(held)))
+	}
+	return found.Err()
+}
+
+// bornClaimed is the delivery as acceptEvents stored it.
+func bornClaimed(e *posthorn.Event, m *posthorn.Match, node posthorn.NodeID, now time.Time, version int64, held time.Duration) posthorn.Claimed {
+	return posthorn.Claimed{
+		Claim: posthorn.Claim{DeliveryID: m.DeliveryID, Attempt: m.Attempt, Number: 1},
+		Delivery: posthorn.Delivery{
+			ID: m.DeliveryID, TenantID: e.TenantID, EventID: e.ID, SubscriptionID: m.SubscriptionID, EventType: e.Type,
+			State: posthorn.Pending, Attempts: 1, DueAt: now, ClaimedUntil: now.Add(posthorn.Lease), Claim: m.Attempt,
+			ClaimedBy: node, OrderingKey: e.OrderingKey, HeldBase: held, CreatedAt: now, UpdatedAt: now,
+		},
+		Event: e, Version: version,
+	}
+}
+
+// readOriginals answers repeated keys.
+func readOriginals(found pgx.Rows, rows *acceptRows, answers []posthorn.Accepted) error {
+	defer found.Close()
+	for found.Next() {
+		var place int64
+		var hash []byte
+		var original posthorn.Accepted
+		err := found.Scan(&place, (*uuid)(&original.EventID.UUID), &hash, (*moment)(&original.CreatedAt), &original.Deliveries)
+		if err != nil {
+			return err
+		}
+		i := rows.keyed[place-1]
+		if string(hash) != string(rows.hashes[i]) {
+			answers[i].Err = posthorn.NewError(posthorn.Conflict, "the idempotency key was used for an event with other content")
+			continue
+		}
+		original.Duplicate = true
+		answers[i] = original
+	}
+	if err := found.Err(); err != nil {
+		return fmt.Errorf("original events: %w", err)
+	}
+	return nil
+}

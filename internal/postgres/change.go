@@ -1,0 +1,212 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posthorn/posthorn"
+)
+
+// maxBulk bounds one step of a bulk change.
+const maxBulk = 10_000
+
+// retryable is which deliveries a person may retry: not succeeded, not claimed now, their subscription and payload there.
+const retryable = `d.state <> 'succeeded' AND NOT (d.claim IS NOT NULL AND d.visible_at > now())
+	AND EXISTS (SELECT FROM lanes l WHERE l.subscription_id = d.subscription_id AND NOT l.deleted)
+	AND EXISTS (SELECT FROM events e WHERE e.tenant_id = d.tenant_id AND e.id = d.event_id AND e.payload_erased IS NULL)`
+
+// retryThese makes deliveries due now. One that ended starts anew but for its number of attempts; one that is pending keeps
+// its schedule, to which a failure returns it. A claim whose lease ran out stays, for the next claim to write down.
+const retryThese = `
+UPDATE deliveries d SET
+	state = 'pending', reason = '', visible_at = now(), completed_at = NULL, updated_at = now(), touched = true,
+	manual = CASE WHEN d.state = 'pending' THEN greatest(d.manual, 1) ELSE 2 END,
+	due_at = CASE WHEN d.state = 'pending' THEN d.due_at ELSE now() END,
+	interruptions = CASE WHEN d.state = 'pending' THEN d.interruptions ELSE 0 END
+FROM unnest($1::uuid[]) AS i(id) WHERE d.id = i.id RETURNING ` + deliveryColumns
+
+// lockDelivery reads a delivery for a change.
+func lockDelivery(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.DeliveryID, allowed string) (pick, posthorn.State, bool, error) {
+	rows, err := tx.Query(ctx, `SELECT d.state, `+allowed+`, `+pickColumns+` FROM deliveries d
+		WHERE d.id = $1 AND d.tenant_id = $2 FOR UPDATE OF d`, uuid(id.UUID), uuid(tenant.UUID))
+	if err != nil {
+		return pick{}, "", false, err
+	}
+	var state posthorn.State
+	var ok bool
+	p, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (pick, error) {
+		var p pick
+		err := row.Scan(append([]any{&state, &ok}, p.fields()...)...)
+		return p, err
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return p, "", false, posthorn.Absent("delivery")
+	}
+	return p, state, ok, err
+}
+
+// RetryDelivery implements posthorn.DeliveryStore.
+func (s *Store) RetryDelivery(ctx context.Context, tenant posthorn.TenantID, id posthorn.DeliveryID) (*posthorn.Delivery, error) {
+	var changed posthorn.Delivery
+	err := s.write(ctx, "retry delivery", func(ctx context.Context, tx pgx.Tx) error {
+		_, state, ok, err := lockDelivery(ctx, tx, tenant, id, retryable)
+		switch {
+		case err != nil:
+			return err
+		case state == posthorn.Delivered:
+			return posthorn.NewError(posthorn.Conflict, "the delivery has succeeded; replay the event to send it again")
+		case !ok:
+			return posthorn.NewError(posthorn.Conflict,
+				"the delivery cannot be retried: it is being sent now, its subscription was deleted or its payload erased")
+		}
+		rows, err := tx.Query(ctx, retryThese, uuids{id.UUID})
+		if err != nil {
+			return err
+		}
+		changed, err = pgx.CollectExactlyOneRow(rows, scanDelivery)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &changed, nil
+}
+
+// CancelDelivery implements posthorn.DeliveryStore.
+func (s *Store) CancelDelivery(ctx context.Context, tenant posthorn.TenantID, id posthorn.DeliveryID) (*posthorn.Delivery, error) {
+	var changed []posthorn.Delivery
+	err := s.write(ctx, "cancel delivery", func(ctx context.Context, tx pgx.Tx) error {
+		p, state, _, err := lockDelivery(ctx, tx, tenant, id, "true")
+		if err != nil {
+			return err
+		}
+		if state != posthorn.Pending {
+			return posthorn.NewError(posthorn.Conflict, "the delivery has ended already")
+		}
+		changed, err = s.end(ctx, tx, []ending{{p, posthorn.Cancelled, posthorn.ReasonRequested}})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &changed[0], nil
+}
+
+// ending is a locked pending delivery and what it ends as.
+type ending struct {
+	pick
+	state  posthorn.State
+	reason posthorn.Reason
+}
+
+// end ends locked pending deliveries. A claim they had is lost, its attempt written as interrupted.
+func (s *Store) end(ctx context.Context, tx pgx.Tx, endings []ending) ([]posthorn.Delivery, error) {
+	var ids uuids
+	var states, reasons []string
+	var lost []interrupted
+	for _, e := range endings {
+		ids = append(ids, e.id)
+		states, reasons = append(states, string(e.state)), append(reasons, string(e.reason))
+		if !e.claim.IsZero() {
+			lost = append(lost, e.lost())
+		}
+	}
+	var ended []posthorn.Delivery
+	var b pgx.Batch
+	b.Queue(steer)
+	queueInterrupted(&b, lost)
+	b.Queue(`UPDATE deliveries d SET
+			state = i.state, reason = i.reason, manual = 0, completed_at = now(), updated_at = now(), touched = true,
+			interruptions = d.interruptions + CASE WHEN d.claim IS NULL THEN 0 ELSE 1 END,
+			last_outcome = CASE WHEN d.claim IS NULL THEN d.last_outcome ELSE 'interrupted' END,
+			last_status_code = CASE WHEN d.claim IS NULL THEN d.last_status_code ELSE 0 END,
+			last_error = CASE WHEN d.claim IS NULL THEN d.last_error ELSE '' END,
+			claim = NULL, claimed_by = NULL
+		FROM unnest($1::uuid[], $2::text[], $3::text[]) AS i(id, state, reason)
+		WHERE d.id = i.id RETURNING `+deliveryColumns, ids, states, reasons).Query(func(rows pgx.Rows) (err error) {
+		ended, err = pgx.CollectRows(rows, scanDelivery)
+		return err
+	})
+	err := tx.SendBatch(ctx, &b).Close()
+	return ended, err
+}
+
+// ChangeDeliveries implements posthorn.DeliveryStore.
+func (s *Store) ChangeDeliveries(ctx context.Context, tenant posthorn.TenantID, c posthorn.BulkChange) (posthorn.BulkReport, error) {
+	if c.On != posthorn.OnRetry && c.On != posthorn.OnCancel {
+		return posthorn.BulkReport{}, fmt.Errorf("change deliveries: a bulk change cannot mean %q", c.On)
+	}
+	step := posthorn.Page{Limit: min(max(c.Limit, 1), maxBulk), Before: c.Before}
+	var report posthorn.BulkReport
+	keep := func(rows []posthorn.Delivery) ([]posthorn.Delivery, error) {
+		return slices.DeleteFunc(rows, func(d posthorn.Delivery) bool {
+			_, allowed := d.State.Next(c.On)
+			return !allowed || !matches(&c.Filter, &d)
+		}), nil
+	}
+	found, next, err := page(step, func(d *posthorn.Delivery) posthorn.UUID { return d.ID.UUID }, keep,
+		func(before posthorn.UUID, n int) ([]posthorn.Delivery, error) {
+			return s.listDeliveries(ctx, tenant, &c.Filter, before, n)
+		})
+	if err != nil || len(found) == 0 {
+		return posthorn.BulkReport{Next: next}, err
+	}
+	ids := make(uuids, len(found))
+	for i := range found {
+		ids[i] = found[i].ID.UUID
+	}
+	slices.SortFunc(ids, compareIDs)
+	err = s.write(ctx, "change deliveries", func(ctx context.Context, tx pgx.Tx) error {
+		report = posthorn.BulkReport{Next: next}
+		return s.changeThese(ctx, tx, c, ids, &report)
+	})
+	return report, err
+}
+
+// changeThese locks what still allows the change, in order of id, and changes it.
+func (s *Store) changeThese(ctx context.Context, tx pgx.Tx, c posthorn.BulkChange, ids uuids, report *posthorn.BulkReport) error {
+	allowed := retryable
+	if c.On == posthorn.OnCancel {
+		allowed = `d.state = 'pending'`
+	}
+	var locked []pick
+	var b pgx.Batch
+	b.Queue(steer)
+	lock := ` FOR UPDATE OF d SKIP LOCKED`
+	if c.DryRun {
+		lock = ``
+	}
+	b.Queue(`SELECT `+pickColumns+` FROM unnest($1::uuid[]) AS q(id) CROSS JOIN LATERAL (
+		SELECT * FROM deliveries d WHERE d.id = q.id AND `+allowed+` OFFSET 0`+lock+`) d`, ids).Query(func(rows pgx.Rows) (err error) {
+		locked, err = pgx.CollectRows(rows, scanPick)
+		return err
+	})
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return err
+	}
+	report.Matched = len(locked)
+	if c.DryRun || len(locked) == 0 {
+		return nil
+	}
+	report.Changed = len(locked)
+	if c.On == posthorn.OnCancel {
+		endings := make([]ending, len(locked))
+		for i, p := range locked {
+			endings[i] = ending{p, posthorn.Cancelled, posthorn.ReasonRequested}
+		}
+		_, err := s.end(ctx, tx, endings)
+		return err
+	}
+	retry := make(uuids, len(locked))
+	for i, p := range locked {
+		retry[i] = p.id
+	}
+	b = pgx.Batch{}
+	b.Queue(steer)
+	b.Queue(retryThese, retry)
+	return tx.SendBatch(ctx, &b).Close()
+}

@@ -1,0 +1,260 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posthorn/posthorn"
+)
+
+const (
+	// atticMove is how many pending deliveries of a day may move to the attic at once: tables are locked meanwhile. A day
+	// that holds more keeps its partition, without what has ended, until fewer are left.
+	atticMove = 20_000
+	// dropTries and dropWait bound the waiting for those locks: everything else waits behind us, so each try is short.
+	dropTries = 40
+	dropWait  = 100 * time.Millisecond
+	// countPages is the size up to which rows are counted before they are dropped; above, the statistics tell.
+	countPages = 4096
+)
+
+// Cleanup implements posthorn.Upkeep. A step is one day's partitions, or one batch of rows of each table that has none.
+func (s *Store) Cleanup(ctx context.Context, r posthorn.Retention) (posthorn.CleanupReport, error) {
+	var report posthorn.CleanupReport
+	cutoff := s.Now().Add(-r.Logs)
+	batch := max(r.Batch, 1)
+	present, err := s.partitions(ctx)
+	if err != nil {
+		return report, err
+	}
+	// What cannot be dropped, the attic first, loses its ended rows one by one.
+	swept := []string{attic}
+	for _, d := range expiredDays(present, cutoff) {
+		suffix := d.Format(dayFormat)
+		lowest := len(swept) == 1
+		if ok, err := s.droppable(ctx, d, lowest); err != nil {
+			return report, err
+		} else if !ok {
+			swept = append(swept, suffix)
+			continue
+		}
+		if err := s.dropDay(ctx, d, lowest, &report); err != nil {
+			return report, err
+		}
+		return report, nil
+	}
+	report.Done = true
+	for _, suffix := range swept {
+		if err := s.sweep(ctx, suffix, cutoff, batch, &report); err != nil {
+			return report, err
+		}
+	}
+	return report, s.sweepRest(ctx, cutoff, batch, &report)
+}
+
+func (s *Store) partitions(ctx context.Context) ([]partition, error) {
+	var present []partition
+	err := s.do(ctx, "read partitions", func(ctx context.Context) (err error) {
+		present, err = readPartitions(ctx, s.pool)
+		return err
+	})
+	return present, err
+}
+
+// expiredDays are the days with partitions that end before the cutoff, oldest first.
+func expiredDays(present []partition, cutoff time.Time) []time.Time {
+	var days []time.Time
+	for _, p := range present {
+		if d, ok := p.day(); ok && !d.Add(day).After(cutoff) && !slices.ContainsFunc(days, d.Equal) {
+			days = append(days, d)
+		}
+	}
+	slices.SortFunc(days, time.Time.Compare)
+	return days
+}
+
+// ofDay fills a day into SQL: %[1]s is the suffix of its tables, %[2]s and %[3]s the first id of it and past it.
+func ofDay(sql string, d time.Time) string {
+	return fmt.Sprintf(sql, d.Format(dayFormat), lowest(d), lowest(d.Add(day)))
+}
+
+// Needed is what of a day pending deliveries need: those of the day, and the events of the day whose pending delivery is of
+// another one (a replay, or made just past midnight). %[4]s picks among the attic's and the later days'.
+const (
+	neededEvents = `SELECT tenant_id, event_id FROM deliveries_attic
+			WHERE state = 'pending' AND event_id >= '%[2]s' AND event_id < '%[3]s'
+		UNION SELECT tenant_id, event_id FROM deliveries
+			WHERE id >= '%[3]s' AND event_id >= '%[2]s' AND event_id < '%[3]s' AND state = 'pending'`
+	countNeeded = `SELECT (SELECT count(*) FROM (SELECT FROM deliveries_%[1]s WHERE state = 'pending' LIMIT $1) d),
+		(SELECT count(*) FROM (` + neededEvents + ` LIMIT $1) e),
+		EXISTS (SELECT FROM deliveries d JOIN attempts_%[1]s a ON a.delivery_id = d.id
+			WHERE d.id < '%[2]s' AND d.state = 'pending' AND d.attempts > 0)`
+)
+
+// droppable says whether a day can go: with few deliveries to move to the attic, or with none where days before it
+// stay, as the attic can only grow by the day next to it.
+func (s *Store) droppable(ctx context.Context, d time.Time, lowest bool) (bool, error) {
+	var pending, events int
+	var attempts bool
+	err := s.do(ctx, "look into an expired day", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, ofDay(countNeeded, d), atticMove+1).Scan(&pending, &events, &attempts)
+	})
+	if lowest {
+		return pending <= atticMove && events <= atticMove, err
+	}
+	return pending == 0 && events == 0 && !attempts, err
+}
+
+// moveNeeded brings what is needed of a day into the attic, ids unchanged. The attic is detached: its bound is raised above
+// the day when it comes back.
+const moveNeeded = `
+	INSERT INTO deliveries_attic SELECT * FROM deliveries_%[1]s WHERE state = 'pending';
+	INSERT INTO events_attic SELECT e.* FROM events_%[1]s e JOIN (` + neededEvents + `) n ON n.tenant_id = e.tenant_id AND n.event_id = e.id;
+	INSERT INTO attempts_attic SELECT a.* FROM attempts_%[1]s a
+		JOIN deliveries_attic d ON d.id = a.delivery_id WHERE d.state = 'pending' AND d.attempts > 0`
+
+// dropDay drops a day's partitions in one transaction, which holds the tables only for as long as moving few rows takes.
+func (s *Store) dropDay(ctx context.Context, d time.Time, lowest bool, report *posthorn.CleanupReport) error {
+	var counted posthorn.CleanupReport
+	drop := func(ctx context.Context) error {
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			counted = posthorn.CleanupReport{}
+			return s.dropTables(ctx, tx, d, lowest, &counted)
+		})
+	}
+	if err := s.countRows(ctx, d, report); err != nil {
+		return err
+	}
+	err := s.do(ctx, "drop an expired day", func(ctx context.Context) error {
+		for try := 1; ; try++ {
+			err := drop(ctx)
+			if code := codeOf(err); try == dropTries || code != codeLockTimeout && code != codeDeadlock || !pause(ctx, dropWait) {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		*report = posthorn.CleanupReport{}
+		return err
+	}
+	report.Partitions = len(partitioned)
+	report.Deliveries -= counted.Deliveries
+	report.Events -= counted.Events
+	report.Attempts -= counted.Attempts
+	s.log.Info("dropped an expired day", "day", d.Format(time.DateOnly), "events", report.Events, "moved", counted.Deliveries)
+	return nil
+}
+
+func (s *Store) dropTables(ctx context.Context, tx pgx.Tx, d time.Time, lowest bool, moved *posthorn.CleanupReport) error {
+	if err := lockLayout(ctx, tx, dropWait); err != nil {
+		return err
+	}
+	run := func(sql string) error {
+		_, err := tx.Exec(ctx, ofDay(sql, d), pgx.QueryExecModeSimpleProtocol)
+		return err
+	}
+	if err := run(`LOCK TABLE events, deliveries, attempts IN ACCESS EXCLUSIVE MODE; SET LOCAL lock_timeout = 0`); err != nil {
+		return err
+	}
+	if lowest {
+		if err := run(`
+			ALTER TABLE events DETACH PARTITION events_attic;
+			ALTER TABLE deliveries DETACH PARTITION deliveries_attic;
+			ALTER TABLE attempts DETACH PARTITION attempts_attic`); err != nil {
+			return err
+		}
+		results, err := tx.Conn().PgConn().Exec(ctx, ofDay(moveNeeded, d)).ReadAll()
+		if err != nil {
+			return err
+		}
+		moved.Deliveries = results[0].CommandTag.RowsAffected()
+		moved.Events = results[1].CommandTag.RowsAffected()
+		moved.Attempts = results[2].CommandTag.RowsAffected()
+	}
+	if err := run(`DROP TABLE events_%[1]s, deliveries_%[1]s, attempts_%[1]s`); err != nil || !lowest {
+		return err
+	}
+	return run(`
+		ALTER TABLE events ATTACH PARTITION events_attic FOR VALUES FROM (MINVALUE) TO ('%[3]s');
+		ALTER TABLE deliveries ATTACH PARTITION deliveries_attic FOR VALUES FROM (MINVALUE) TO ('%[3]s');
+		ALTER TABLE attempts ATTACH PARTITION attempts_attic FOR VALUES FROM (MINVALUE) TO ('%[3]s')`)
+}
+
+// countRows notes how many rows a day has: exactly where it is small, as the statistics have it where counting would take
+// longer than dropping.
+func (s *Store) countRows(ctx context.Context, d time.Time, report *posthorn.CleanupReport) error {
+	return s.do(ctx, "count an expired day", func(ctx context.Context) error {
+		for table, rows := range map[string]*int64{"events": &report.Events, "deliveries": &report.Deliveries, "attempts": &report.Attempts} {
+			name := table + "_" + d.Format(dayFormat)
+			var pages int64
+			err := s.pool.QueryRow(ctx, `SELECT greatest(reltuples, 0)::bigint, pg_relation_size(oid) / 8192
+				FROM pg_class WHERE oid = $1::text::regclass`, name).Scan(rows, &pages)
+			if err == nil && pages <= countPages {
+				err = s.pool.QueryRow(ctx, `SELECT count(*) FROM `+name).Scan(rows)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// The rows of a partition that is not dropped: deliveries that ended before the cutoff, attempts without their delivery, and
+// events without any.
+const (
+	sweepDeliveries = `DELETE FROM deliveries_%[1]s WHERE id IN (
+		SELECT id FROM deliveries_%[1]s WHERE state <> 'pending' AND completed_at < $1 LIMIT $2)`
+	sweepAttempts = `DELETE FROM attempts_%[1]s WHERE (delivery_id, id) IN (
+		SELECT a.delivery_id, a.id FROM attempts_%[1]s a
+		WHERE a.recorded_at < $1 AND NOT EXISTS (SELECT FROM deliveries d WHERE d.id = a.delivery_id) LIMIT $2)`
+	sweepEvents = `DELETE FROM events_%[1]s WHERE (tenant_id, id) IN (
+		SELECT e.tenant_id, e.id FROM events_%[1]s e
+		WHERE e.created_at < $1 AND NOT EXISTS (SELECT FROM deliveries d WHERE d.event_id = e.id) LIMIT $2)`
+)
+
+// sweep removes rows one by one where a partition stays.
+func (s *Store) sweep(ctx context.Context, suffix string, cutoff time.Time, batch int, report *posthorn.CleanupReport) error {
+	for _, step := range []struct {
+		sql  string
+		rows *int64
+	}{{sweepDeliveries, &report.Deliveries}, {sweepAttempts, &report.Attempts}, {sweepEvents, &report.Events}} {
+		if err := s.remove(ctx, fmt.Sprintf(step.sql, suffix), cutoff, batch, step.rows, report); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepRest removes old rows of the tables without partitions.
+func (s *Store) sweepRest(ctx context.Context, cutoff time.Time, batch int, report *posthorn.CleanupReport) error {
+	err := s.remove(ctx, `DELETE FROM idempotency_keys WHERE (tenant_id, key) IN (
+		SELECT tenant_id, key FROM idempotency_keys WHERE created_at < $1 ORDER BY created_at LIMIT $2)`, cutoff, batch, &report.Keys, report)
+	if err != nil {
+		return err
+	}
+	var rest int64
+	if err := s.remove(ctx, `DELETE FROM rollups WHERE ctid = ANY(ARRAY(
+		SELECT ctid FROM rollups WHERE minute < $1 ORDER BY minute LIMIT $2))`, cutoff, batch, &rest, report); err != nil {
+		return err
+	}
+	return s.remove(ctx, `DELETE FROM nodes WHERE id IN (
+		SELECT id FROM nodes WHERE seen_at < least($1, now() - interval '1 day') LIMIT $2)`, cutoff, batch, &rest, report)
+}
+
+// remove runs one bounded DELETE; a full batch means that there may be more.
+func (s *Store) remove(ctx context.Context, sql string, cutoff time.Time, batch int, rows *int64, report *posthorn.CleanupReport) error {
+	return s.do(ctx, "remove old rows", func(ctx context.Context) error {
+		tag, err := s.pool.Exec(ctx, sql, cutoff, batch)
+		if err != nil {
+			return err
+		}
+		*rows += tag.RowsAffected()
+		report.Done = report.Done && tag.RowsAffected() < int64(batch)
+		return nil
+	})
+}

@@ -1,0 +1,197 @@
+package postgres
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posthorn/posthorn"
+)
+
+const (
+	// walkWindow bounds the lanes read by one statement.
+	walkWindow = 2000
+	// manualLimit bounds the manual retries looked at.
+	manualLimit = 500
+)
+
+// cursor is where the next walk over the lanes begins: behind the last lane served, so that with more due lanes than one
+// claim can serve all get their turn.
+type cursor struct {
+	mu    sync.Mutex
+	after posthorn.UUID
+}
+
+func (c *cursor) get() posthorn.UUID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.after
+}
+
+func (c *cursor) set(after posthorn.UUID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.after = after
+}
+
+// duePlan is what a claim may take.
+type duePlan struct {
+	lanes []lanePlan
+	// manual are retries by hand that are due, in lanes that are not FIFO.
+	manual []posthorn.UUID
+	// next is the wait until something else may be due; negative when nothing is known.
+	next time.Duration
+	// truncated: there are more due lanes than can be served at once.
+	truncated bool
+}
+
+// lanePlan is a lane to take from.
+type lanePlan struct {
+	dueLane
+	// room bounds what it may give in all, share what it is asked for now, asked what it was asked for before.
+	room, share, asked int
+	// manualOnly: a FIFO lane that is throttled or has an open breaker, where only a retry by hand passes.
+	manualOnly bool
+}
+
+// dueManual lists the manual retries that are due, with what their lanes allow.
+const dueManual = `
+SELECT d.id, d.subscription_id, l.fifo, coalesce(l.throttled_until <= now(), true) AND l.breaker_opens = 0
+FROM (SELECT id, subscription_id FROM deliveries d WHERE d.manual <> 0 AND ` + claimable + ` ORDER BY d.visible_at LIMIT $1) d
+CROSS JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = d.subscription_id OFFSET 0) l
+WHERE l.status = 'active' AND NOT l.deleted`
+
+// look finds the due lanes and retries that a node has room for.
+func (s *Store) look(ctx context.Context, req *posthorn.ClaimRequest) (*duePlan, error) {
+	plan := &duePlan{next: -1}
+	start := s.cursor.get()
+	window := min(max(2*req.Limit, 64), walkWindow)
+	first := &pgx.Batch{}
+	first.Queue(dueManual, manualLimit).Query(func(rows pgx.Rows) error { return plan.addManual(rows, req) })
+	for after, wrapped := start, start.IsZero(); ; {
+		walked, err := s.walk(ctx, after, window, first)
+		if err != nil {
+			return nil, err
+		}
+		first = nil
+		for i := range walked {
+			after = walked[i].SubscriptionID.UUID
+			if wrapped && !start.IsZero() && compareIDs(after, start) > 0 {
+				return plan.shared(req), nil
+			}
+			plan.add(&walked[i], req)
+			if len(plan.lanes) >= req.Limit {
+				s.cursor.set(after)
+				plan.truncated = true
+				return plan.shared(req), nil
+			}
+		}
+		if len(walked) == window {
+			continue
+		}
+		if wrapped {
+			return plan.shared(req), nil
+		}
+		after, wrapped = posthorn.UUID{}, true
+	}
+}
+
+// walkedLane is a lane with the moment it was read at.
+type walkedLane struct {
+	dueLane
+	now time.Time
+}
+
+// walk reads the lanes with pending deliveries after one, at most window; with is sent along.
+func (s *Store) walk(ctx context.Context, after posthorn.UUID, window int, with *pgx.Batch) ([]walkedLane, error) {
+	var walked []walkedLane
+	var b pgx.Batch
+	b.Queue(steer)
+	if with != nil {
+		b.QueuedQueries = append(b.QueuedQueries, with.QueuedQueries...)
+	}
+	// The absent id is a value here: below all others.
+	b.Queue(selectDue, [16]byte(after), window).Query(func(rows pgx.Rows) (err error) {
+		walked, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (walkedLane, error) {
+			var w walkedLane
+			err := row.Scan(w.fields(&w.now)...)
+			return w, err
+		})
+		return err
+	})
+	err := s.pool.SendBatch(ctx, &b).Close()
+	return walked, err
+}
+
+// roomOf is how many deliveries of a lane the node can take.
+func roomOf(req *posthorn.ClaimRequest, id posthorn.SubscriptionID) int {
+	if room, ok := req.Rooms[id]; ok {
+		return room
+	}
+	return req.PerLane
+}
+
+// add takes a lane into the plan if it is due, or notes when it will be.
+func (p *duePlan) add(w *walkedLane, req *posthorn.ClaimRequest) {
+	room := roomOf(req, w.SubscriptionID)
+	if !w.active || room <= 0 {
+		return
+	}
+	due := w.first
+	if w.ThrottledUntil.After(due) {
+		due = w.ThrottledUntil
+	}
+	if w.BreakerOpens > 0 && w.BreakerUntil.After(due) {
+		due = w.BreakerUntil
+	}
+	if wait := due.Sub(w.now); wait > 0 {
+		p.expect(wait)
+		return
+	}
+	if w.probe {
+		room = 1
+	}
+	p.lanes = append(p.lanes, lanePlan{dueLane: w.dueLane, room: room})
+}
+
+func (p *duePlan) expect(wait time.Duration) {
+	if p.next < 0 || wait < p.next {
+		p.next = wait
+	}
+}
+
+// addManual takes manual retries into the plan. In a FIFO lane one is given only as the lane's lowest, so there it is the
+// lane that is planned for.
+func (p *duePlan) addManual(rows pgx.Rows, req *posthorn.ClaimRequest) error {
+	defer rows.Close()
+	taken := map[posthorn.SubscriptionID]int{}
+	for rows.Next() {
+		var id posthorn.UUID
+		var l lanePlan
+		if err := rows.Scan((*uuid)(&id), (*uuid)(&l.SubscriptionID.UUID), &l.fifo, &l.open); err != nil {
+			return err
+		}
+		room := roomOf(req, l.SubscriptionID)
+		taken[l.SubscriptionID]++
+		switch {
+		case taken[l.SubscriptionID] > room || len(p.manual) >= req.Limit:
+		case !l.fifo:
+			p.manual = append(p.manual, id)
+		case !l.open && taken[l.SubscriptionID] == 1:
+			l.room, l.manualOnly = room, true
+			p.lanes = append(p.lanes, l)
+		}
+	}
+	return rows.Err()
+}
+
+// shared divides the limit among the lanes.
+func (p *duePlan) shared(req *posthorn.ClaimRequest) *duePlan {
+	n := len(p.lanes)
+	for i := range p.lanes {
+		p.lanes[i].share = min(p.lanes[i].room, (req.Limit+n-1)/n)
+	}
+	return p
+}

@@ -1,0 +1,183 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posthorn/posthorn"
+)
+
+const (
+	// countCap bounds what is counted of a backlog.
+	countCap = 100_000
+	// laneCap bounds what is counted of one lane's in a list of lanes, and laneCapFirst in the look at all of them that
+	// finds the longest.
+	laneCap      = 10_000
+	laneCapFirst = 200
+	// retryHours is how many hours ahead retries are counted.
+	retryHours = 24
+)
+
+// Health implements posthorn.Insight.
+func (s *Store) Health(ctx context.Context) (posthorn.StoreHealth, error) {
+	pool := s.pool.Stat()
+	h := posthorn.StoreHealth{
+		Expected: s.expected, PoolUsed: int(pool.AcquiredConns()), PoolSize: int(pool.MaxConns()),
+	}
+	start := time.Now()
+	err := s.do(ctx, "check the database", func(ctx context.Context) error {
+		// Another node may have migrated further.
+		return s.pool.QueryRow(ctx, `SELECT max(version_id) FROM goose_db_version WHERE is_applied`).Scan(&h.Migration)
+	})
+	h.Latency = time.Since(start)
+	return h, err
+}
+
+// countQueue counts pending deliveries of lanes ($1), at most $5; $2 says which are open and $3 which are held, $4 the hours
+// ahead. One that is claimed is neither due nor a retry to come.
+const countQueue = `
+SELECT count(*), count(*) FILTER (WHERE open AND NOT claimed AND visible_at <= now()), count(*) FILTER (WHERE held),
+	ARRAY(SELECT count(r.hour) FROM generate_series(0, $4 - 1) AS h(hour) LEFT JOIN unnest(array_agg(q.hour)) AS r(hour) ON r.hour = h.hour
+		GROUP BY h.hour ORDER BY h.hour)
+FROM (
+	SELECT l.open, l.held, d.visible_at, d.claim IS NOT NULL AND d.visible_at > now() AS claimed,
+		CASE WHEN d.attempts > 0 AND d.claim IS NULL AND d.visible_at > now()
+			THEN floor(extract(epoch FROM d.visible_at - now()) / 3600)::int END AS hour
+	FROM unnest($1::uuid[], $2::bool[], $3::bool[]) AS l(id, open, held) CROSS JOIN LATERAL (
+		SELECT * FROM deliveries d WHERE d.subscription_id = l.id AND d.state = 'pending'
+		ORDER BY d.subscription_id, d.visible_at LIMIT $5) d
+	LIMIT $5) q`
+
+// Queue implements posthorn.Insight.
+func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Queue, error) {
+	var q posthorn.Queue
+	var lanes uuids
+	var open, held []bool
+	err := s.eachLane(ctx, func(l *walkedLane) {
+		if l.deleted || !tenant.IsZero() && l.TenantID != tenant {
+			return
+		}
+		lanes, open, held = append(lanes, l.SubscriptionID.UUID), append(open, l.active && (l.open || l.probe)), append(held, !l.active)
+		if late := l.now.Sub(l.first); l.active && (l.open || l.probe) && late > q.OldestDue {
+			q.OldestDue = late
+		}
+	})
+	if err != nil {
+		return q, err
+	}
+	err = s.do(ctx, "count the queue", func(ctx context.Context) error {
+		var b pgx.Batch
+		b.Queue(steer)
+		b.Queue(countQueue, lanes, open, held, retryHours, countCap+1).QueryRow(func(row pgx.Row) error {
+			return row.Scan(&q.Pending, &q.Due, &q.Held, &q.Retries)
+		})
+		return s.pool.SendBatch(ctx, &b).Close()
+	})
+	if q.Pending > countCap {
+		q.Pending, q.Capped = countCap, true
+	}
+	return q, err
+}
+
+// countLanes counts the pending deliveries of each lane, at most $2 of one.
+const countLanes = `
+SELECT l.id, c.backlog, c.in_flight, c.next FROM unnest($1::uuid[]) AS l(id) CROSS JOIN LATERAL (
+	SELECT count(*) AS backlog, count(*) FILTER (WHERE d.claim IS NOT NULL AND d.visible_at > now()) AS in_flight,
+		min(d.visible_at) FILTER (WHERE d.claim IS NULL) AS next
+	FROM (SELECT d.claim, d.visible_at FROM deliveries d WHERE d.subscription_id = l.id AND d.state = 'pending'
+		ORDER BY d.subscription_id, d.visible_at LIMIT $2) d) c`
+
+// LaneBacklogs implements posthorn.Insight. All lanes are counted a little way first, then the longest further.
+func (s *Store) LaneBacklogs(ctx context.Context, tenant posthorn.TenantID, limit int) ([]posthorn.LaneBacklog, error) {
+	found := map[posthorn.UUID]*posthorn.LaneBacklog{}
+	var ids uuids
+	err := s.eachLane(ctx, func(l *walkedLane) {
+		if l.deleted || !tenant.IsZero() && l.TenantID != tenant {
+			return
+		}
+		b := &posthorn.LaneBacklog{Lane: l.Lane}
+		if late := l.now.Sub(l.first); late > 0 {
+			b.OldestDue = late
+		}
+		found[l.SubscriptionID.UUID] = b
+		ids = append(ids, l.SubscriptionID.UUID)
+	})
+	for _, most := range []int{laneCapFirst, laneCap} {
+		if err == nil {
+			err = s.countLanes(ctx, ids, most, found)
+		}
+		slices.SortStableFunc(ids, func(a, b posthorn.UUID) int {
+			return cmp.Or(cmp.Compare(found[b].Backlog, found[a].Backlog), cmp.Compare(found[b].OldestDue, found[a].OldestDue))
+		})
+		ids = ids[:min(len(ids), max(limit, 1))]
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.nameLanes(ctx, ids, found)
+}
+
+func (s *Store) countLanes(ctx context.Context, ids uuids, most int, found map[posthorn.UUID]*posthorn.LaneBacklog) error {
+	return s.do(ctx, "count lanes", func(ctx context.Context) error {
+		var b pgx.Batch
+		b.Queue(steer)
+		b.Queue(countLanes, ids, most).Query(func(rows pgx.Rows) error {
+			var id posthorn.UUID
+			var backlog, inFlight int
+			var next time.Time
+			_, err := pgx.ForEachRow(rows, []any{(*uuid)(&id), &backlog, &inFlight, (*moment)(&next)}, func() error {
+				l := found[id]
+				l.Backlog, l.InFlight, l.NextDue, l.Capped = backlog, inFlight, next, backlog >= most
+				return nil
+			})
+			return err
+		})
+		return s.pool.SendBatch(ctx, &b).Close()
+	})
+}
+
+// nameLanes adds what the subscriptions say.
+func (s *Store) nameLanes(ctx context.Context, ids uuids, found map[posthorn.UUID]*posthorn.LaneBacklog) ([]posthorn.LaneBacklog, error) {
+	subs, err := many(ctx, s, "read the lanes' subscriptions", s.scanSubscription,
+		`SELECT `+subscriptionColumns+` FROM subscriptions WHERE id = ANY($1)`, ids)
+	for i := range subs {
+		l := found[subs[i].ID.UUID]
+		l.URL, l.Status, l.RateLimit = subs[i].URL, subs[i].Status, subs[i].RateLimit
+	}
+	out := make([]posthorn.LaneBacklog, len(ids))
+	for i, id := range ids {
+		out[i] = *found[id]
+	}
+	return out, err
+}
+
+// sumRollups sums the rollups of a tenant ($1, or of all) or a subscription ($2) into steps of $5 seconds.
+const sumRollups = `
+SELECT to_timestamp(floor(extract(epoch FROM r.minute) / $5::bigint) * $5::bigint) AS step, sum(r.accepted)::bigint, sum(r.attempts)::bigint,
+	sum(r.succeeded)::bigint, sum(r.failed)::bigint, sum(r.retried)::bigint, sum(r.exhausted)::bigint,
+	` + sumLatency + `,
+	` + sumDuration + `
+FROM rollups r
+WHERE ($1::uuid IS NULL OR r.tenant_id = $1) AND r.subscription_id = $2 AND r.minute >= $3 AND r.minute < $4
+GROUP BY 1 ORDER BY 1`
+
+// Stats implements posthorn.Insight.
+func (s *Store) Stats(ctx context.Context, tenant posthorn.TenantID, f posthorn.StatsFilter) ([]posthorn.StatsPoint, error) {
+	step := max(f.Step.Truncate(time.Minute), time.Minute)
+	until := f.Until
+	if until.IsZero() {
+		until = s.Now().Add(time.Minute)
+	}
+	return many(ctx, s, "read the rollups", func(row pgx.CollectableRow) (posthorn.StatsPoint, error) {
+		var p posthorn.StatsPoint
+		var latency, duration []int64
+		err := row.Scan((*moment)(&p.At), &p.Accepted, &p.Attempts, &p.Succeeded, &p.Failed, &p.Retried, &p.Exhausted, &latency, &duration)
+		copy(p.Latency[:], latency)
+		copy(p.Duration[:], duration)
+		return p, err
+	}, sumRollups, uuid(tenant.UUID), [16]byte(f.SubscriptionID.UUID), f.Since.UTC().Truncate(step), until, int64(step/time.Second))
+}

@@ -1,0 +1,92 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posthorn/posthorn"
+)
+
+// laneColumns and scanLane belong together; l is the lane.
+const laneColumns = `l.subscription_id, l.tenant_id, l.throttled_until, l.breaker_opens, l.breaker_until, l.failing_since,
+	l.held_since, l.held_for, l.warned_at`
+
+func laneFields(l *posthorn.Lane) []any {
+	return []any{
+		(*uuid)(&l.SubscriptionID.UUID), (*uuid)(&l.TenantID.UUID), (*moment)(&l.ThrottledUntil), &l.BreakerOpens,
+		(*moment)(&l.BreakerUntil), (*moment)(&l.FailingSince), (*moment)(&l.HeldSince), (*span)(&l.HeldFor),
+		(*moment)(&l.WarnedAt),
+	}
+}
+
+func scanLane(row pgx.CollectableRow) (posthorn.Lane, error) {
+	var l posthorn.Lane
+	err := row.Scan(laneFields(&l)...)
+	return l, err
+}
+
+// Lanes implements posthorn.SubscriptionStore.
+func (s *Store) Lanes(ctx context.Context, tenant posthorn.TenantID, ids []posthorn.SubscriptionID) ([]posthorn.Lane, error) {
+	var lanes []posthorn.Lane
+	err := s.do(ctx, "read lanes", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx,
+			`SELECT `+laneColumns+` FROM lanes l WHERE l.subscription_id = ANY($1) AND l.tenant_id = $2`,
+			subscriptionIDs(ids), uuid(tenant.UUID))
+		if err != nil {
+			return err
+		}
+		lanes, err = pgx.CollectRows(rows, scanLane)
+		return err
+	})
+	return lanes, err
+}
+
+func subscriptionIDs(ids []posthorn.SubscriptionID) uuids {
+	out := make(uuids, len(ids))
+	for i, id := range ids {
+		out[i] = id.UUID
+	}
+	return out
+}
+
+// dueLane is a lane with pending deliveries, as a claim needs it.
+type dueLane struct {
+	posthorn.Lane
+	// first is the earliest moment at which one of its deliveries may be claimed, were the lane open.
+	first time.Time
+	// active, open (neither throttled nor its breaker open) and probe (its breaker is due for a probe) hold at now.
+	active, open, probe, fifo bool
+	// strays: the lane became FIFO lately, so an overlapping publish may have left deliveries without a number.
+	strays bool
+	// deleted: the subscription is a tombstone.
+	deleted bool
+}
+
+// walkLanes steps over the lanes that have pending deliveries, from one on: each step is one look into the queue's index
+// of each partition, for the lane's first entry, so the length of a backlog does not matter.
+// $1 is the id to begin after, $2 how many lanes at most.
+const walkLanes = `
+WITH RECURSIVE lane AS (
+	(SELECT subscription_id, visible_at, 1 AS step FROM deliveries
+		WHERE state = 'pending' AND subscription_id > $1 ORDER BY subscription_id, visible_at LIMIT 1)
+	UNION ALL
+	SELECT n.subscription_id, n.visible_at, lane.step + 1 FROM lane CROSS JOIN LATERAL (
+		SELECT d.subscription_id, d.visible_at FROM deliveries d
+		WHERE d.state = 'pending' AND d.subscription_id > lane.subscription_id
+		ORDER BY d.subscription_id, d.visible_at LIMIT 1) n
+	WHERE lane.step < $2)`
+
+// selectDue reads walked lanes with what decides over claiming from them.
+const selectDue = walkLanes + `
+SELECT now(), lane.visible_at, l.status = 'active' AND NOT l.deleted, l.fifo,
+	coalesce(l.fifo AND l.fifo_since > now() - interval '10 minutes', false), l.deleted,
+	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens = 0,
+	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens > 0 AND coalesce(l.breaker_until <= now(), true),
+	` + laneColumns + `
+FROM lane CROSS JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = lane.subscription_id OFFSET 0) l`
+
+func (d *dueLane) fields(now *time.Time) []any {
+	return append([]any{(*moment)(now), (*moment)(&d.first), &d.active, &d.fifo, &d.strays, &d.deleted, &d.open, &d.probe}, laneFields(&d.Lane)...)
+}

@@ -1,0 +1,71 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migration/*.sql
+var migrations embed.FS
+
+// migrateTimeout bounds a start's migrations, waiting for another node's included.
+const migrateTimeout = 10 * time.Minute
+
+// migrate brings the schema up to date. Of several nodes starting together one migrates and the others wait: the lock is
+// a row with a lease, which also works behind a pooler in transaction mode, and is not taken when nothing is pending.
+func (s *Store) migrate(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, migrateTimeout)
+	defer cancel()
+	db := stdlib.OpenDBFromPool(s.pool)
+	defer db.Close()
+	files, err := fs.Sub(migrations, "migration")
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	locker, err := lock.NewPostgresTableLocker(
+		lock.WithTableLockTimeout(250*time.Millisecond, uint64(migrateTimeout/(250*time.Millisecond))),
+		lock.WithTableLogger(slog.New(slog.DiscardHandler)),
+	)
+	if err != nil {
+		return fmt.Errorf("migration lock: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
+		goose.WithLocker(locker), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	sources := provider.ListSources()
+	s.expected = sources[len(sources)-1].Version
+	pending := true
+	var begun bool
+	// Asking goose makes its table, without the lock: the first start must not race for it.
+	if err := s.pool.QueryRow(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&begun); err != nil {
+		return explain("migrations", err)
+	}
+	if begun {
+		if pending, err = provider.HasPending(ctx); err != nil {
+			return explain("migrations", err)
+		}
+	}
+	if pending {
+		results, err := provider.Up(ctx)
+		if err != nil {
+			return explain("migrate", err)
+		}
+		for _, r := range results {
+			s.log.Info("migrated the database", "version", r.Source.Version, "duration", r.Duration)
+		}
+	}
+	if s.schema, err = provider.GetDBVersion(ctx); err != nil {
+		return explain("migrations", err)
+	}
+	return nil
+}

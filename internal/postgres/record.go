@@ -1,0 +1,187 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posthorn/posthorn"
+)
+
+// recordAttempts moves the deliveries whose claims are held and writes their attempts and rollups; of the others it fills
+// in interrupted attempts. (… NOT IN …) is one hash of the few places. Rows of the answer: place, moved, state, due_at.
+const recordAttempts = `
+WITH moved AS (
+	UPDATE deliveries d SET
+		state = i.state, reason = i.reason, claim = NULL, claimed_by = NULL, updated_at = now(),
+		due_at = CASE WHEN i.state = 'pending' AND NOT i.keep_due THEN now() + i.delay * interval '1 microsecond' ELSE d.due_at END,
+		visible_at = CASE WHEN i.state = 'pending' AND NOT i.keep_due THEN now() + i.delay * interval '1 microsecond' ELSE d.due_at END,
+		completed_at = CASE WHEN i.state <> 'pending' THEN now() END,
+		attempts = d.attempts - CASE WHEN i.sent THEN 0 ELSE 1 END,
+		spent = d.spent + i.spends::int,
+		interruptions = CASE WHEN NOT i.sent THEN d.interruptions WHEN i.outcome = 'interrupted' THEN d.interruptions + 1 ELSE 0 END,
+		manual = CASE WHEN i.sent OR i.state <> 'pending' THEN 0 ELSE d.manual END,
+		touched = d.touched OR NOT i.sent AND i.state <> 'pending',
+		last_outcome = CASE WHEN i.sent THEN i.outcome ELSE d.last_outcome END,
+		last_status_code = CASE WHEN i.sent THEN i.status_code ELSE d.last_status_code END,
+		last_error = CASE WHEN i.sent THEN i.error ELSE d.last_error END
+	FROM unnest($2::uuid[], $3::uuid[], $4::bool[], $5::text[], $6::text[], $7::bigint[], $8::bool[], $9::bool[], $10::int[],
+			$11::text[], $12::int[], $13::text[], $14::text[], $15::timestamptz[], $16::bool[], $17::bool[], $18::json[], $19::json[],
+			$20::bytea[], $21::bool[], $22::int[], $23::int[], $24::int[], $25::int[], $26::int[], $27::bool[], $28::uuid[], $29::int[])
+		WITH ORDINALITY AS i(id, token, sent, state, reason, delay, keep_due, spends, number,
+			outcome, status_code, error, detail, started_at, manual, our_fault, request, response,
+			body, body_truncated, dns_us, connect_us, tls_us, first_byte_us, total_us, reused, node_id, slow, n)
+	WHERE d.id = i.id AND d.claim = i.token AND d.state = 'pending'
+	RETURNING d.tenant_id, d.event_id, d.subscription_id, d.created_at, d.due_at, i.*
+), written AS (
+	INSERT INTO attempts (id, tenant_id, delivery_id, event_id, subscription_id, node_id, started_at, recorded_at, number,
+		status_code, dns_us, connect_us, tls_us, first_byte_us, total_us, reused, manual, our_fault, body_truncated,
+		outcome, error, detail, request, response, body)
+	SELECT m.token, m.tenant_id, m.id, m.event_id, m.subscription_id, m.node_id, m.started_at, now(), m.number,
+		m.status_code, m.dns_us, m.connect_us, m.tls_us, m.first_byte_us, m.total_us, m.reused, m.manual, m.our_fault, m.body_truncated,
+		m.outcome, m.error, m.detail, m.request, m.response, m.body
+	FROM moved m WHERE m.sent
+), filled AS (
+	UPDATE attempts a SET recorded_at = now(), outcome = ($11::text[])[i.n], status_code = ($12::int[])[i.n],
+		error = ($13::text[])[i.n], detail = ($14::text[])[i.n], started_at = ($15::timestamptz[])[i.n],
+		our_fault = ($17::bool[])[i.n], request = ($18::json[])[i.n], response = ($19::json[])[i.n], body = ($20::bytea[])[i.n],
+		body_truncated = ($21::bool[])[i.n], dns_us = ($22::int[])[i.n], connect_us = ($23::int[])[i.n], tls_us = ($24::int[])[i.n],
+		first_byte_us = ($25::int[])[i.n], total_us = ($26::int[])[i.n], reused = ($27::bool[])[i.n]
+	FROM unnest($2::uuid[], $3::uuid[], $4::bool[]) WITH ORDINALITY AS i(id, token, sent, n)
+	WHERE i.sent AND (i.n NOT IN (SELECT n FROM moved)) AND a.delivery_id = i.id AND a.id = i.token AND a.outcome = 'interrupted'
+), tallied AS (
+` + tallyMoved + `
+)
+SELECT now(), m.n, true, m.state, m.due_at FROM moved m
+UNION ALL
+SELECT now(), i.n, false, d.state, d.due_at FROM unnest($2::uuid[]) WITH ORDINALITY AS i(id, n)
+	CROSS JOIN LATERAL (SELECT * FROM deliveries d WHERE d.id = i.id OFFSET 0) d
+	WHERE i.n NOT IN (SELECT n FROM moved)`
+
+// RecordAttempts implements posthorn.DeliveryQueue: one pipeline, committed as one transaction.
+func (s *Store) RecordAttempts(ctx context.Context, batch posthorn.RecordBatch) (posthorn.RecordReport, error) {
+	var report posthorn.RecordReport
+	rows, err := newResultRows(batch)
+	if err != nil {
+		return report, err
+	}
+	lanes := newLaneRows(batch.Lanes)
+	err = s.do(ctx, "record attempts", func(ctx context.Context) error {
+		return s.healing(ctx, func() []posthorn.UUID { return rows.tokens }, func() error {
+			report = posthorn.RecordReport{Results: make([]posthorn.Recorded, len(batch.Results))}
+			var b pgx.Batch
+			b.Queue(steer)
+			sent := time.Now()
+			if len(batch.Results) > 0 {
+				b.Queue(recordAttempts, rows.arguments(batch.Node)...).Query(func(found pgx.Rows) error {
+					return s.readRecorded(found, rows, report.Results, sent)
+				})
+			}
+			lanes.queue(&b, &report)
+			return s.pool.SendBatch(ctx, &b).Close()
+		})
+	})
+	if err != nil {
+		return posthorn.RecordReport{}, err
+	}
+	return report, nil
+}
+
+func (s *Store) readRecorded(found pgx.Rows, rows *resultRows, results []posthorn.Recorded, sent time.Time) error {
+	var place int
+	var r posthorn.Recorded
+	_, err := pgx.ForEachRow(found, []any{(*moment)(&r.At), &place, &r.Moved, &r.State, (*moment)(&r.DueAt)}, func() error {
+		results[rows.order[place-1]] = r
+		return nil
+	})
+	if !r.At.IsZero() {
+		s.setClock(sent, r.At, time.Now())
+	}
+	return err
+}
+
+// resultRows is a batch of results as arrays, in order of delivery.
+type resultRows struct {
+	// order holds the places of the results in the batch.
+	order                               []int
+	ids, tokens, nodes                  uuids
+	states, reasons, outcomes           []string
+	errors, details                     []string
+	delays                              []int64
+	sent, keepDue, spends               []bool
+	manual, ourFault, truncated, reused []bool
+	numbers, statuses, slow             []int32
+	dns, connect, tls, firstByte, total []int32
+	started                             moments
+	request, response                   []*string
+	bodies                              [][]byte
+}
+
+func newResultRows(batch posthorn.RecordBatch) (*resultRows, error) {
+	r := &resultRows{order: make([]int, len(batch.Results))}
+	for i := range r.order {
+		r.order[i] = i
+	}
+	slices.SortStableFunc(r.order, func(a, b int) int {
+		return compareIDs(batch.Results[a].DeliveryID.UUID, batch.Results[b].DeliveryID.UUID)
+	})
+	for _, i := range r.order {
+		if err := r.add(&batch.Results[i], batch.Node); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *resultRows) add(result *posthorn.Result, node posthorn.NodeID) error {
+	state, ok := posthorn.Pending.Next(result.On)
+	if !ok || result.On == posthorn.OnRetry || result.On == posthorn.OnCancel {
+		return fmt.Errorf("record attempts: a result cannot mean %q", result.On)
+	}
+	reason := result.Reason
+	if state == posthorn.Pending || state == posthorn.Delivered {
+		reason = posthorn.ReasonNone
+	}
+	r.ids, r.tokens = append(r.ids, result.DeliveryID.UUID), append(r.tokens, result.Claim.Attempt.UUID)
+	r.states, r.reasons = append(r.states, string(state)), append(r.reasons, string(reason))
+	r.delays = append(r.delays, micros(result.Delay))
+	r.keepDue, r.spends = append(r.keepDue, result.KeepDue), append(r.spends, result.Spends)
+	r.numbers = append(r.numbers, int32(result.Number))
+	r.sent = append(r.sent, result.Attempt != nil)
+	a := result.Attempt
+	if a == nil {
+		a = &posthorn.Attempt{StartedAt: time.Unix(0, 0)}
+	}
+	if a.Node.IsZero() {
+		r.nodes = append(r.nodes, node.UUID)
+	} else {
+		r.nodes = append(r.nodes, a.Node.UUID)
+	}
+	r.addAttempt(a)
+	return nil
+}
+
+func (r *resultRows) addAttempt(a *posthorn.Attempt) {
+	r.outcomes, r.statuses = append(r.outcomes, string(a.Outcome)), append(r.statuses, int32(a.StatusCode))
+	r.errors, r.details = append(r.errors, plain(a.Error)), append(r.details, plain(a.Detail))
+	r.started = append(r.started, a.StartedAt)
+	r.manual, r.ourFault = append(r.manual, a.Manual), append(r.ourFault, a.OurFault)
+	r.request, r.response = append(r.request, document(a.Request)), append(r.response, document(a.Response))
+	r.bodies, r.truncated = append(r.bodies, a.Body), append(r.truncated, a.BodyTruncated)
+	t := &a.Timing
+	r.dns, r.connect, r.tls = append(r.dns, int32(micros(t.DNS))), append(r.connect, int32(micros(t.Connect))), append(r.tls, int32(micros(t.TLS)))
+	r.firstByte, r.total = append(r.firstByte, int32(micros(t.FirstByte))), append(r.total, int32(micros(t.Total)))
+	r.reused = append(r.reused, t.Reused)
+	r.slow = append(r.slow, int32(posthorn.LatencyBucket(t.Total)))
+}
+
+func (r *resultRows) arguments(node posthorn.NodeID) []any {
+	return []any{
+		uuid(node.UUID), r.ids, r.tokens, r.sent, r.states, r.reasons, r.delays, r.keepDue, r.spends, r.numbers,
+		r.outcomes, r.statuses, r.errors, r.details, r.started, r.manual, r.ourFault, r.request, r.response,
+		r.bodies, r.truncated, r.dns, r.connect, r.tls, r.firstByte, r.total, r.reused, r.nodes, r.slow,
+	}
+}

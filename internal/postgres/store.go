@@ -1,0 +1,181 @@
+// Package postgres is the production store: PostgreSQL 14 to 18 over pgx, by hand-written SQL, without LISTEN, advisory
+// session locks or any other state of a session, so that it works behind a pooler in transaction mode.
+//
+// It owns the schema and its migrations, the partitions by day (partitions.go), which error of the database is which
+// Kind (failure.go), and how due times, leases and windows are decided: on the database's clock. It leaves to others
+// what a result means (delivery), which subscriptions want an event (ingest), when upkeep is due (janitor) and how
+// secrets are sealed (its Options bring a Sealer).
+package postgres
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/posthorn/posthorn"
+)
+
+// oldestServer is the first PostgreSQL this store is written for, as server_version_num has it.
+const oldestServer = 140000
+
+// Sealer keeps confidential parts unreadable at rest. The binding ties a sealed value to its row.
+type Sealer interface {
+	Seal(plaintext []byte, bind string) []byte
+	Open(sealed []byte, bind string) ([]byte, error)
+}
+
+// Options of a Store. URL and Sealer are required.
+type Options struct {
+	// URL is `postgres://…` with pgx's parameters (sslmode, pool_max_conns, …) and one of our own: pool_mode=transaction
+	// says that a pooler in transaction mode stands between, so no prepared statement may outlive its transaction.
+	URL    string
+	Sealer Sealer
+	// Log gets what the store does by itself: migrations and partitions. Default: discarded.
+	Log *slog.Logger
+	// MaxConns bounds the connections unless the URL does. Default: 16.
+	MaxConns int32
+	// Tracer, when set, sees every statement.
+	Tracer pgx.QueryTracer
+}
+
+// Store implements posthorn.Store. Use Open.
+type Store struct {
+	pool *pgxpool.Pool
+	seal Sealer
+	log  *slog.Logger
+	// schema is the migration this store found or made, expected the one it has.
+	schema, expected int64
+	// offset is what must be added to this process's clock to have the database's, in nanoseconds.
+	offset atomic.Int64
+	// cursor is where the next look for due lanes begins, and fifo the same within long FIFO lanes.
+	cursor cursor
+	fifo   fifoCursors
+}
+
+var _ posthorn.Store = (*Store)(nil)
+
+// Open connects, brings the schema up to date and makes the partitions of the coming days. It fails with Unavailable
+// when the database is out of reach; the caller decides whether to try again.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	config, err := poolConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connection pool: %w", err)
+	}
+	s := &Store{pool: pool, seal: opts.Sealer, log: opts.Log}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.begin(ctx); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) begin(ctx context.Context) error {
+	version := 0
+	err := s.do(ctx, "connect", func(ctx context.Context) error {
+		sent := time.Now()
+		var now time.Time
+		row := s.pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, now()`)
+		if err := row.Scan(&version, &now); err != nil {
+			return err
+		}
+		s.setClock(sent, now, time.Now())
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if version < oldestServer {
+		return fmt.Errorf("PostgreSQL %d is too old: 14 or newer is needed", version/10000)
+	}
+	if err := s.migrate(ctx); err != nil {
+		return err
+	}
+	return s.Prepare(ctx)
+}
+
+// poolConfig reads the URL and sets what it leaves open.
+func poolConfig(opts Options) (*pgxpool.Config, error) {
+	u, err := url.Parse(opts.URL)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		// The parser's error repeats the URL, and with it the password.
+		return nil, fmt.Errorf("the database URL must be like postgres://user:password@host:5432/name")
+	}
+	query := u.Query()
+	mode := query.Get("pool_mode")
+	query.Del("pool_mode")
+	u.RawQuery = query.Encode()
+	config, err := pgxpool.ParseConfig(u.String())
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", err)
+	}
+	if !query.Has("pool_max_conns") {
+		config.MaxConns = max(opts.MaxConns, 0)
+		if config.MaxConns == 0 {
+			config.MaxConns = 16
+		}
+	}
+	if !query.Has("connect_timeout") {
+		config.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	if config.ConnConfig.TLSConfig != nil && config.ConnConfig.TLSConfig.MinVersion == 0 {
+		config.ConnConfig.TLSConfig.MinVersion = tls.VersionTLS12
+	}
+	config.ConnConfig.Tracer = opts.Tracer
+	parameters := config.ConnConfig.RuntimeParams
+	if parameters["application_name"] == "" {
+		parameters["application_name"] = "posthorn"
+	}
+	switch mode {
+	case "", "session":
+		// A pooler refuses these at start; there the statements that matter set them for their transaction.
+		setDefault(parameters, "statement_timeout", "30000")
+		setDefault(parameters, "idle_in_transaction_session_timeout", "60000")
+	case "transaction":
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	default:
+		return nil, fmt.Errorf("database URL: pool_mode must be session or transaction")
+	}
+	return config, nil
+}
+
+func setDefault(m map[string]string, key, value string) {
+	if m[key] == "" {
+		m[key] = value
+	}
+}
+
+// Close waits for the statements under way and closes the connections.
+func (s *Store) Close() error {
+	s.pool.Close()
+	return nil
+}
+
+// Now is the database's clock, as far as the latest answers tell.
+func (s *Store) Now() time.Time {
+	return time.Now().Add(time.Duration(s.offset.Load())).UTC()
+}
+
+// setClock learns from an answer: the database said now at some time between sent and received. The offset moves only
+// when that proves it wrong, and only as far as proven, so a slow answer does no harm.
+func (s *Store) setClock(sent, now, received time.Time) {
+	low, high := now.Sub(received), now.Sub(sent)
+	if current := time.Duration(s.offset.Load()); current < low {
+		s.offset.Store(int64(low))
+	} else if current > high {
+		s.offset.Store(int64(high))
+	}
+}

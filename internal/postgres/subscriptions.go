@@ -1,0 +1,245 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posthorn/posthorn"
+)
+
+// subscriptionColumns and scanSubscription belong together.
+const subscriptionColumns = `id, tenant_id, status, disabled_reason, version, created_at, updated_at, deleted_at, policy::text,
+	confidential`
+
+func (s *Store) scanSubscription(row pgx.CollectableRow) (posthorn.Subscription, error) {
+	var sub posthorn.Subscription
+	var policy *string
+	var sealed []byte
+	err := row.Scan((*uuid)(&sub.ID.UUID), (*uuid)(&sub.TenantID.UUID), &sub.Status, &sub.DisabledReason, &sub.Version,
+		(*moment)(&sub.CreatedAt), (*moment)(&sub.UpdatedAt), (*moment)(&sub.DeletedAt), &policy, &sealed)
+	if err != nil {
+		return sub, err
+	}
+	if err := fromDocument(policy, &sub.Policy); err != nil {
+		return sub, fmt.Errorf("policy of %s: %w", sub.ID, err)
+	}
+	opened, err := s.seal.Open(sealed, binding(&sub))
+	if err == nil {
+		err = json.Unmarshal(opened, &sub.Confidential)
+	}
+	if err != nil {
+		return sub, fmt.Errorf("confidential part of %s: %w", sub.ID, err)
+	}
+	return sub, nil
+}
+
+// binding ties the sealed part to its row.
+func binding(sub *posthorn.Subscription) string {
+	return sub.TenantID.String() + "/" + sub.ID.String() + "/confidential"
+}
+
+// encode gives the two documents of a subscription.
+func (s *Store) encode(sub *posthorn.Subscription) (policy string, sealed []byte, err error) {
+	text, err := json.Marshal(sub.Policy)
+	if err != nil {
+		return "", nil, fmt.Errorf("policy: %w", err)
+	}
+	secret, err := json.Marshal(sub.Confidential)
+	if err != nil {
+		// The error could quote a value.
+		return "", nil, errors.New("confidential part cannot be encoded")
+	}
+	return string(text), s.seal.Seal(secret, binding(sub)), nil
+}
+
+// nextVersion moves the tenant's subscriptions version; the row stays locked, so versions come in the order of commits.
+const nextVersion = `INSERT INTO subscription_versions AS v (tenant_id, version) VALUES ($1, 1)
+	ON CONFLICT (tenant_id) DO UPDATE SET version = v.version + 1 RETURNING version, now()`
+
+// CreateSubscription implements posthorn.SubscriptionStore.
+func (s *Store) CreateSubscription(ctx context.Context, sub *posthorn.Subscription) error {
+	policy, sealed, err := s.encode(sub)
+	if err != nil {
+		return err
+	}
+	err = s.write(ctx, "create subscription", func(ctx context.Context, tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, nextVersion, uuid(sub.TenantID.UUID)).Scan(&sub.Version, (*moment)(&sub.CreatedAt))
+		if err != nil {
+			return err
+		}
+		sub.UpdatedAt = sub.CreatedAt
+		_, err = tx.Exec(ctx, `
+			INSERT INTO subscriptions (id, tenant_id, version, status, disabled_reason, policy, confidential, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, now(), now())`,
+			uuid(sub.ID.UUID), uuid(sub.TenantID.UUID), sub.Version, sub.Status, sub.DisabledReason, policy, sealed)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `
+			INSERT INTO lanes (subscription_id, tenant_id, version, status, fifo, budget, held_since)
+			VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $4 <> 'active' THEN now() END)`,
+			uuid(sub.ID.UUID), uuid(sub.TenantID.UUID), sub.Version, sub.Status, sub.Ordering == posthorn.OrderingFIFO, sub.Retry.Budget())
+		return err
+	})
+	if codeOf(err) == codeUnique {
+		return posthorn.NewError(posthorn.Conflict, "a subscription with this id exists")
+	}
+	return err
+}
+
+// GetSubscription implements posthorn.SubscriptionStore.
+func (s *Store) GetSubscription(ctx context.Context, tenant posthorn.TenantID, id posthorn.SubscriptionID) (*posthorn.Subscription, error) {
+	return one(ctx, s, "subscription", s.scanSubscription, `SELECT `+subscriptionColumns+`
+		FROM subscriptions WHERE id = $1 AND tenant_id = $2 AND deleted_at IS NULL`, uuid(id.UUID), uuid(tenant.UUID))
+}
+
+// FindSubscriptions implements posthorn.SubscriptionStore.
+func (s *Store) FindSubscriptions(ctx context.Context, tenant posthorn.TenantID, ids []posthorn.SubscriptionID) ([]posthorn.Subscription, error) {
+	return many(ctx, s, "find subscriptions", s.scanSubscription, `SELECT `+subscriptionColumns+`
+		FROM subscriptions WHERE id = ANY($1) AND tenant_id = $2`, subscriptionIDs(ids), uuid(tenant.UUID))
+}
+
+// ListSubscriptions implements posthorn.SubscriptionStore.
+func (s *Store) ListSubscriptions(ctx context.Context, tenant posthorn.TenantID, f posthorn.SubscriptionFilter, p posthorn.Page,
+) ([]posthorn.Subscription, posthorn.UUID, error) {
+	text := strings.ToLower(f.Text)
+	keep := func(subs []posthorn.Subscription) ([]posthorn.Subscription, error) {
+		var kept []posthorn.Subscription
+		for _, sub := range subs {
+			if strings.Contains(strings.ToLower(sub.URL), text) || strings.Contains(strings.ToLower(sub.Description), text) {
+				kept = append(kept, sub)
+			}
+		}
+		return kept, nil
+	}
+	return page(p, func(sub *posthorn.Subscription) posthorn.UUID { return sub.ID.UUID }, keep,
+		func(before posthorn.UUID, n int) ([]posthorn.Subscription, error) {
+			return many(ctx, s, "list subscriptions", s.scanSubscription, `SELECT `+subscriptionColumns+`
+				FROM subscriptions WHERE tenant_id = $1 AND id < $2 AND deleted_at IS NULL AND ($3 = '' OR status = $3)
+				ORDER BY id DESC LIMIT $4`, uuid(tenant.UUID), uuid(before), string(f.Status), n)
+		})
+}
+
+// UpdateSubscription implements posthorn.SubscriptionStore.
+func (s *Store) UpdateSubscription(ctx context.Context, tenant posthorn.TenantID, id posthorn.SubscriptionID,
+	change func(*posthorn.Subscription) error,
+) (*posthorn.Subscription, error) {
+	var changed posthorn.Subscription
+	err := s.write(ctx, "update subscription", func(ctx context.Context, tx pgx.Tx) error {
+		before, err := s.lockSubscription(ctx, tx, tenant, id)
+		if err != nil {
+			return err
+		}
+		changed = *before
+		if err := change(&changed); err != nil {
+			return changeError{err}
+		}
+		// What a change cannot change.
+		changed.ID, changed.TenantID, changed.CreatedAt, changed.DeletedAt = before.ID, before.TenantID, before.CreatedAt, before.DeletedAt
+		return s.storeSubscription(ctx, tx, &changed, before.Ordering)
+	})
+	if refusal, ok := errors.AsType[changeError](err); ok {
+		return nil, refusal.error
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &changed, nil
+}
+
+// changeError carries an error of the caller's own through the transaction unchanged.
+type changeError struct{ error }
+
+func (s *Store) lockSubscription(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.SubscriptionID) (*posthorn.Subscription, error) {
+	rows, err := tx.Query(ctx, `SELECT `+subscriptionColumns+` FROM subscriptions
+		WHERE id = $1 AND tenant_id = $2 AND deleted_at IS NULL FOR UPDATE`, uuid(id.UUID), uuid(tenant.UUID))
+	if err != nil {
+		return nil, err
+	}
+	sub, err := pgx.CollectExactlyOneRow(rows, s.scanSubscription)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, posthorn.Absent("subscription")
+	}
+	return &sub, err
+}
+
+// storeSubscription writes a locked subscription and its lane. Rows are locked in this order everywhere: subscription,
+// version, lane.
+func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub *posthorn.Subscription, before posthorn.Ordering) error {
+	policy, sealed, err := s.encode(sub)
+	if err != nil {
+		return err
+	}
+	if err := tx.QueryRow(ctx, nextVersion, uuid(sub.TenantID.UUID)).Scan(&sub.Version, (*moment)(&sub.UpdatedAt)); err != nil {
+		return err
+	}
+	fifo := sub.Ordering == posthorn.OrderingFIFO
+	var b pgx.Batch
+	b.Queue(`UPDATE subscriptions SET version = $2, status = $3, disabled_reason = $4, policy = $5, confidential = $6, updated_at = now()
+		WHERE id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, sub.DisabledReason, policy, sealed)
+	b.Queue(`UPDATE lanes SET version = $2, status = $3, fifo = $4, budget = $5,
+			fifo_since = CASE WHEN $4 THEN CASE WHEN fifo THEN fifo_since ELSE now() END END,
+			held_since = CASE WHEN $3 <> 'active' THEN coalesce(held_since, now()) END,
+			held_for = held_for + CASE WHEN $3 = 'active' THEN coalesce(now() - held_since, '0') ELSE '0' END,
+			breaker_opens = CASE WHEN $3 = 'active' AND status <> 'active' THEN 0 ELSE breaker_opens END,
+			breaker_until = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE breaker_until END,
+			failing_since = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END
+		WHERE subscription_id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, fifo, sub.Retry.Budget())
+	if fifo && before != posthorn.OrderingFIFO {
+		// What is waiting joins the new order by age.
+		b.Queue(`
+			WITH n AS (
+				SELECT id, row_number() OVER (ORDER BY id) AS nth FROM deliveries
+				WHERE subscription_id = $1 AND state = 'pending' AND sequence = 0
+			), l AS (
+				UPDATE lanes SET next_sequence = next_sequence + (SELECT count(*) FROM n) WHERE subscription_id = $1 RETURNING next_sequence
+			)
+			UPDATE deliveries d SET sequence = l.next_sequence - 1 - (SELECT count(*) FROM n) + n.nth
+			FROM n, l WHERE d.id = n.id`, uuid(sub.ID.UUID))
+	}
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+// DeleteSubscription implements posthorn.SubscriptionStore.
+func (s *Store) DeleteSubscription(ctx context.Context, tenant posthorn.TenantID, id posthorn.SubscriptionID) error {
+	return s.write(ctx, "delete subscription", func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := s.lockSubscription(ctx, tx, tenant, id); err != nil {
+			return err
+		}
+		var version int64
+		if err := tx.QueryRow(ctx, nextVersion, uuid(tenant.UUID)).Scan(&version, nil); err != nil {
+			return err
+		}
+		var b pgx.Batch
+		b.Queue(`UPDATE subscriptions SET deleted_at = now(), updated_at = now(), version = $2 WHERE id = $1`, uuid(id.UUID), version)
+		b.Queue(`UPDATE lanes SET deleted = true, version = $2 WHERE subscription_id = $1`, uuid(id.UUID), version)
+		return tx.SendBatch(ctx, &b).Close()
+	})
+}
+
+// SubscriptionsSince implements posthorn.SubscriptionStore. Both statements see one snapshot.
+func (s *Store) SubscriptionsSince(ctx context.Context, tenant posthorn.TenantID, version int64) (int64, []posthorn.Subscription, error) {
+	var present int64
+	var changed []posthorn.Subscription
+	err := s.do(ctx, "read changed subscriptions", func(ctx context.Context) error {
+		moment := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+		return pgx.BeginTxFunc(ctx, s.pool, moment, func(tx pgx.Tx) error {
+			var b pgx.Batch
+			b.Queue(`SELECT coalesce((SELECT version FROM subscription_versions WHERE tenant_id = $1), 0)`, uuid(tenant.UUID)).
+				QueryRow(func(row pgx.Row) error { return row.Scan(&present) })
+			b.Queue(`SELECT `+subscriptionColumns+` FROM subscriptions
+				WHERE tenant_id = $1 AND version > $2 AND ($2 > 0 OR deleted_at IS NULL)`, uuid(tenant.UUID), version).
+				Query(func(rows pgx.Rows) (err error) {
+					changed, err = pgx.CollectRows(rows, s.scanSubscription)
+					return err
+				})
+			return tx.SendBatch(ctx, &b).Close()
+		})
+	})
+	return present, changed, err
+}
