@@ -36,8 +36,8 @@ type member struct {
 
 // splitObject reads the outermost object of a body without looking into its values.
 func splitObject(body []byte) ([]member, error) {
-	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, posthorn.NewError(posthorn.Malformed, "the body is empty; send a JSON object")
+	if err := checkEmpty(body); err != nil {
+		return nil, err
 	}
 	d := jsontext.NewDecoder(bytes.NewBuffer(body))
 	if k := d.PeekKind(); k != jsontext.BeginObject.Kind() && k != jsontext.KindInvalid {
@@ -258,8 +258,18 @@ func syntax(err error) error {
 		strconv.FormatInt(e.ByteOffset, 10) + " on"}
 }
 
-// checkText refuses bodies that are not UTF-8 or nest too deep, in one pass.
+func checkEmpty(body []byte) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return posthorn.NewError(posthorn.Malformed, "the body is empty; send a JSON object")
+	}
+	return nil
+}
+
+// checkText refuses bodies that are empty, are not UTF-8 or nest too deep, in one pass.
 func checkText(body []byte, depth int) error {
+	if err := checkEmpty(body); err != nil {
+		return err
+	}
 	if !utf8.Valid(body) {
 		return posthorn.NewError(posthorn.Malformed, "the body is not valid UTF-8; send other payloads as payload_base64")
 	}

@@ -6,7 +6,8 @@ Scalar.createApiReference("#reference", {
   agent: { disabled: true },
   mcp: { disabled: true },
   hideClientButton: true,
-  defaultOpenAllTags: false,
+  showDeveloperTools: "never",
+  authentication: { preferredSecurityScheme: "bearer" },
   defaultHttpClient: { targetKey: "shell", clientKey: "curl" },
   metaData: { title: "Posthorn API" },
 });
