@@ -35,6 +35,7 @@ var rooms = map[string][]string{
 	"internal/api":       {"internal/ingest", "internal/auth", "internal/signing", "internal/egress", "internal/filter"},
 	"internal/config":    {"internal/seal"},
 	"web":                {},
+	"deploy":             {},
 	"cmd/posthorn":       {"internal/app", "internal/bench", "internal/config", "internal/telemetry"},
 }
 
