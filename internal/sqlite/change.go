@@ -1,0 +1,197 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+// RetryDelivery makes one due now.
+func (s *Store) RetryDelivery(ctx context.Context, tenant posthorn.TenantID, id posthorn.DeliveryID) (*posthorn.Delivery, error) {
+	d, err := s.changeOne(ctx, tenant, id, posthorn.OnRetry)
+	if err != nil {
+		return nil, fmt.Errorf("retry delivery: %w", err)
+	}
+	return d, nil
+}
+
+// CancelDelivery ends one.
+func (s *Store) CancelDelivery(ctx context.Context, tenant posthorn.TenantID, id posthorn.DeliveryID) (*posthorn.Delivery, error) {
+	d, err := s.changeOne(ctx, tenant, id, posthorn.OnCancel)
+	if err != nil {
+		return nil, fmt.Errorf("cancel delivery: %w", err)
+	}
+	return d, nil
+}
+
+func (s *Store) changeOne(ctx context.Context, tenant posthorn.TenantID, id posthorn.DeliveryID, on posthorn.Trigger) (*posthorn.Delivery, error) {
+	var after *posthorn.Delivery
+	err := s.write(ctx, func(t *tx) error {
+		d, err := delivery(t, tenant, id)
+		if err != nil {
+			return err
+		}
+		c, err := newChanging(t, on, []posthorn.Delivery{*d})
+		if err != nil {
+			return err
+		}
+		if err := c.allows(d); err != nil {
+			return err
+		}
+		after = d
+		if err := c.apply(d); err != nil {
+			return err
+		}
+		return c.close(posthorn.NodeID{})
+	})
+	return after, err
+}
+
+// changesPerWrite bounds one transaction of a bulk change.
+const changesPerWrite = 500
+
+// ChangeDeliveries finds beside the writer and changes what still allows it, a few hundred at a time.
+func (s *Store) ChangeDeliveries(ctx context.Context, tenant posthorn.TenantID, b posthorn.BulkChange) (posthorn.BulkReport, error) {
+	list := newListing[posthorn.Delivery](posthorn.Page{Before: b.Before})
+	list.limit = min(max(b.Limit, 1), 10_000)
+	list.bound = max(list.limit, scanBound)
+	var report posthorn.BulkReport
+	err := s.scanDeliveries(ctx, tenant, &b.Filter, list)
+	if err != nil {
+		return report, fmt.Errorf("find deliveries to change: %w", fault(err))
+	}
+	report.Next = list.next
+	for found := list.rows; len(found) > 0; {
+		part := found[:min(len(found), changesPerWrite)]
+		found = found[len(part):]
+		var matched, changed int
+		err := s.write(ctx, func(t *tx) (err error) {
+			matched, changed, err = t.changeMany(part, b)
+			return err
+		})
+		if err != nil {
+			return report, fmt.Errorf("change deliveries: %w", err)
+		}
+		report.Matched += matched
+		report.Changed += changed
+	}
+	return report, nil
+}
+
+func (t *tx) changeMany(part []posthorn.Delivery, b posthorn.BulkChange) (matched, changed int, err error) {
+	// What was found may have moved since.
+	ids := make([]any, len(part))
+	for i := range part {
+		ids[i] = part[i].ID.UUID[:]
+	}
+	var present []posthorn.Delivery
+	err = t.bulkQuery(`SELECT `+deliveryColumns+` FROM deliveries WHERE (id) IN (VALUES ROWS)`, 1, ids, func(rows *sql.Rows) error {
+		d, _, err := scanDelivery(rows)
+		if matches(&b.Filter, &d) {
+			present = append(present, d)
+		}
+		return err
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	c, err := newChanging(t, b.On, present)
+	if err != nil {
+		return 0, 0, err
+	}
+	for i := range present {
+		if c.allows(&present[i]) != nil {
+			continue
+		}
+		matched++
+		if b.DryRun {
+			continue
+		}
+		if err := c.apply(&present[i]); err != nil {
+			return 0, 0, err
+		}
+		changed++
+	}
+	return matched, changed, c.close(posthorn.NodeID{})
+}
+
+// changing is a retry or a cancellation by a person, with what decides whether a delivery allows it.
+type changing struct {
+	*ledger
+	on     posthorn.Trigger
+	lanes  map[posthorn.SubscriptionID]*lane
+	erased map[posthorn.EventID]bool
+}
+
+func newChanging(t *tx, on posthorn.Trigger, deliveries []posthorn.Delivery) (*changing, error) {
+	g, err := t.ledger()
+	if err != nil {
+		return nil, err
+	}
+	c := &changing{ledger: g, on: on, erased: map[posthorn.EventID]bool{}}
+	var lanes, events []any
+	for i := range deliveries {
+		lanes = append(lanes, deliveries[i].SubscriptionID.UUID[:])
+		events = append(events, deliveries[i].TenantID.UUID[:], deliveries[i].EventID.UUID[:])
+	}
+	if c.lanes, err = t.lanes(lanes); err != nil {
+		return nil, err
+	}
+	err = t.bulkQuery(`SELECT id FROM events WHERE payload_erased > 0 AND (tenant_id, id) IN (VALUES ROWS)`, 2, events,
+		func(rows *sql.Rows) error {
+			var id posthorn.EventID
+			err := rows.Scan(&id)
+			c.erased[id] = true
+			return err
+		})
+	return c, err
+}
+
+// allows is nil, or the Conflict that says why not.
+func (c *changing) allows(d *posthorn.Delivery) error {
+	if _, ok := d.State.Next(c.on); !ok {
+		if c.on == posthorn.OnRetry {
+			return posthorn.NewError(posthorn.Conflict, "the delivery has succeeded and cannot be retried; replay its event instead")
+		}
+		return posthorn.NewError(posthorn.Conflict, "the delivery has ended and cannot be cancelled")
+	}
+	if c.on != posthorn.OnRetry {
+		return nil
+	}
+	switch l := c.lanes[d.SubscriptionID]; {
+	case d.ClaimedUntil.After(c.now):
+		return posthorn.NewError(posthorn.Conflict, "the delivery is being attempted now; wait for the result")
+	case l == nil || l.phase == laneGone:
+		return posthorn.NewError(posthorn.Conflict, "the delivery's subscription was deleted")
+	case c.erased[d.EventID]:
+		return posthorn.NewError(posthorn.Conflict, "the event's payload was erased and cannot be sent again")
+	}
+	return nil
+}
+
+// apply makes the change, in d as in the file.
+func (c *changing) apply(d *posthorn.Delivery) error {
+	if c.on == posthorn.OnCancel {
+		return c.end(d, posthorn.Cancelled, posthorn.ReasonRequested)
+	}
+	if !d.Claim.IsZero() {
+		c.lose(d)
+		d.Claim, d.ClaimedBy, d.ClaimedUntil = posthorn.AttemptID{}, posthorn.NodeID{}, time.Time{}
+	}
+	if d.State == posthorn.Pending {
+		d.Manual = max(d.Manual, posthorn.ManualWhilePending)
+	} else {
+		d.Manual, d.DueAt, d.Interruptions = posthorn.ManualAfterEnd, c.now, 0
+	}
+	d.State, d.Reason, d.UpdatedAt, d.CompletedAt = posthorn.Pending, posthorn.ReasonNone, c.now, time.Time{}
+	// A person who asks for it after the event has expired wants it sent all the same.
+	_, err := c.exec(`UPDATE deliveries SET state = 0, reason = '', manual = ?, due_at = ?, visible_at = ?, interruptions = ?,
+		claim = NULL, claimed_by = NULL, last_outcome = ?, last_status_code = ?, last_error = ?, updated_at = ?,
+		completed_at = 0, expires_at = CASE WHEN expires_at > ? THEN expires_at ELSE 0 END WHERE id = ?`,
+		int64(d.Manual), stamp(d.DueAt), stamp(c.now), int64(d.Interruptions), string(d.LastOutcome),
+		int64(d.LastStatusCode), d.LastError, stamp(c.now), stamp(c.now), d.ID.UUID[:])
+	return err
+}

@@ -1,0 +1,169 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+// eventsPerRead is how many events are read and their statuses derived at a time.
+const eventsPerRead = 200
+
+// ListEvents lists newest first. The status is derived for every event examined, so it is done for a few at a time.
+func (s *Store) ListEvents(ctx context.Context, tenant posthorn.TenantID, f posthorn.EventFilter, p posthorn.Page) ([]posthorn.EventSummary, posthorn.UUID, error) {
+	list := newListing[posthorn.EventSummary](p)
+	err := s.snapshot(ctx, func(r reader) error {
+		scan := eventScan{reader: r, tenant: tenant, filter: f, before: list.before}
+		for more := true; more; {
+			found, err := scan.read()
+			if err != nil {
+				return err
+			}
+			more = len(found) == eventsPerRead
+			for _, e := range found {
+				wanted := e.wanted && (f.Status == "" || e.Status == f.Status)
+				if list.add(e.EventSummary, e.ID.UUID, wanted) != nil {
+					return nil
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, posthorn.UUID{}, fmt.Errorf("list events: %w", err)
+	}
+	return list.rows, list.next, nil
+}
+
+// eventScan walks a tenant's events from newest to oldest.
+type eventScan struct {
+	reader
+	tenant posthorn.TenantID
+	filter posthorn.EventFilter
+	before posthorn.UUID
+}
+
+// scanned is an event on its way into a list; wanted says what all parts of the filter but the status think of it.
+type scanned struct {
+	posthorn.EventSummary
+	wanted bool
+}
+
+const summaryColumns = `tenant_id, id, type, created_at, deliveries, content_type, idempotency_key, ordering_key, headers,
+	deliver_at, expires_at, payload_erased, trace_parent, ifnull(length(payload), 0)`
+
+// read is the next few events with their statuses.
+func (e *eventScan) read() ([]scanned, error) {
+	low, high := idBounds(e.filter.Since, e.filter.Until, e.before)
+	args := []any{blob(e.filter.SubscriptionID.UUID), e.tenant, low[:], high[:], eventsPerRead}
+	where := `tenant_id = ?2 AND id >= ?3 AND id < ?4`
+	if e.filter.Text != "" {
+		first, last := idPrefix(e.filter.Text)
+		where = whereText
+		args = append(args, first[:], last[:], e.filter.Text, e.filter.Text+"\x7f")
+	}
+	rows, err := e.query(`SELECT ?1 IS NULL OR EXISTS (SELECT 1 FROM deliveries WHERE event_id = events.id AND subscription_id = ?1),
+		`+summaryColumns+` FROM events WHERE `+where+` ORDER BY id DESC LIMIT ?5`, args...)
+	var found []scanned
+	err = each(rows, err, func(rows *sql.Rows) error {
+		var v scanned
+		var headers string
+		err := rows.Scan(&v.wanted, &v.TenantID, &v.ID, &v.Type, instant{&v.CreatedAt}, &v.Deliveries, &v.ContentType,
+			&v.IdempotencyKey, &v.OrderingKey, &headers, instant{&v.DeliverAt}, instant{&v.ExpiresAt},
+			instant{&v.PayloadErased}, &v.TraceParent, &v.PayloadBytes)
+		if err == nil {
+			err = decode(headers, &v.Headers)
+		}
+		v.wanted = v.wanted && (len(e.filter.Types) == 0 || posthorn.MatchesType(e.filter.Types, v.Type)) &&
+			within(v.CreatedAt, e.filter.Since, e.filter.Until)
+		found = append(found, v)
+		return err
+	})
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	e.before = found[len(found)-1].ID.UUID
+	return found, e.derive(found)
+}
+
+// whereText finds beginnings of ids and of idempotency keys through their indexes: scanning would give up too soon.
+const whereText = `tenant_id = ?2 AND id IN (
+		SELECT id FROM (SELECT id FROM events WHERE tenant_id = ?2 AND id >= max(?3, ?6) AND id < ?4 AND id <= ?7
+			ORDER BY id DESC LIMIT ?5)
+		UNION SELECT id FROM (SELECT event_id AS id FROM idempotency_keys
+			WHERE tenant_id = ?2 AND key >= ?8 AND key < ?9 AND event_id >= ?3 AND event_id < ?4
+			ORDER BY event_id DESC LIMIT ?5))`
+
+// derive fills in the statuses from each subscription's latest delivery: with max(id), SQLite takes the other columns from
+// that very row.
+func (e *eventScan) derive(found []scanned) error {
+	latest := make(map[posthorn.EventID][]posthorn.State, len(found))
+	ids := make([]posthorn.EventID, len(found))
+	for i := range found {
+		ids[i] = found[i].ID
+	}
+	rows, err := e.query(`SELECT DISTINCT event_id, state FROM (SELECT event_id, state, max(id) FROM deliveries
+		WHERE event_id IN (`+marks(len(ids))+`) GROUP BY event_id, subscription_id)`, prepend(ids)...)
+	err = each(rows, err, func(rows *sql.Rows) error {
+		var id posthorn.EventID
+		var state posthorn.State
+		err := rows.Scan(&id, condition{&state})
+		latest[id] = append(latest[id], state)
+		return err
+	})
+	for i := range found {
+		found[i].Status = posthorn.DeriveStatus(latest[found[i].ID])
+	}
+	return err
+}
+
+// within says whether a moment lies in [since, until); zero bounds are none.
+func within(at, since, until time.Time) bool {
+	return !at.Before(since) && (until.IsZero() || at.Before(until))
+}
+
+// idSkew is how much older than its row an id may be: it was made when the request came in.
+const idSkew = 10 * time.Minute
+
+// idBounds are the ids that rows of [since, until) below before can have.
+func idBounds(since, until time.Time, before posthorn.UUID) (low, high posthorn.UUID) {
+	if !since.IsZero() {
+		low = posthorn.MinUUID(since.Add(-idSkew))
+	}
+	high = before
+	if !until.IsZero() {
+		if top := posthorn.MinUUID(until.Add(time.Second)); string(top[:]) < string(high[:]) {
+			high = top
+		}
+	}
+	return low, high
+}
+
+// idPrefix are the first and the last id whose text begins so; where none does, the first is above the last.
+func idPrefix(text string) (first, last posthorn.UUID) {
+	const prefix, length = "evt_", 26
+	const lowest, highest = "0", "z"
+	nothing := func() (posthorn.UUID, posthorn.UUID) { return posthorn.UUID{1}, posthorn.UUID{} }
+	rest, ok := strings.CutPrefix(text, prefix)
+	switch {
+	case !ok && !strings.HasPrefix(prefix, text), len(rest) > length:
+		return nothing()
+	case !ok:
+		rest = ""
+	}
+	low := rest + strings.Repeat(lowest, length-len(rest))
+	// The first character holds three bits, so the highest one is 7.
+	high := rest + strings.Repeat(highest, length-len(rest))
+	if rest == "" {
+		high = "7" + high[1:]
+	}
+	var a, b posthorn.EventID
+	if a.UnmarshalText([]byte(prefix+low)) != nil || b.UnmarshalText([]byte(prefix+high)) != nil {
+		return nothing()
+	}
+	return a.UUID, b.UUID
+}

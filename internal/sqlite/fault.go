@@ -1,0 +1,56 @@
+package sqlite
+
+import (
+	"database/sql"
+	"errors"
+	"time"
+
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+
+	"github.com/posthorn/posthorn"
+)
+
+// retryAfter is what a caller is told to wait: a full disk or a foreign lock does not pass in less.
+const retryAfter = 2 * time.Second
+
+// fault gives an error of SQLite its kind: what the file or the disk refuses now is Unavailable, and nothing was written.
+// Errors that have a kind, and contexts that ended, pass.
+func fault(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, errClosed) || errors.Is(err, sql.ErrConnDone) || err.Error() == "sql: database is closed" {
+		return unavailable(errClosed)
+	}
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return err
+	}
+	switch failure.Code() & 0xff {
+	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED, lib.SQLITE_FULL, lib.SQLITE_READONLY, lib.SQLITE_IOERR, lib.SQLITE_CANTOPEN,
+		lib.SQLITE_PROTOCOL, lib.SQLITE_NOMEM:
+		return unavailable(err)
+	}
+	return err
+}
+
+func unavailable(err error) error {
+	return &posthorn.Error{
+		Kind: posthorn.Unavailable, Message: "the store cannot answer now; repeat the request", RetryAfter: retryAfter, Err: err,
+	}
+}
+
+// constraint reports a violated one.
+func constraint(err error) bool {
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	return ok && failure.Code()&0xff == lib.SQLITE_CONSTRAINT
+}
+
+// absent turns a missing row into NotFound.
+func absent(noun string, err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return posthorn.Absent(noun)
+	}
+	return err
+}

@@ -1,0 +1,239 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+// recording is one batch of results on its way into the store.
+type recording struct {
+	*ledger
+	held map[posthorn.DeliveryID]*held
+}
+
+// held is what a result needs to know of its delivery.
+type held struct {
+	tenant                         posthorn.TenantID
+	subscription                   posthorn.SubscriptionID
+	state                          posthorn.State
+	attempts, spent, interruptions int
+	manual                         posthorn.ManualRetry
+	dueAt, createdAt               time.Time
+	claim                          posthorn.AttemptID
+}
+
+// RecordAttempts writes the batch in one transaction.
+func (s *Store) RecordAttempts(ctx context.Context, batch posthorn.RecordBatch) (posthorn.RecordReport, error) {
+	var report posthorn.RecordReport
+	err := s.write(ctx, func(t *tx) error {
+		g, err := t.ledger()
+		if err != nil {
+			return err
+		}
+		r := &recording{ledger: g}
+		report = posthorn.RecordReport{Results: make([]posthorn.Recorded, len(batch.Results))}
+		if err := r.load(batch.Results); err != nil {
+			return err
+		}
+		for i := range batch.Results {
+			answer, err := r.record(&batch.Results[i])
+			if err != nil {
+				return err
+			}
+			report.Results[i] = answer
+		}
+		if err := t.changeLanes(batch.Lanes, &report); err != nil {
+			return err
+		}
+		return r.close(batch.Node)
+	})
+	if err != nil {
+		return posthorn.RecordReport{}, fmt.Errorf("record attempts: %w", err)
+	}
+	return report, nil
+}
+
+func (r *recording) load(results []posthorn.Result) error {
+	r.held = make(map[posthorn.DeliveryID]*held, len(results))
+	ids := make([]any, len(results))
+	for i := range results {
+		ids[i] = results[i].DeliveryID.UUID[:]
+	}
+	return r.bulkQuery(`SELECT id, tenant_id, subscription_id, state, attempts, spent, interruptions, manual, due_at,
+		created_at, claim FROM deliveries WHERE (id) IN (VALUES ROWS)`, 1, ids, func(rows *sql.Rows) error {
+		var id posthorn.DeliveryID
+		var h held
+		err := rows.Scan(&id, &h.tenant, &h.subscription, condition{&h.state}, &h.attempts, &h.spent, &h.interruptions,
+			&h.manual, instant{&h.dueAt}, instant{&h.createdAt}, &h.claim)
+		r.held[id] = &h
+		return err
+	})
+}
+
+// record writes one result: the attempt, and where the claim is still held the delivery's move.
+func (r *recording) record(result *posthorn.Result) (posthorn.Recorded, error) {
+	answer := posthorn.Recorded{At: r.now}
+	h := r.held[result.DeliveryID]
+	if h == nil {
+		return answer, nil
+	}
+	if h.claim != result.Claim.Attempt {
+		answer.State, answer.DueAt = h.state, h.dueAt
+		return answer, r.fill(result)
+	}
+	next, ok := h.state.Next(result.On)
+	if !ok {
+		return answer, fmt.Errorf("a %s delivery has no transition on %q", h.state, result.On)
+	}
+	err := r.move(h, result, next)
+	return posthorn.Recorded{Moved: true, State: next, DueAt: h.dueAt, At: r.now}, err
+}
+
+// move ends the claim: the attempt is counted and kept, or its number given back where nothing was sent.
+func (r *recording) move(h *held, result *posthorn.Result, next posthorn.State) error {
+	visible := h.dueAt
+	if next == posthorn.Pending && !result.KeepDue {
+		visible = r.now.Add(result.Delay)
+		// A manual retry that was not sent yet is put off without touching the schedule it stands outside of.
+		if result.Attempt != nil || h.manual != posthorn.ManualWhilePending {
+			h.dueAt = visible
+		}
+	}
+	var reason posthorn.Reason
+	var completed time.Time
+	if next != posthorn.Pending {
+		completed = r.now
+	}
+	if next == posthorn.Exhausted {
+		reason = result.Reason
+		for _, c := range r.counts.both(h.tenant, h.subscription) {
+			c.exhausted++
+		}
+	}
+	h.state, h.claim = next, posthorn.AttemptID{}
+	if result.Attempt == nil {
+		h.attempts--
+		_, err := r.exec(`UPDATE deliveries SET state = ?, reason = ?, attempts = ?, due_at = ?, visible_at = ?, claim = NULL,
+			claimed_by = NULL, updated_at = ?, completed_at = ? WHERE id = ?`,
+			stateNumber(next), string(reason), int64(h.attempts), stamp(h.dueAt), stamp(visible), stamp(r.now),
+			stamp(completed), result.DeliveryID.UUID[:])
+		return err
+	}
+	a := result.Attempt
+	r.count(h, result)
+	h.manual = posthorn.NotManual
+	_, err := r.exec(`UPDATE deliveries SET state = ?, reason = ?, spent = ?, interruptions = ?, manual = 0, due_at = ?,
+		visible_at = ?, claim = NULL, claimed_by = NULL, last_outcome = ?, last_status_code = ?, last_error = ?,
+		updated_at = ?, completed_at = ? WHERE id = ?`,
+		stateNumber(next), string(reason), int64(h.spent), int64(h.interruptions), stamp(h.dueAt), stamp(visible),
+		string(a.Outcome), int64(a.StatusCode), a.Error, stamp(r.now), stamp(completed), result.DeliveryID.UUID[:])
+	return err
+}
+
+// count takes an attempt that was made into the ledger, the budget and the rollups.
+func (r *recording) count(h *held, result *posthorn.Result) {
+	a := *result.Attempt
+	a.ID, a.DeliveryID, a.Number = result.Claim.Attempt, result.DeliveryID, h.attempts
+	r.write(&a)
+	if result.Spends {
+		h.spent++
+	}
+	if a.Outcome == posthorn.Interrupted {
+		h.interruptions++
+	} else {
+		h.interruptions = 0
+	}
+	for _, c := range r.counts.both(h.tenant, h.subscription) {
+		c.attempted(a.Outcome, a.Number)
+		c.duration[posthorn.LatencyBucket(a.Timing.Total)]++
+		if a.Outcome == posthorn.Succeeded {
+			c.latency[posthorn.LatencyBucket(r.now.Sub(h.createdAt))]++
+		}
+	}
+}
+
+// fill writes a late result over its interrupted row, as one that became known now. Without such a row there is nothing
+// to fill: the result is known already, or the delivery is gone.
+func (r *recording) fill(result *posthorn.Result) error {
+	if result.Attempt == nil {
+		return nil
+	}
+	answer, err := r.exec(`DELETE FROM attempts WHERE delivery_id = ? AND number = ? AND id = ? AND outcome = ?`,
+		result.DeliveryID, result.Number, result.Claim.Attempt, string(posthorn.Interrupted))
+	if err != nil {
+		return err
+	}
+	removed, err := answer.RowsAffected()
+	if removed > 0 {
+		a := *result.Attempt
+		a.ID, a.DeliveryID, a.Number = result.Claim.Attempt, result.DeliveryID, result.Number
+		r.write(&a)
+	}
+	return err
+}
+
+// changeLanes applies what the batch means for whole lanes and reports what became of them.
+func (t *tx) changeLanes(changes []posthorn.LaneChange, report *posthorn.RecordReport) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	ids := make([]any, len(changes))
+	for i := range changes {
+		ids[i] = changes[i].SubscriptionID.UUID[:]
+	}
+	lanes, err := t.lanes(ids)
+	if err != nil {
+		return err
+	}
+	for i := range changes {
+		c := &changes[i]
+		l := lanes[c.SubscriptionID]
+		if l == nil || l.TenantID != c.TenantID {
+			continue
+		}
+		t.changeLane(l, c)
+		if c.Disable != "" && l.phase != laneGone {
+			disabled, err := t.disable(l, c.Disable)
+			if err != nil {
+				return err
+			}
+			if disabled {
+				report.Disabled = append(report.Disabled, c.SubscriptionID)
+			}
+		}
+	}
+	for _, l := range lanes {
+		if l.dirty {
+			if err := t.updateLane(l); err != nil {
+				return err
+			}
+			report.Lanes = append(report.Lanes, l.Lane)
+		}
+	}
+	return nil
+}
+
+func (t *tx) changeLane(l *lane, c *posthorn.LaneChange) {
+	before := l.Lane
+	if until := t.now.Add(c.Throttle); c.Throttle > 0 && until.After(l.ThrottledUntil) {
+		l.ThrottledUntil = until
+	}
+	if c.Recovered {
+		l.recover()
+	}
+	if c.Failed && l.FailingSince.IsZero() {
+		l.FailingSince = t.now
+	}
+	if c.OpenFor > 0 {
+		l.BreakerOpens++
+		l.BreakerUntil = t.now.Add(c.OpenFor)
+	}
+	if c.Warned {
+		l.WarnedAt = t.now
+	}
+	l.dirty = l.dirty || l.Lane != before
+}

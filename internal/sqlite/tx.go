@@ -1,0 +1,240 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// writer is the one connection that writes, with its prepared statements. Its turn is taken for a whole transaction, in
+// process, so that nothing ever waits for SQLite's own lock.
+type writer struct {
+	turn       chan struct{}
+	closed     chan struct{}
+	conn       *sql.Conn
+	statements map[statementKey]*sql.Stmt
+	upsert     string // see fullUpsert
+}
+
+// statementKey names a statement: its text, and for one over several rows how many.
+type statementKey struct {
+	text string
+	rows int
+}
+
+var errClosed = errors.New("the store is closed")
+
+func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &writer{
+		turn: make(chan struct{}, 1), closed: make(chan struct{}), conn: conn, statements: map[statementKey]*sql.Stmt{},
+	}, nil
+}
+
+func (w *writer) take(ctx context.Context) error {
+	select {
+	case w.turn <- struct{}{}:
+		return nil
+	case <-w.closed:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// close takes the last turn and keeps it; false when it was closed before.
+func (w *writer) close() bool {
+	select {
+	case w.turn <- struct{}{}:
+	case <-w.closed:
+		return false
+	}
+	close(w.closed)
+	for _, s := range w.statements {
+		_ = s.Close()
+	}
+	_ = w.conn.Close()
+	return true
+}
+
+// tx is one writing transaction and the moment it happens at.
+type tx struct {
+	*writer
+	now time.Time
+	// ctx has no end: a transaction that has begun takes milliseconds, and is not left half-way.
+	ctx context.Context
+}
+
+// write runs one transaction. What change has written is committed when it returns nil, else nothing is.
+func (s *Store) write(ctx context.Context, change func(*tx) error) error {
+	if err := s.writer.take(ctx); err != nil {
+		return fault(err)
+	}
+	defer func() { <-s.writer.turn }()
+	t := &tx{writer: s.writer, now: s.Now(), ctx: context.WithoutCancel(ctx)}
+	if err := t.run(change); err != nil {
+		return fault(err)
+	}
+	return nil
+}
+
+func (t *tx) run(change func(*tx) error) (err error) {
+	if _, err := t.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	done := false
+	defer func() {
+		if !done {
+			// SQLite may have rolled back by itself; then this fails and nothing is lost.
+			_, _ = t.exec("ROLLBACK")
+		}
+	}()
+	if err := change(t); err != nil {
+		return err
+	}
+	if _, err := t.exec("COMMIT"); err != nil {
+		return err
+	}
+	done = true
+	return nil
+}
+
+// prepared gives the statement for a text, made once. Texts are constants, or constants over a few numbers of rows.
+func (t *tx) prepared(key statementKey, text func() string) (*sql.Stmt, error) {
+	if s, ok := t.statements[key]; ok {
+		return s, nil
+	}
+	s, err := t.conn.PrepareContext(t.ctx, text())
+	if err != nil {
+		return nil, fmt.Errorf("prepare %q: %w", key.text, err)
+	}
+	t.statements[key] = s
+	return s, nil
+}
+
+func (t *tx) exec(text string, args ...any) (sql.Result, error) {
+	s, err := t.prepared(statementKey{text: text}, func() string { return text })
+	if err != nil {
+		return nil, err
+	}
+	return s.ExecContext(t.ctx, args...)
+}
+
+func (t *tx) query(text string, args ...any) (*sql.Rows, error) {
+	s, err := t.prepared(statementKey{text: text}, func() string { return text })
+	if err != nil {
+		return nil, err
+	}
+	return s.QueryContext(t.ctx, args...)
+}
+
+func (t *tx) queryRow(text string, args ...any) *sql.Row {
+	s, err := t.prepared(statementKey{text: text}, func() string { return text })
+	if err != nil {
+		// A row that carries the error: the statement is asked again and fails the same way.
+		return t.conn.QueryRowContext(t.ctx, text, args...)
+	}
+	return s.QueryRowContext(t.ctx, args...)
+}
+
+// querier reads, inside a transaction or outside.
+type querier interface {
+	query(text string, args ...any) (*sql.Rows, error)
+	queryRow(text string, args ...any) *sql.Row
+}
+
+// reader reads outside a writing transaction.
+type reader struct {
+	ctx context.Context
+	on  interface {
+		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	}
+}
+
+func (r reader) query(text string, args ...any) (*sql.Rows, error) {
+	return r.on.QueryContext(r.ctx, text, args...)
+}
+
+func (r reader) queryRow(text string, args ...any) *sql.Row {
+	return r.on.QueryRowContext(r.ctx, text, args...)
+}
+
+// read is for a single statement.
+func (s *Store) read(ctx context.Context) reader { return reader{ctx, s.readers} }
+
+// snapshot runs several statements on one moment of the file.
+func (s *Store) snapshot(ctx context.Context, ask func(reader) error) error {
+	t, err := s.readers.BeginTx(ctx, nil)
+	if err != nil {
+		return fault(err)
+	}
+	defer func() { _ = t.Rollback() }()
+	return fault(ask(reader{ctx, t}))
+}
+
+// steps are the numbers of rows that one statement takes, so that a batch of any size needs few different statements.
+var steps = [...]int{40, 8, 1}
+
+// bulk runs a statement over many rows: text holds ROWS where the values go. Args hold width values for each row; extra
+// ones come first in each statement.
+func (t *tx) bulk(text string, width int, args []any, extra ...any) error {
+	return t.steps(text, width, args, extra, func(s *sql.Stmt, part []any) error {
+		_, err := s.ExecContext(t.ctx, part...)
+		return err
+	})
+}
+
+// count is bulk that counts the rows changed.
+func (t *tx) count(text string, width int, args []any) (n int64, err error) {
+	err = t.steps(text, width, args, nil, func(s *sql.Stmt, part []any) error {
+		answer, err := s.ExecContext(t.ctx, part...)
+		if err != nil {
+			return err
+		}
+		changed, err := answer.RowsAffected()
+		n += changed
+		return err
+	})
+	return n, err
+}
+
+// bulkQuery is bulk for a statement that answers rows.
+func (t *tx) bulkQuery(text string, width int, args []any, scan func(*sql.Rows) error, extra ...any) error {
+	return t.steps(text, width, args, extra, func(s *sql.Stmt, part []any) error {
+		rows, err := s.QueryContext(t.ctx, part...)
+		return each(rows, err, scan)
+	})
+}
+
+func (t *tx) steps(text string, width int, args, extra []any, run func(*sql.Stmt, []any) error) error {
+	for _, n := range steps {
+		for len(args) >= n*width {
+			s, err := t.prepared(statementKey{text, n}, func() string { return spread(text, width, n) })
+			if err != nil {
+				return err
+			}
+			part := args[:n*width]
+			if len(extra) > 0 {
+				part = append(append(make([]any, 0, len(extra)+len(part)), extra...), part...)
+			}
+			if err := run(s, part); err != nil {
+				return err
+			}
+			args = args[n*width:]
+		}
+	}
+	return nil
+}
+
+// spread writes n rows of width parameters where text says ROWS: (?,?),(?,?).
+func spread(text string, width, n int) string {
+	row := "(" + strings.Repeat("?,", width-1) + "?)"
+	return strings.Replace(text, "ROWS", strings.Repeat(row+",", n-1)+row, 1)
+}

@@ -1,0 +1,156 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+// stepBound bounds the rows that one step of upkeep writes: it holds the writer for some tens of milliseconds at most.
+const stepBound = 500
+
+// step is the size of a step for a batch asked for.
+func step(batch int) int {
+	if batch <= 0 {
+		return stepBound
+	}
+	return min(batch, stepBound)
+}
+
+// WithdrawDeliveries finds beside the writer what may have waited too long, and judges it again as it is then.
+func (s *Store) WithdrawDeliveries(ctx context.Context, w posthorn.Withdrawal) (posthorn.WithdrawalReport, error) {
+	report := posthorn.WithdrawalReport{Ended: map[posthorn.Reason]int{}}
+	limit := step(w.Batch)
+	ids, err := s.overdue(ctx, w, limit)
+	if err != nil {
+		return report, fmt.Errorf("find deliveries to withdraw: %w", err)
+	}
+	report.Done = len(ids) < limit
+	if len(ids) == 0 {
+		return report, nil
+	}
+	err = s.write(ctx, func(t *tx) error { return t.withdraw(ids, w, &report) })
+	if err != nil {
+		return report, fmt.Errorf("withdraw deliveries: %w", err)
+	}
+	return report, nil
+}
+
+// overdue finds deliveries to withdraw, at most limit.
+func (s *Store) overdue(ctx context.Context, w posthorn.Withdrawal, limit int) (ids []any, err error) {
+	now := s.Now()
+	find := func(r reader, where string, args ...any) error {
+		if len(ids) == limit {
+			return nil
+		}
+		rows, err := r.query(`SELECT d.id FROM `+where+` LIMIT ?`, append(args, limit-len(ids))...)
+		return each(rows, err, func(rows *sql.Rows) error {
+			var id []byte
+			err := rows.Scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+	}
+	err = s.snapshot(ctx, func(r reader) error {
+		err := find(r, `lanes AS l CROSS JOIN deliveries AS d INDEXED BY deliveries_queue
+			ON d.state = 0 AND d.subscription_id = l.subscription_id WHERE l.phase = 2`)
+		if err == nil {
+			err = find(r, `deliveries AS d INDEXED BY deliveries_expiring WHERE d.state = 0 AND d.expires_at > 0 AND d.expires_at <= ?`,
+				stamp(now))
+		}
+		// The queue's index holds the id, and an id is no younger than its row: the index alone passes over the young ones.
+		if err == nil && w.Hold > 0 {
+			end := now.Add(-w.Hold)
+			err = find(r, `lanes AS l CROSS JOIN deliveries AS d INDEXED BY deliveries_queue
+				ON d.state = 0 AND d.subscription_id = l.subscription_id
+				WHERE l.phase = 1 AND l.held_since < ? AND d.id < ? AND d.created_at < ?`,
+				stamp(end), oldest(end), stamp(end))
+		}
+		if err == nil && w.Window > 0 {
+			end := now.Add(-w.Window)
+			err = find(r, `deliveries AS d INDEXED BY deliveries_queue CROSS JOIN lanes AS l ON l.subscription_id = d.subscription_id
+				WHERE d.state = 0 AND d.id < ? AND d.manual = 0 AND l.phase = 0 AND d.created_at + l.held_for - d.held_base < ?`,
+				oldest(end), stamp(end))
+		}
+		return err
+	})
+	return ids, err
+}
+
+// oldest is the highest id that a row made before a moment can have.
+func oldest(at time.Time) []byte {
+	id := posthorn.MinUUID(at.Add(time.Second))
+	return id[:]
+}
+
+func (t *tx) withdraw(ids []any, w posthorn.Withdrawal, report *posthorn.WithdrawalReport) error {
+	type candidate struct {
+		posthorn.Delivery
+		expires time.Time
+	}
+	var found []candidate
+	var lanes []any
+	err := t.bulkQuery(`SELECT expires_at, `+deliveryColumns+` FROM deliveries WHERE state = 0 AND (id) IN (VALUES ROWS)`, 1, ids,
+		func(rows *sql.Rows) (err error) {
+			var c candidate
+			c.Delivery, _, err = scanDelivery(after{rows, []any{instant{&c.expires}}})
+			found = append(found, c)
+			lanes = append(lanes, blob(c.SubscriptionID.UUID))
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	g, err := t.ledger()
+	if err != nil {
+		return err
+	}
+	states, err := t.lanes(lanes)
+	if err != nil {
+		return err
+	}
+	for i := range found {
+		d := &found[i].Delivery
+		state, reason := verdict(d, states[d.SubscriptionID], found[i].expires, w, t.now)
+		if reason == posthorn.ReasonNone {
+			continue
+		}
+		if err := g.end(d, state, reason); err != nil {
+			return err
+		}
+		report.Ended[reason]++
+		report.Updates = append(report.Updates, update(d, t.now))
+	}
+	return g.close(posthorn.NodeID{})
+}
+
+// verdict is how a pending delivery has to end now, if it has.
+func verdict(d *posthorn.Delivery, l *lane, expires time.Time, w posthorn.Withdrawal, now time.Time) (posthorn.State, posthorn.Reason) {
+	waiting := d.CreatedAt
+	if l.HeldSince.After(waiting) {
+		waiting = l.HeldSince
+	}
+	switch {
+	case l.phase == laneGone:
+		return posthorn.Cancelled, posthorn.ReasonSubscriptionDeleted
+	case !expires.IsZero() && !expires.After(now):
+		return posthorn.Cancelled, posthorn.ReasonExpired
+	case l.phase == laneHeld && w.Hold > 0 && waiting.Add(w.Hold).Before(now):
+		return posthorn.Cancelled, posthorn.ReasonHeldTooLong
+	case l.phase == laneOpen && w.Window > 0 && d.Manual == posthorn.NotManual && d.WindowEnd(&l.Lane, w.Window, now).Before(now):
+		return posthorn.Exhausted, posthorn.ReasonWindow
+	}
+	return d.State, posthorn.ReasonNone
+}
+
+// after scans columns that stand before those of a noun.
+type after struct {
+	*sql.Rows
+	first []any
+}
+
+// Scan puts the first columns aside.
+func (a after) Scan(to ...any) error { return a.Rows.Scan(append(a.first, to...)...) }
