@@ -75,8 +75,9 @@ type entry struct {
 	loading chan struct{}
 	// failure is the last load that failed, for those who waited for it.
 	failure atomic.Pointer[failure]
-	// written is when the set was last given to Redis; it belongs to whoever loads.
+	// written is when a set was last given to Redis, or found there, and copied its version; they belong to whoever loads.
 	written time.Time
+	copied  int64
 }
 
 // held is a set and when the store last said that it is current.
@@ -223,7 +224,7 @@ func (c *Cache) load(ctx context.Context, tenant posthorn.TenantID, e *entry, at
 		base = old.set
 	} else if c.shared != nil {
 		if base = c.shared.read(ctx, tenant); base != nil {
-			e.written = now
+			e.written, e.copied = now, base.Version
 		}
 	}
 	set, err := c.topUp(ctx, tenant, base)
@@ -247,7 +248,7 @@ func (c *Cache) load(ctx context.Context, tenant posthorn.TenantID, e *entry, at
 		c.tenants.Set(tenant, e) // weighs it anew
 	}
 	if c.shared != nil {
-		c.shared.offer(tenant, e, set, base == nil || base.Version != set.Version)
+		c.shared.offer(tenant, e, set)
 	}
 	return set, nil
 }

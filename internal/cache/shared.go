@@ -90,15 +90,15 @@ func (s *shared) read(ctx context.Context, tenant posthorn.TenantID) *Set {
 
 // offer has a set written, unless it was lately: a changed one soon, an unchanged one before its copy expires. The caller
 // holds e.loading.
-func (s *shared) offer(tenant posthorn.TenantID, e *entry, set *Set, changed bool) {
+func (s *shared) offer(tenant posthorn.TenantID, e *entry, set *Set) {
 	pause := s.ttl / 2
-	if changed {
+	if set.Version != e.copied {
 		pause = min(pause, writeShare*time.Duration(set.Len()))
 	}
 	if now := time.Now(); e.written.IsZero() || now.Sub(e.written) >= pause {
 		select {
 		case s.offers <- offer{tenant, set}:
-			e.written = now
+			e.written, e.copied = now, set.Version
 		default:
 		}
 	}

@@ -2,12 +2,13 @@
 // leaves to others which limits there are and what happens to those who exceed them.
 //
 // A limit of n per second (or minute) means: never more than n within any second (minute), however it is placed, and in
-// the long run at least 99 % of n where so much is asked for. Two shapes keep that promise:
+// the long run at least 99 % of n where so much is asked for. What was used is remembered until it no longer counts, so
+// whoever asks late loses nothing but his own delay. Two ways of asking keep that promise:
 //
-//   - Allow is for callers who are answered at once. It remembers when permits were used and lets a burst of up to n
-//     through after a rest, like a person reading the limit expects.
-//   - Take is for senders who can wait. It spaces permits evenly (GCRA), so that a backlog is spread and does not come in
-//     herds, and hands out several at a time where the limit is high.
+//   - Allow is for callers who are answered at once. It lets a burst of up to n through after a rest, as a person who
+//     reads the limit expects.
+//   - Take is for senders who can wait. It spaces permits evenly, so that a backlog is spread and does not come in herds,
+//     and hands out several at a time where the limit is high.
 //
 // While Redis is out of reach each node keeps to its share, the limit divided by the live nodes. At the moment of such a
 // change a window may hold up to one share more.
@@ -28,18 +29,17 @@ type Options struct {
 	Redis *redis.Client
 	// Nodes is how many live nodes share the limits while Redis does not; nil is one. It must be cheap.
 	Nodes func() int
-	// MaxKeys bounds the limits remembered in process, for each shape; 20,000 by default. Those forgotten start anew.
+	// MaxKeys bounds the limits remembered in process; 50,000 by default. Those forgotten start anew.
 	MaxKeys int
 }
 
 // Limiter keeps to rate limits. It is safe for concurrent use and holds no goroutine.
 type Limiter struct {
-	redis       *redis.Client
-	nodes       func() int
-	start       time.Time
-	windows     table[window]
-	paces       table[pace]
-	allow, take *rueidis.Lua
+	redis  *redis.Client
+	nodes  func() int
+	start  time.Time
+	local  table
+	script *rueidis.Lua
 }
 
 // Decision answers Allow.
@@ -54,14 +54,10 @@ type Decision struct {
 // New makes a Limiter.
 func New(o Options) *Limiter {
 	if o.MaxKeys <= 0 {
-		o.MaxKeys = 20_000
+		o.MaxKeys = 50_000
 	}
-	l := &Limiter{
-		redis: o.Redis, nodes: o.Nodes, start: time.Now(),
-		allow: rueidis.NewLuaScript(allowScript), take: rueidis.NewLuaScript(takeScript),
-	}
-	l.windows.init(o.MaxKeys)
-	l.paces.init(o.MaxKeys)
+	l := &Limiter{redis: o.Redis, nodes: o.Nodes, start: time.Now(), script: rueidis.NewLuaScript(script)}
+	l.local.init(o.MaxKeys)
 	return l
 }
 
@@ -69,44 +65,36 @@ func New(o Options) *Limiter {
 // nothing else was within the window, and then fills as many windows as it would take: refusing would be for ever. With
 // Redis it may take a round trip.
 func (l *Limiter) Allow(ctx context.Context, key string, limit posthorn.RateLimit, n int) Decision {
-	shared := quota{limit: max(limit.Limit, 1), per: limit.Interval()}
-	if d, ok := l.allowShared(ctx, key, shared, n); ok {
-		if d.OK {
-			l.windows.use(key, l.now(), func(w window, now time.Duration) window { return w.add(now, shared, n) })
-		}
-		return d
-	}
-	var d Decision
-	share := shared.among(l.sharers())
-	l.windows.use(key, l.now(), func(w window, now time.Duration) window {
-		w, d = w.allow(now, share, n)
-		return w
-	})
-	return d
+	g := l.ask(ctx, key, limit, n, false)
+	return Decision{OK: g.n == n, Remaining: g.left, RetryAfter: g.wait}
 }
 
 // Take asks for up to want permits of a key's limit and gets 0 to want. retryAfter is when asking again gets some: where
-// the limit is high, a few together, so that one key costs at most about 400 round trips a second.
+// the limit is high, a few together, so that one key costs a node at most about 200 round trips in an interval.
 func (l *Limiter) Take(ctx context.Context, key string, limit posthorn.RateLimit, want int) (granted int, retryAfter time.Duration) {
-	if want <= 0 {
-		return 0, 0
-	}
-	shared := quota{limit: max(limit.Limit, 1), per: limit.Interval()}
-	if granted, retryAfter, ok := l.takeShared(ctx, key, shared, want); ok {
-		if granted > 0 {
-			l.paces.use(key, l.now(), func(p pace, now time.Duration) pace { return max(p, pace(now+shared.interval())) })
-		}
-		return granted, retryAfter
-	}
-	sharers := l.sharers()
-	l.paces.use(key, l.now(), func(p pace, now time.Duration) pace {
-		p, granted, retryAfter = p.take(now, shared.interval()*time.Duration(sharers), shared.tolerance(), want)
-		return p
-	})
-	return granted, retryAfter
+	g := l.ask(ctx, key, limit, want, true)
+	return g.n, g.wait
 }
 
-func (l *Limiter) now() time.Duration { return time.Since(l.start) }
+// ask asks Redis or, where that is out of reach, the node's own share.
+func (l *Limiter) ask(ctx context.Context, key string, limit posthorn.RateLimit, n int, even bool) grant {
+	if n <= 0 {
+		return grant{}
+	}
+	q := quota{limit: max(limit.Limit, 1), per: limit.Interval()}
+	g, ok := l.askRedis(ctx, key, q, n, even)
+	if ok && g.n == 0 {
+		return g
+	}
+	l.local.use(key, time.Since(l.start), func(u *usage, now time.Duration) {
+		if ok {
+			u.add(now, q, g.n) // what this node has used counts when it falls back to its share
+		} else {
+			g = u.take(now, q.among(l.sharers()), n, even)
+		}
+	})
+	return g
+}
 
 func (l *Limiter) sharers() int {
 	if l.nodes == nil {
@@ -129,12 +117,14 @@ func (q quota) among(n int) quota {
 	return quota{limit: 1, per: q.per * time.Duration(n) / time.Duration(q.limit)}
 }
 
-// tolerance is how late a permit may be asked for without being lost: 5 ms of a second. It also is what may be handed out
-// at a time.
-func (q quota) tolerance() time.Duration { return q.per / 200 }
-
-// interval is the distance of two permits. An interval of length per holds at most (per + tolerance) / interval of them:
-// by this choice exactly the limit, and 99.5 % of it in the long run.
-func (q quota) interval() time.Duration {
-	return (q.per + q.tolerance() + time.Duration(q.limit) - 1) / time.Duration(q.limit)
+// step is the distance of two even permits.
+func (q quota) step() time.Duration {
+	return (q.per + time.Duration(q.limit) - 1) / time.Duration(q.limit)
 }
+
+// slack is how far even permits may run ahead of the schedule: what was asked for late is made up for within it, and it is
+// what may be handed out at a time.
+func (q quota) slack() time.Duration { return q.per / 20 }
+
+// some is how many even permits are worth coming back for: half of what may be handed out at a time.
+func (q quota) some() int { return max(1, int(q.slack()/(2*q.step()))) }

@@ -5,12 +5,16 @@ import (
 	"time"
 )
 
-// grain is the part of an interval within which uses are remembered as one: it bounds what is remembered to about a
+// grain is the part of an interval within which uses are remembered as one: it bounds what is remembered to about two
 // hundred runs, and delays the return of a permit by at most as much.
-const grain = 100
+const grain = 200
 
-// window remembers what was used within an interval, as runs in order of time. A used-up run holds nothing back.
-type window []run
+// usage is what is remembered of one limit: what was used within the interval, as runs in order of time, and when the next
+// even permit is due by the schedule, the theoretical arrival time of GCRA (ITU-T I.371).
+type usage struct {
+	runs []run
+	due  time.Duration
+}
 
 // run is n permits used from a moment on that count until another.
 type run struct {
@@ -18,71 +22,95 @@ type run struct {
 	n           int
 }
 
-// allow counts n at once, or nothing.
-func (w window) allow(now time.Duration, q quota, n int) (window, Decision) {
-	w = w.current(now)
-	used := 0
-	for _, r := range w {
-		used += r.n
+// grant answers one who asked for permits.
+type grant struct {
+	n int
+	// left is how many the window has left.
+	left int
+	// wait is until what was refused, or some of it where permits are even, can be had.
+	wait time.Duration
+}
+
+// take grants n at once or nothing or, where permits are to be even, as many of n as are due.
+func (u *usage) take(now time.Duration, q quota, n int, even bool) (g grant) {
+	u.forget(now)
+	used := u.used()
+	room := max(0, q.limit-used)
+	switch {
+	case even:
+		ahead := max(u.due-now, 0)
+		if ahead <= q.slack() {
+			g.n = min(n, room, int((q.slack()-ahead)/q.step())+1)
+		}
+	case n <= room || used == 0:
+		g.n = n
 	}
-	if used == 0 || used+n <= q.limit {
-		return w.add(now, q, n), Decision{OK: true, Remaining: max(0, q.limit-used-n)}
+	if g.n > 0 {
+		u.add(now, q, g.n)
+		used += g.n
+		g.left = max(0, room-g.n)
+	} else {
+		g.left = room
 	}
-	d := Decision{Remaining: max(0, q.limit-used)}
-	for excess, i := min(used, used+n-q.limit), 0; excess > 0; i++ {
-		d.RetryAfter = w[i].until - now
-		excess -= w[i].n
+	if even {
+		u.due = max(u.due, now) + time.Duration(g.n)*q.step()
+		next := max(1, min(n-g.n, q.some()))
+		g.wait = max(0, u.due+time.Duration(next-1)*q.step()-q.slack()-now, u.returns(now, used+1-q.limit))
+	} else if g.n == 0 {
+		g.wait = u.returns(now, min(used, used+n-q.limit))
 	}
-	return w, d
+	return g
 }
 
 // add counts n, whatever the limit.
-func (w window) add(now time.Duration, q quota, n int) window {
-	w = w.current(now)
-	if last := len(w) - 1; last >= 0 && now-w[last].from < q.per/grain {
-		w[last].until = max(w[last].until, now+q.per)
-		w[last].n += n
-		return w
+func (u *usage) add(now time.Duration, q quota, n int) {
+	u.forget(now)
+	if last := len(u.runs) - 1; last >= 0 && now-u.runs[last].from < q.per/grain {
+		u.runs[last].until = max(u.runs[last].until, now+q.per)
+		u.runs[last].n += n
+		return
 	}
 	until := now + q.per
 	if n > q.limit {
 		until = now + time.Duration(float64(q.per)*float64(n)/float64(q.limit))
 	}
-	return append(w, run{from: now, until: until, n: n})
+	u.runs = append(u.runs, run{from: now, until: until, n: n})
 }
 
-// current leaves out what no longer counts.
-func (w window) current(now time.Duration) window {
+// forget leaves out what no longer counts.
+func (u *usage) forget(now time.Duration) {
 	i := 0
-	for i < len(w) && w[i].until <= now {
+	for i < len(u.runs) && u.runs[i].until <= now {
 		i++
 	}
-	return append(w[:0], w[i:]...)
+	u.runs = append(u.runs[:0], u.runs[i:]...)
 }
 
-func (w window) over(now time.Duration) bool { return len(w) == 0 || w[len(w)-1].until <= now }
-
-// pace is when the next permit is due by the schedule: the theoretical arrival time of GCRA (ITU-T I.371).
-type pace time.Duration
-
-// take hands out the permits that are due, those due within the tolerance included.
-func (p pace) take(now, interval, tolerance time.Duration, want int) (pace, int, time.Duration) {
-	p = max(p, pace(now))
-	granted := 0
-	if ahead := time.Duration(p) - now; ahead <= tolerance {
-		granted = min(want, int((tolerance-ahead)/interval)+1)
-		p += pace(granted) * pace(interval)
+func (u *usage) used() (n int) {
+	for _, r := range u.runs {
+		n += r.n
 	}
-	some := max(1, min(time.Duration(want-granted), tolerance/(2*interval)))
-	return p, granted, max(0, time.Duration(p)+(some-1)*interval-tolerance-now)
+	return n
 }
 
-func (p pace) over(now time.Duration) bool { return time.Duration(p) <= now }
+// returns is how long it takes until n of what is used no longer count.
+func (u *usage) returns(now time.Duration, n int) (wait time.Duration) {
+	for i := 0; n > 0 && i < len(u.runs); i++ {
+		wait = u.runs[i].until - now
+		n -= u.runs[i].n
+	}
+	return wait
+}
 
-// table holds what is remembered of each key, for as long as it matters, and of a bounded number of keys.
-type table[V interface{ over(time.Duration) bool }] struct {
+// over reports that nothing of it matters any more.
+func (u *usage) over(now time.Duration) bool {
+	return u.due <= now && (len(u.runs) == 0 || u.runs[len(u.runs)-1].until <= now)
+}
+
+// table holds the usage of each key, for as long as it matters, and of a bounded number of keys.
+type table struct {
 	mu   sync.Mutex
-	keys map[string]V
+	keys map[string]*usage
 	max  int
 	// tidyAt is the number of keys at which those that are over are removed next: tidying costs little for each new key.
 	tidyAt int
@@ -90,26 +118,30 @@ type table[V interface{ over(time.Duration) bool }] struct {
 
 const minTidy = 256
 
-func (t *table[V]) init(most int) {
-	t.keys = make(map[string]V)
+func (t *table) init(most int) {
+	t.keys = make(map[string]*usage)
 	t.max, t.tidyAt = most, min(minTidy, most)
 }
 
-// use alters what is remembered of a key. The time was read before the lock was taken, so it may be a little in the past.
-func (t *table[V]) use(key string, now time.Duration, alter func(V, time.Duration) V) {
+// use works on the usage of a key. The time was read before the lock was taken, so it may be a little in the past.
+func (t *table) use(key string, now time.Duration, work func(*usage, time.Duration)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	v, known := t.keys[key]
-	if !known && len(t.keys) >= t.tidyAt {
-		t.tidy(now)
+	u := t.keys[key]
+	if u == nil {
+		if len(t.keys) >= t.tidyAt {
+			t.tidy(now)
+		}
+		u = new(usage)
+		t.keys[key] = u
 	}
-	t.keys[key] = alter(v, now)
+	work(u, now)
 }
 
 // tidy removes the keys that are over and, where all the others are too many, any eighth of them.
-func (t *table[V]) tidy(now time.Duration) {
-	for key, v := range t.keys {
-		if v.over(now) {
+func (t *table) tidy(now time.Duration) {
+	for key, u := range t.keys {
+		if u.over(now) {
 			delete(t.keys, key)
 		}
 	}

@@ -8,91 +8,82 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// The scripts do what window.allow and pace.take do, in microseconds of Redis's own clock, so that the nodes' clocks need
-// not agree. A key expires when nothing is left to remember.
-
-// allowScript keeps the runs as a flat list: from, until, n, from, until, n, …
-const allowScript = `
+// script does what usage.take does, in microseconds of Redis's own clock, so that the nodes' clocks need not agree. The
+// usage is kept as a flat list: due, then from, until and n of each run. It expires when nothing is left to remember.
+const script = `
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local limit, per, n = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local limit, per, n, even = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == 'even'
+local step, slack = per / limit, per / 20
 local held = redis.call('GET', KEYS[1])
-held = held and cmsgpack.unpack(held) or {}
-local runs, used, size = {}, 0, 0
-for i = 1, #held, 3 do
+held = held and cmsgpack.unpack(held) or {now}
+local usage, size, used = {math.max(held[1], now)}, 1, 0
+for i = 2, #held, 3 do
   if held[i + 1] > now then
-    runs[size + 1], runs[size + 2], runs[size + 3] = held[i], held[i + 1], held[i + 2]
+    usage[size + 1], usage[size + 2], usage[size + 3] = held[i], held[i + 1], held[i + 2]
     size, used = size + 3, used + held[i + 2]
   end
 end
-if used > 0 and used + n > limit then
-  local excess, wait, i = math.min(used, used + n - limit), 0, 1
-  while excess > 0 do
-    wait, excess, i = runs[i + 1] - now, excess - runs[i + 2], i + 3
+
+local function returns(n)
+  local wait, i = 0, 2
+  while n > 0 and i < size do
+    wait, n, i = usage[i + 1] - now, n - usage[i + 2], i + 3
   end
-  return {0, math.max(0, limit - used), wait}
+  return wait
 end
-if size > 0 and now - runs[size - 2] < per / 100 then
-  runs[size - 1], runs[size] = math.max(runs[size - 1], now + per), runs[size] + n
-else
-  runs[size + 1], runs[size + 2], runs[size + 3] = now, now + math.floor(per * math.max(1, n / limit)), n
-  size = size + 3
+
+local room, granted = math.max(0, limit - used), 0
+if even then
+  local ahead = usage[1] - now
+  if ahead <= slack then
+    granted = math.min(n, room, math.floor((slack - ahead) / step) + 1)
+  end
+elseif n <= room or used == 0 then
+  granted = n
 end
-redis.call('SET', KEYS[1], cmsgpack.pack(runs), 'PX', math.ceil((runs[size - 1] - now) / 1000) + 1)
-return {1, math.max(0, limit - used - n), 0}
+if granted > 0 then
+  if size > 1 and now - usage[size - 2] < per / 200 then
+    usage[size - 1], usage[size] = math.max(usage[size - 1], now + per), usage[size] + granted
+  else
+    usage[size + 1], usage[size + 2], usage[size + 3] = now, now + math.floor(per * math.max(1, granted / limit)), granted
+    size = size + 3
+  end
+  if even then
+    usage[1] = math.ceil(usage[1] + granted * step)
+  end
+  redis.call('SET', KEYS[1], cmsgpack.pack(usage), 'PX', math.ceil((math.max(usage[1], usage[size - 1]) - now) / 1000) + 1)
+end
+
+local wait = 0
+if even then
+  local next = math.max(1, math.min(n - granted, math.floor(slack / (2 * step))))
+  wait = math.max(0, usage[1] + (next - 1) * step - slack - now, returns(used + granted + 1 - limit))
+elseif granted == 0 then
+  wait = returns(math.min(used, used + n - limit))
+end
+return {granted, math.max(0, room - granted), math.ceil(wait)}
 `
 
-const takeScript = `
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local interval, tolerance, want = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local pace = math.max(now, tonumber(redis.call('GET', KEYS[1]) or 0))
-local granted = 0
-if pace - now <= tolerance then
-  granted = math.min(want, math.floor((now + tolerance - pace) / interval) + 1)
-  pace = pace + granted * interval
-  redis.call('SET', KEYS[1], string.format('%.3f', pace), 'PX', math.ceil((pace - now) / 1000) + 1)
-end
-local some = math.max(1, math.min(want - granted, math.floor(tolerance / (2 * interval))))
-return {granted, math.max(0, math.ceil(pace + (some - 1) * interval - tolerance - now))}
-`
-
-// allowShared asks Redis; false when it cannot be asked.
-func (l *Limiter) allowShared(ctx context.Context, key string, q quota, n int) (Decision, bool) {
-	answer := l.run(ctx, l.allow, "limit:allow:{"+key+"}", 3, strconv.Itoa(q.limit), microseconds(q.per), strconv.Itoa(n))
-	if answer == nil {
-		return Decision{}, false
-	}
-	return Decision{
-		OK: answer[0] == 1, Remaining: int(answer[1]), RetryAfter: time.Duration(answer[2]) * time.Microsecond,
-	}, true
-}
-
-// takeShared asks Redis; false when it cannot be asked.
-func (l *Limiter) takeShared(ctx context.Context, key string, q quota, want int) (int, time.Duration, bool) {
-	answer := l.run(ctx, l.take, "limit:take:{"+key+"}", 2, microseconds(q.interval()), microseconds(q.tolerance()), strconv.Itoa(want))
-	if answer == nil {
-		return 0, 0, false
-	}
-	return int(answer[0]), time.Duration(answer[1]) * time.Microsecond, true
-}
-
-// run executes a script on one key, which stands in braces so that a Cluster keeps what belongs together. The answer is
-// nil when Redis is down or refuses.
-func (l *Limiter) run(ctx context.Context, script *rueidis.Lua, name string, length int, args ...string) (answer []int64) {
+// askRedis lets Redis decide; false when it is down or refuses. The key stands in braces so that a Cluster keeps together
+// what is said of it.
+func (l *Limiter) askRedis(ctx context.Context, key string, q quota, n int, even bool) (grant, bool) {
 	if l.redis == nil {
-		return nil
+		return grant{}, false
 	}
+	mode := "once"
+	if even {
+		mode = "even"
+	}
+	keys := []string{l.redis.Name("limit:{" + key + "}")}
+	args := []string{strconv.Itoa(q.limit), strconv.FormatInt(q.per.Microseconds(), 10), strconv.Itoa(n), mode}
+	var answer []int64
 	err := l.redis.Do(ctx, func(ctx context.Context, r rueidis.Client) (err error) {
-		answer, err = script.Exec(ctx, r, []string{l.redis.Name(name)}, args).AsIntSlice()
+		answer, err = l.script.Exec(ctx, r, keys, args).AsIntSlice()
 		return err
 	})
-	if err != nil || len(answer) != length {
-		return nil
+	if err != nil || len(answer) != 3 {
+		return grant{}, false
 	}
-	return answer
-}
-
-func microseconds(d time.Duration) string {
-	return strconv.FormatFloat(float64(d)/float64(time.Microsecond), 'f', 3, 64)
+	return grant{n: int(answer[0]), left: int(answer[1]), wait: time.Duration(answer[2]) * time.Microsecond}, true
 }

@@ -63,11 +63,11 @@ func TestThreeNodesShareALimit(t *testing.T) {
 			permits := together(nodes(t), seconds*time.Second, ask)
 			// The answer arrives a little after Redis counted, and a busy machine asks late: the exact bounds are checked
 			// in fake time.
-			if n := len(permits); n > limit*seconds+2 || n < limit*seconds*97/100 {
+			if n := len(permits); n > limit*seconds+2 || n < limit*seconds*98/100 {
 				t.Errorf("%d permits in %d seconds, want %d", n, seconds, limit*seconds)
 			}
 			t.Logf("%d permits; at most %d within a second", len(permits), fullest(permits, time.Second))
-			if most := fullest(permits, time.Second-20*time.Millisecond); most > limit {
+			if most := fullest(permits, 900*time.Millisecond); most > limit {
 				t.Errorf("%d permits within less than a second", most)
 			}
 		})
@@ -107,9 +107,9 @@ func TestSharedAnswersAreThoseOfTheLocalLimiter(t *testing.T) {
 
 func TestKeysInRedisExpire(t *testing.T) {
 	l := nodes(t)[0]
-	l.Allow(t.Context(), "k", perMinute(10), 1)
-	l.Take(t.Context(), "k", perMinute(10), 1)
-	for _, name := range []string{"limit:allow:{k}", "limit:take:{k}"} {
+	l.Allow(t.Context(), "allow", perMinute(10), 1)
+	l.Take(t.Context(), "take", perMinute(10), 1)
+	for _, name := range []string{"limit:{allow}", "limit:{take}"} {
 		err := l.redis.Do(t.Context(), func(ctx context.Context, r rueidis.Client) error {
 			left, err := r.Do(ctx, r.B().Pttl().Key(l.redis.Name(name)).Build()).AsInt64()
 			if left < 1 || left > 61_000 {
@@ -144,7 +144,7 @@ func TestLosingRedisFallsBackToTheShare(t *testing.T) {
 	if d := l.Allow(t.Context(), "k", perMinute(30), 1); !d.OK || d.Remaining != 29 {
 		t.Errorf("shared again: %+v", d)
 	}
-	if granted, _ := l.Take(t.Context(), "k", perMinute(30), 1); granted != 1 {
+	if granted, _ := l.Take(t.Context(), "other", perMinute(30), 1); granted != 1 {
 		t.Error("nothing is granted after the restart")
 	}
 	for _, flush := range []rueidis.Completed{
