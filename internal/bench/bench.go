@@ -111,6 +111,7 @@ func runScenario(ctx context.Context, o Options, s Scenario) (*Result, error) {
 	}
 	defer receiver.close()
 	c := newClient(server.url, server.key, o.Clients)
+	defer c.unsubscribe(context.WithoutCancel(ctx))
 	if err := prepare(ctx, c, receiver, s); err != nil {
 		return nil, err
 	}
@@ -171,10 +172,7 @@ func measure(ctx context.Context, o Options, s Scenario, c *client, r *receiver,
 
 // drain publishes to a paused subscription and measures from its resumption.
 func drain(ctx context.Context, c *client, r *receiver, s Scenario) (loadResult, time.Time, error) {
-	id, err := c.firstSubscription(ctx)
-	if err != nil {
-		return loadResult{}, time.Time{}, err
-	}
+	id := c.subscriptions[0]
 	if err := c.post(ctx, "/subscriptions/"+id+"/pause", nil, nil); err != nil {
 		return loadResult{}, time.Time{}, err
 	}

@@ -14,8 +14,9 @@ import (
 
 // client speaks to the server under test.
 type client struct {
-	url, key string
-	http     *http.Client
+	url, key      string
+	http          *http.Client
+	subscriptions []string
 }
 
 func newClient(url, key string, connections int) *client {
@@ -70,19 +71,27 @@ func (c *client) post(ctx context.Context, path string, value, into any) error {
 func (c *client) subscribe(ctx context.Context, url string, types []string) (string, error) {
 	var made struct{ ID string }
 	err := c.post(ctx, "/subscriptions", map[string]any{"url": url, "event_types": types, "timeout_seconds": 30}, &made)
+	c.subscriptions = append(c.subscriptions, made.ID)
 	return made.ID, err
 }
 
-func (c *client) firstSubscription(ctx context.Context) (string, error) {
-	status, answer, err := c.do(ctx, http.MethodGet, "/subscriptions?limit=1", nil)
-	if err != nil || status != http.StatusOK {
-		return "", fmt.Errorf("list subscriptions: %d %w", status, err)
+// unsubscribe deletes the scenario's subscriptions, as the next may find the same store.
+func (c *client) unsubscribe(ctx context.Context) {
+	var all sync.WaitGroup
+	each := make(chan string)
+	for range 8 {
+		all.Go(func() {
+			for id := range each {
+				// What is left over would only be matched by nothing.
+				_, _, _ = c.do(ctx, http.MethodDelete, "/subscriptions/"+id, nil)
+			}
+		})
 	}
-	var list struct{ Data []struct{ ID string } }
-	if err := json.Unmarshal(answer, &list); err != nil || len(list.Data) == 0 {
-		return "", fmt.Errorf("list subscriptions: none, %w", err)
+	for _, id := range c.subscriptions {
+		each <- id
 	}
-	return list.Data[0].ID, nil
+	close(each)
+	all.Wait()
 }
 
 // publishBatch publishes events of one type in one request.
