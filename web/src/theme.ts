@@ -60,7 +60,9 @@ export const theme = createTheme({
     Modal: Modal.extend({ defaultProps: { centered: true, closeButtonProps: { "aria-label": "Close" } } }),
     Paper: Paper.extend({ defaultProps: { withBorder: true, radius: "md", p: "md" } }),
     Table: Table.extend({ defaultProps: { verticalSpacing: "xs", horizontalSpacing: "sm" } }),
-    Tooltip: Tooltip.extend({ defaultProps: { withArrow: true, openDelay: 300, events: { hover: true, focus: true, touch: true } } }),
+    Tooltip: Tooltip.extend({
+      defaultProps: { withArrow: true, openDelay: 300, events: { hover: true, focus: true, touch: true } },
+    }),
   },
 });
 
@@ -68,7 +70,8 @@ function lightVariants(shade: { text: number; tint: string }): Record<string, st
   const out: Record<string, string> = {};
   for (const color of meaningful) {
     out[`--mantine-color-${color}-light-color`] = `var(--mantine-color-${color}-${shade.text})`;
-    out[`--mantine-color-${color}-light`] = `color-mix(in srgb, var(--mantine-color-${color}-5) ${shade.tint}, transparent)`;
+    out[`--mantine-color-${color}-light`] =
+      `color-mix(in srgb, var(--mantine-color-${color}-5) ${shade.tint}, transparent)`;
     out[`--mantine-color-${color}-outline`] = `var(--mantine-color-${color}-${shade.text})`;
   }
   return out;

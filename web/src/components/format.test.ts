@@ -48,7 +48,10 @@ describe("format", () => {
 
   it("counts, measures and shortens", () => {
     expect([count(9999), count(12_345)]).toEqual(["9,999", "12.3K"]);
-    expect([plural(1, "delivery", "deliveries"), plural(2, "delivery", "deliveries")]).toEqual(["1 delivery", "2 deliveries"]);
+    expect([plural(1, "delivery", "deliveries"), plural(2, "delivery", "deliveries")]).toEqual([
+      "1 delivery",
+      "2 deliveries",
+    ]);
     expect([bytes(512), bytes(2048), bytes(5 * 1024 * 1024)]).toEqual(["512 B", "2 KiB", "5 MiB"]);
     expect(hostPath("https://example.com/hooks/")).toBe("example.com/hooks");
     expect(utc(0)).toBe("1970-01-01 00:00:00.000 UTC");

@@ -15,7 +15,11 @@ describe("indented", () => {
 describe("tokens", () => {
   it("keeps every character", () => {
     const text = '{"a b": "x:\\"y", "n": -1.5e3, "t": true, "z": null} trailing';
-    expect(tokens(text).map((t) => t.text).join("")).toBe(text);
+    expect(
+      tokens(text)
+        .map((t) => t.text)
+        .join(""),
+    ).toBe(text);
   });
 
   it("tells keys from strings", () => {

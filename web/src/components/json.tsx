@@ -1,5 +1,6 @@
 import { Box, Button, ScrollArea } from "@mantine/core";
 import { useMemo, useState } from "react";
+import { Copy } from "./copy";
 import classes from "./json.module.css";
 
 type Token = { text: string; kind: "key" | "string" | "number" | "literal" | "plain" };
@@ -53,25 +54,50 @@ export function indented(text: string): string {
 /** How much is coloured at first: a page with a megabyte of spans is slow to open. */
 const colouredAtOnce = 20_000;
 
+function piece(t: Token, i: number) {
+  if (t.kind === "plain") return t.text;
+  return (
+    // biome-ignore lint/suspicious/noArrayIndexKey: the pieces of a text have no other identity
+    <span key={i} className={classes[t.kind]}>
+      {t.text}
+    </span>
+  );
+}
+
 export function JsonView({ text, label, maxHeight = 420 }: { text: string; label: string; maxHeight?: number }) {
   const [whole, setWhole] = useState(false);
   const shown = whole ? text : text.slice(0, colouredAtOnce);
   const pieces = useMemo(() => (shown.length <= colouredAtOnce ? tokens(shown) : null), [shown]);
   return (
     <Box className={classes.frame}>
-      <ScrollArea.Autosize mah={maxHeight} type="auto" viewportProps={{ tabIndex: 0, role: "region", "aria-label": label }}>
-        <pre className={classes.code}>
-          {pieces
-            ? // biome-ignore lint/suspicious/noArrayIndexKey: the pieces of a text have no other identity
-              pieces.map((t, i) => (t.kind === "plain" ? t.text : <span key={i} className={classes[t.kind]}>{t.text}</span>))
-            : shown}
-        </pre>
+      <ScrollArea.Autosize
+        mah={maxHeight}
+        type="auto"
+        viewportProps={{ tabIndex: 0, role: "region", "aria-label": label }}
+      >
+        <pre className={classes.code}>{pieces ? pieces.map(piece) : shown}</pre>
       </ScrollArea.Autosize>
       {shown.length < text.length && (
         <Button variant="subtle" size="compact-xs" m="xs" onClick={() => setWhole(true)}>
           Show all {Math.ceil(text.length / 1024)} KiB
         </Button>
       )}
+    </Box>
+  );
+}
+
+/** A program's text: not coloured, and its lines are not broken. */
+export function CodeView({ text, label }: { text: string; label: string }) {
+  return (
+    <Box className={classes.frame} pos="relative">
+      <Box className={classes.copy}>
+        <Copy value={text} what={label} />
+      </Box>
+      <ScrollArea.Autosize mah={460} type="auto" viewportProps={{ tabIndex: 0, role: "region", "aria-label": label }}>
+        <pre className={classes.code} data-program>
+          {text}
+        </pre>
+      </ScrollArea.Autosize>
     </Box>
   );
 }

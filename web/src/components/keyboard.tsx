@@ -1,14 +1,13 @@
-import { Group, Kbd, Modal, Stack, Table, Text } from "@mantine/core";
-import { createStore, useStore } from "@mantine/hooks";
+import { Group, Kbd, Stack, Table, Text } from "@mantine/core";
+import { modals } from "@mantine/modals";
 import { spotlight } from "@mantine/spotlight";
 import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useRef } from "react";
 import { places } from "./navigation";
 
-const help = createStore(false);
-
+/** Shows all keys. A second ? does not show them twice. */
 export function showKeys() {
-  help.setState(true);
+  modals.open({ modalId: "keys", title: "Keys", children: <Help /> });
 }
 
 const keys: [string[], string][] = [
@@ -22,7 +21,9 @@ const keys: [string[], string][] = [
 ];
 
 function typing(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && !!target.closest("input, textarea, select, [contenteditable=true], [role=dialog]");
+  return (
+    target instanceof HTMLElement && !!target.closest("input, textarea, select, [contenteditable=true], [role=dialog]")
+  );
 }
 
 /** The keys that work on every page. Single letters do nothing while something is being typed. */
@@ -49,26 +50,23 @@ export function useKeyboard() {
   }, [navigate]);
 }
 
-export function KeyboardHelp() {
-  const opened = useStore(help);
+function Help() {
   return (
-    <Modal opened={opened} onClose={() => help.setState(false)} title="Keys">
-      <Stack gap="xs">
-        <Table verticalSpacing={6}>
-          <Table.Tbody>
-            {keys.map(([combination, what]) => (
-              <KeyRow key={what} combination={combination} what={what} />
-            ))}
-            {places.map((p) => (
-              <KeyRow key={p.label} combination={["g", p.key]} what={p.label} />
-            ))}
-          </Table.Tbody>
-        </Table>
-        <Text size="xs" c="dimmed">
-          Ctrl K or ⌘ K opens the search too, also while typing.
-        </Text>
-      </Stack>
-    </Modal>
+    <Stack gap="xs">
+      <Table verticalSpacing={6}>
+        <Table.Tbody>
+          {keys.map(([combination, what]) => (
+            <KeyRow key={what} combination={combination} what={what} />
+          ))}
+          {places.map((p) => (
+            <KeyRow key={p.label} combination={["g", p.key]} what={p.label} />
+          ))}
+        </Table.Tbody>
+      </Table>
+      <Text size="xs" c="dimmed">
+        Ctrl K or ⌘ K opens the search too, also while typing.
+      </Text>
+    </Stack>
   );
 }
 

@@ -1,7 +1,8 @@
-import { Anchor, Box, Group, Paper, Stack, Text, Title } from "@mantine/core";
+import { Box, Group, Paper, Stack, Text, Title } from "@mantine/core";
 import { IconChevronLeft } from "@tabler/icons-react";
-import { Link, type LinkProps } from "@tanstack/react-router";
+import type { LinkProps } from "@tanstack/react-router";
 import { type ReactNode, useEffect } from "react";
+import { TextLink } from "./link";
 
 interface PageProps {
   title: string;
@@ -22,9 +23,9 @@ export function Page({ title, heading, lead, actions, back, children }: PageProp
     <Stack gap="md">
       <Box>
         {back && (
-          <Anchor component={Link} to={back.to} size="sm" mb={4} display="inline-flex" style={{ alignItems: "center" }}>
+          <TextLink to={back.to} size="sm" mb={4} display="inline-flex" style={{ alignItems: "center" }}>
             <IconChevronLeft size={14} aria-hidden /> {back.label}
-          </Anchor>
+          </TextLink>
         )}
         <Group justify="space-between" align="flex-start" gap="sm">
           <Box miw={0} flex="1 1 260px">
@@ -59,7 +60,14 @@ export function Card({ title, actions, children, flush }: CardProps) {
   return (
     <Paper p={flush ? 0 : "md"} component="section" style={{ overflow: "hidden" }} miw={0}>
       {(title || actions) && (
-        <Group justify="space-between" gap="xs" mb={flush ? 0 : "sm"} px={flush ? "md" : 0} pt={flush ? "sm" : 0} pb={flush ? "xs" : 0}>
+        <Group
+          justify="space-between"
+          gap="xs"
+          mb={flush ? 0 : "sm"}
+          px={flush ? "md" : 0}
+          pt={flush ? "sm" : 0}
+          pb={flush ? "xs" : 0}
+        >
           {title && (
             <Title order={2} size="h5">
               {title}

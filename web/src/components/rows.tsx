@@ -36,7 +36,13 @@ function tracks<T>(columns: Column<T>[], selection: boolean): CSSProperties {
 
 export function Rows<T>({ label, columns, rows, keyOf, selection }: RowsProps<T>) {
   return (
-    <Box role="table" aria-label={label} className={classes.table} style={tracks(columns, !!selection)} onKeyDown={walk}>
+    <Box
+      role="table"
+      aria-label={label}
+      className={classes.table}
+      style={tracks(columns, !!selection)}
+      onKeyDown={walk}
+    >
       <Head columns={columns} select={selection && <SelectAll rows={rows} keyOf={keyOf} selection={selection} />} />
       <Box role="rowgroup">
         {rows.map((row) => (
@@ -122,7 +128,7 @@ function SelectAll<T>({ rows, keyOf, selection }: { rows: T[]; keyOf: (row: T) =
 function walk(e: KeyboardEvent<HTMLElement>) {
   if (e.key !== "j" && e.key !== "k") return;
   const links = [...e.currentTarget.querySelectorAll<HTMLElement>(`.${classes.cell} a`)];
-  const at = links.findIndex((l) => l === document.activeElement);
+  const at = links.indexOf(document.activeElement as HTMLElement);
   const next = links[at + (e.key === "j" ? 1 : -1)];
   if (at < 0 || !next) return;
   e.preventDefault();

@@ -3,7 +3,7 @@ import { useDisclosure } from "@mantine/hooks";
 import { Link, Outlet, useLocation } from "@tanstack/react-router";
 import { useEffect, useRef } from "react";
 import { Account } from "./account";
-import { KeyboardHelp, useKeyboard } from "./keyboard";
+import { useKeyboard } from "./keyboard";
 import { LiveState, Unreachable } from "./livestate";
 import { Logo } from "./logo";
 import { Navigation } from "./navigation";
@@ -26,16 +26,9 @@ export function Shell() {
       navbar={{ width: 224, breakpoint: "sm", collapsed: { mobile: !opened } }}
       padding={{ base: "sm", sm: "lg" }}
     >
-      <a
-        href="#main"
-        className={classes.skip}
-        onClick={(e) => {
-          e.preventDefault();
-          main.current?.focus();
-        }}
-      >
+      <button type="button" className={classes.skip} onClick={() => main.current?.focus()}>
         Skip to the content
-      </a>
+      </button>
       <AppShell.Header className={classes.header}>
         <Group h="100%" px={{ base: "sm", sm: "lg" }} justify="space-between" wrap="nowrap">
           <Group gap="sm" wrap="nowrap" flex={1}>
@@ -72,7 +65,6 @@ export function Shell() {
         </Box>
       </AppShell.Main>
       <Palette />
-      <KeyboardHelp />
     </AppShell>
   );
 }

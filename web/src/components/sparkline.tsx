@@ -13,7 +13,14 @@ interface Props {
 export function Sparkline({ values, label, color = "var(--ph-info)", width = 120, height = 28, max }: Props) {
   const points = linePoints(values, width, height, max);
   return (
-    <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label} style={{ maxWidth: "100%" }}>
+    <svg
+      width={width}
+      height={height}
+      viewBox={`0 0 ${width} ${height}`}
+      role="img"
+      aria-label={label}
+      style={{ maxWidth: "100%" }}
+    >
       {points.length > 0 && (
         <>
           <polygon points={`0,${height} ${points.join(" ")} ${width},${height}`} fill={color} opacity={0.16} />

@@ -87,7 +87,15 @@ interface Query<T> {
 }
 
 /** A query's content, or what stands for it. Content once seen stays while a refetch fails. */
-export function Loaded<T>({ query, children, loading }: { query: Query<T>; children: (data: T) => ReactNode; loading?: ReactNode }) {
+export function Loaded<T>({
+  query,
+  children,
+  loading,
+}: {
+  query: Query<T>;
+  children: (data: T) => ReactNode;
+  loading?: ReactNode;
+}) {
   if (query.data !== undefined) return <>{children(query.data)}</>;
   if (query.error) return <ProblemAlert error={query.error} retry={() => query.refetch()} />;
   return <>{loading ?? <Loading />}</>;

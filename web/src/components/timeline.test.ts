@@ -16,13 +16,16 @@ describe("place", () => {
 describe("spread", () => {
   it("moves marks apart and keeps them on the line", () => {
     const got = spread([0, 0.01, 0.5, 0.99, 1], 0.06);
-    got.slice(1).forEach((p, i) => expect(p - (got[i] ?? 0)).toBeGreaterThanOrEqual(0.0599));
+    for (let i = 1; i < got.length; i++) expect((got[i] ?? 0) - (got[i - 1] ?? 0)).toBeGreaterThanOrEqual(0.0599);
     expect(got[0]).toBeGreaterThanOrEqual(0);
     expect(got.at(-1)).toBeLessThanOrEqual(1);
   });
 
   it("fits more marks than there is room for", () => {
-    const got = spread(Array.from({ length: 50 }, () => 0), 0.06);
+    const got = spread(
+      Array.from({ length: 50 }, () => 0),
+      0.06,
+    );
     expect(got.at(-1)).toBeLessThanOrEqual(1.000001);
     expect(got[0]).toBeGreaterThanOrEqual(-0.000001);
   });

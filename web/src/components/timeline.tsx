@@ -32,7 +32,7 @@ export function place(at: number, start: number, end: number): number {
 export function spread(places: number[], gap: number): number[] {
   const room = places.length > 1 ? Math.min(gap, 1 / (places.length - 1)) : gap;
   const out: number[] = [];
-  places.forEach((p, i) => out.push(i === 0 ? p : Math.max(p, (out[i - 1] ?? 0) + room)));
+  for (const [i, p] of places.entries()) out.push(i === 0 ? p : Math.max(p, (out[i - 1] ?? 0) + room));
   for (let i = out.length - 1, top = 1; i >= 0; i--, top -= room) out[i] = Math.min(out[i] ?? 0, top);
   return out;
 }
@@ -64,7 +64,11 @@ export function Timeline({ start, marks, next, selected, onSelect }: Props) {
           </UnstyledButton>
         ))}
         {next && (
-          <Box className={classes.next} style={{ left: `${(places.at(-1) ?? 1) * 100}%` }} title={`Next attempt ${relative(next, now)}`}>
+          <Box
+            className={classes.next}
+            style={{ left: `${(places.at(-1) ?? 1) * 100}%` }}
+            title={`Next attempt ${relative(next, now)}`}
+          >
             {marks.length + 1}
           </Box>
         )}
@@ -74,7 +78,9 @@ export function Timeline({ start, marks, next, selected, onSelect }: Props) {
           accepted
         </Text>
         <Text size="xs" c="dimmed">
-          {next ? `attempt ${marks.length + 1} ${next <= now ? "is due" : relative(next, now)}` : `+${span((end - start) / 1000)}`}
+          {next
+            ? `attempt ${marks.length + 1} ${next <= now ? "is due" : relative(next, now)}`
+            : `+${span((end - start) / 1000)}`}
         </Text>
       </Box>
     </Box>

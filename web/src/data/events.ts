@@ -92,7 +92,9 @@ export function isJSON(text: string): boolean {
 }
 
 function encodeBase64(text: string): string {
-  return btoa(String.fromCodePoint(...new TextEncoder().encode(text)));
+  let bytes = "";
+  for (const byte of new TextEncoder().encode(text)) bytes += String.fromCharCode(byte);
+  return btoa(bytes);
 }
 
 /** The bytes of a payload, from base64, as text; undefined when they are not UTF-8. */

@@ -1,7 +1,7 @@
 // How answers are kept: one cache for all pages, kept fresh by the live stream (live.ts) and not by polling.
 import { QueryCache, QueryClient } from "@tanstack/react-query";
 import { asProblem } from "./problem";
-import { endSession, watchSession, session } from "./session";
+import { endSession, session, watchSession } from "./session";
 
 function onError(error: unknown) {
   if (asProblem(error).status === 401) {

@@ -6,17 +6,25 @@ describe("Parser", () => {
     ["one message", ["event: a\nid: 1\ndata: x\n\n"], [{ event: "a", data: "x", id: "1" }]],
     ["cut anywhere", ["ev", "ent: a\nda", "ta: x", "\n", "\n"], [{ event: "a", data: "x", id: "" }]],
     ["several lines of data", ["data: x\ndata: y\n\n"], [{ event: "message", data: "x\ny", id: "" }]],
-    ["carriage returns", ["data: x\r\n\r\n", "data: y\r\r\n"], [
-      { event: "message", data: "x", id: "" },
-      { event: "message", data: "y", id: "" },
-    ]],
+    [
+      "carriage returns",
+      ["data: x\r\n\r\n", "data: y\r\r\n"],
+      [
+        { event: "message", data: "x", id: "" },
+        { event: "message", data: "y", id: "" },
+      ],
+    ],
     ["a pair cut in two", ["data: x\r", "\n\r", "\n"], [{ event: "message", data: "x", id: "" }]],
     ["comments", [": hello\n\n", ":\n\n"], []],
     ["no space after the colon", ["data:x\n\n"], [{ event: "message", data: "x", id: "" }]],
-    ["the id stays", ["id: 7\ndata: x\n\ndata: y\n\n"], [
-      { event: "message", data: "x", id: "7" },
-      { event: "message", data: "y", id: "7" },
-    ]],
+    [
+      "the id stays",
+      ["id: 7\ndata: x\n\ndata: y\n\n"],
+      [
+        { event: "message", data: "x", id: "7" },
+        { event: "message", data: "y", id: "7" },
+      ],
+    ],
     ["an unfinished message", ["data: x\n"], []],
   ];
   it.each(cases)("reads %s", (_, pieces, want) => {

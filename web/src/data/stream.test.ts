@@ -14,7 +14,11 @@ function server(refuse?: () => Response | undefined) {
     const refusal = refuse?.();
     if (refusal) return refusal;
     let controller!: ReadableStreamDefaultController<Uint8Array>;
-    const body = new ReadableStream<Uint8Array>({ start: (c) => void (controller = c) });
+    const body = new ReadableStream<Uint8Array>({
+      start(c) {
+        controller = c;
+      },
+    });
     init?.signal?.addEventListener("abort", () => controller.error(new Error("aborted")));
     connections.push({
       headers: init?.headers as Record<string, string>,

@@ -5,12 +5,11 @@ import {
   deleteSubscription,
   getSubscription,
   listSubscriptions,
-  patchSubscription,
   pauseSubscription,
+  replaceSubscription,
   resumeSubscription,
   type Subscription,
   type SubscriptionInput,
-  type SubscriptionPatch,
   testSubscription,
 } from "./api";
 import { ask, given } from "./client";
@@ -31,7 +30,12 @@ export function subscriptionList(filter: SubscriptionFilter, limit = 50) {
       ask(
         listSubscriptions({
           signal,
-          query: given({ limit, cursor: pageParam, q: filter.q, status: filter.status as Subscription["status"] | undefined }),
+          query: given({
+            limit,
+            cursor: pageParam,
+            q: filter.q,
+            status: filter.status as Subscription["status"] | undefined,
+          }),
         }),
       ),
     getNextPageParam: (page) => page.next_cursor,
@@ -59,6 +63,19 @@ export function inTrouble(s: Subscription): boolean {
   return s.status === "disabled" || !!s.lane?.breaker_until || !!s.lane?.failing_since;
 }
 
+/** Whether a subscription's types and patterns want a type: the rule of the API's own matching. */
+export function wants(patterns: string[], type: string): boolean {
+  const own = type.startsWith("posthorn.");
+  if (patterns.length === 0) return !own;
+  return patterns.some((p) => p === type || (p === "*" ? !own : p.endsWith("*") && type.startsWith(p.slice(0, -1))));
+}
+
+/** What is wrong with an event type or a pattern, for validation while typing; the API has the last word. */
+export function patternFault(pattern: string): string | undefined {
+  if (pattern === "*" || /^[\w-]+(\.[\w-]+)*(\.\*)?$/.test(pattern)) return undefined;
+  return "must be an event type like order.created, a pattern like order.*, or *";
+}
+
 export function useFailingCount(): number {
   return useQuery({ ...subscriptionChoices(), select: (list) => list.data.filter(inTrouble).length }).data ?? 0;
 }
@@ -75,9 +92,10 @@ export function useCreateSubscription() {
   return useChange((body: SubscriptionInput) => ask(createSubscription({ body })));
 }
 
-export function usePatchSubscription() {
-  return useChange(({ id, patch }: { id: string; patch: SubscriptionPatch }) =>
-    ask(patchSubscription({ path: { id }, body: patch })),
+/** Writes a whole subscription: what is left out gets its default, but for the secret and the status. */
+export function useReplaceSubscription() {
+  return useChange(({ id, input }: { id: string; input: SubscriptionInput }) =>
+    ask(replaceSubscription({ path: { id }, body: input })),
   );
 }
 
@@ -86,7 +104,9 @@ export function useDeleteSubscription() {
 }
 
 export function useHold(action: "pause" | "resume") {
-  return useChange((id: string) => ask((action === "pause" ? pauseSubscription : resumeSubscription)({ path: { id } })));
+  return useChange((id: string) =>
+    ask((action === "pause" ? pauseSubscription : resumeSubscription)({ path: { id } })),
+  );
 }
 
 /** Sends posthorn.test to one subscription and waits for the first attempt. */

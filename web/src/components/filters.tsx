@@ -1,0 +1,166 @@
+// Filters of lists. Each shows what the URL says and hands a change back for the URL; an empty value takes it out.
+import { ActionIcon, Group, Popover, SegmentedControl, Select, Stack, TextInput } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
+import { IconCalendarTime, IconSearch, IconX } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef, useState } from "react";
+import { subscriptionChoices } from "../data/subscriptions";
+import { fromLocalInput, localInput } from "../data/timerange";
+import { hostPath } from "./format";
+
+interface FilterProps {
+  value: string | undefined;
+  onChange: (value: string | undefined) => void;
+}
+
+interface TextProps extends FilterProps {
+  label: string;
+  placeholder: string;
+  width?: number;
+}
+
+/** Text that counts shortly after the last key, or at once on Enter. */
+export function TextFilter({ value, onChange, label, placeholder, width = 200 }: TextProps) {
+  const [text, setText] = useState(value ?? "");
+  const sent = useRef(value ?? "");
+  const send = (next: string) => {
+    sent.current = next;
+    onChange(next || undefined);
+  };
+  const sendSoon = useDebouncedCallback(send, 350);
+  const clear = () => {
+    setText("");
+    send("");
+  };
+  // The URL may change under the field: the back button, a link that clears the filters.
+  useEffect(() => {
+    if ((value ?? "") !== sent.current) {
+      sent.current = value ?? "";
+      setText(value ?? "");
+    }
+  }, [value]);
+  return (
+    <TextInput
+      aria-label={label}
+      placeholder={placeholder}
+      size="xs"
+      w={{ base: "100%", xs: width }}
+      value={text}
+      leftSection={<IconSearch size={14} />}
+      rightSection={
+        text && (
+          <ActionIcon size="xs" aria-label={`Clear ${label}`} onClick={clear}>
+            <IconX size={12} />
+          </ActionIcon>
+        )
+      }
+      onChange={(e) => {
+        setText(e.currentTarget.value);
+        sendSoon(e.currentTarget.value.trim());
+      }}
+      onKeyDown={(e) => e.key === "Enter" && send(text.trim())}
+    />
+  );
+}
+
+interface ChoiceProps extends FilterProps {
+  label: string;
+  choices: { value: string; label: string }[];
+  width?: number;
+}
+
+export function ChoiceFilter({ value, onChange, label, choices, width = 150 }: ChoiceProps) {
+  return (
+    <Select
+      aria-label={label}
+      placeholder={label}
+      size="xs"
+      w={{ base: "calc(50% - 4px)", xs: width }}
+      data={choices}
+      value={value ?? null}
+      onChange={(v) => onChange(v ?? undefined)}
+      clearable
+      clearButtonProps={{ "aria-label": `Clear ${label}` }}
+    />
+  );
+}
+
+export function SubscriptionFilter({ value, onChange }: FilterProps) {
+  const choices = useQuery(subscriptionChoices()).data ?? [];
+  const data = choices.map((s) => ({ value: s.id, label: s.description || hostPath(s.url) }));
+  if (value && !data.some((d) => d.value === value)) data.push({ value, label: value });
+  return (
+    <Select
+      aria-label="Subscription"
+      placeholder="Subscription"
+      size="xs"
+      w={{ base: "100%", xs: 210 }}
+      data={data}
+      value={value ?? null}
+      onChange={(v) => onChange(v ?? undefined)}
+      searchable
+      clearable
+      clearButtonProps={{ "aria-label": "Clear Subscription" }}
+      nothingFoundMessage="No such subscription"
+    />
+  );
+}
+
+const presets = [
+  { value: "all", label: "All" },
+  { value: "15m", label: "15 m" },
+  { value: "1h", label: "1 h" },
+  { value: "24h", label: "24 h" },
+  { value: "custom", label: "…" },
+];
+
+interface TimeProps {
+  since: string | undefined;
+  until: string | undefined;
+  onChange: (range: { since?: string; until?: string }) => void;
+}
+
+export function TimeFilter({ since, until, onChange }: TimeProps) {
+  const preset =
+    !since && !until ? "all" : !until && presets.some((p) => p.value === since) ? (since ?? "all") : "custom";
+  const [opened, setOpened] = useState(false);
+  return (
+    <Popover opened={opened} onChange={setOpened} position="bottom-end" withArrow trapFocus shadow="md">
+      <Popover.Target>
+        <Group gap={4} wrap="nowrap">
+          <IconCalendarTime size={16} aria-hidden style={{ opacity: 0.7 }} />
+          <SegmentedControl
+            aria-label="Time"
+            size="xs"
+            data={presets}
+            value={preset}
+            onChange={(v) => {
+              if (v === "custom") setOpened(true);
+              else onChange({ since: v === "all" ? undefined : v, until: undefined });
+            }}
+            onClick={() => preset === "custom" && setOpened(true)}
+          />
+        </Group>
+      </Popover.Target>
+      <Popover.Dropdown>
+        <Stack gap="xs">
+          <TextInput
+            type="datetime-local"
+            label="From"
+            description="In your time zone"
+            size="xs"
+            value={localInput(since)}
+            onChange={(e) => onChange({ since: fromLocalInput(e.currentTarget.value), until })}
+          />
+          <TextInput
+            type="datetime-local"
+            label="To"
+            size="xs"
+            value={localInput(until)}
+            onChange={(e) => onChange({ since, until: fromLocalInput(e.currentTarget.value) })}
+          />
+        </Stack>
+      </Popover.Dropdown>
+    </Popover>
+  );
+}

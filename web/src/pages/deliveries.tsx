@@ -1,0 +1,158 @@
+import { Group } from "@mantine/core";
+import { IconRoute } from "@tabler/icons-react";
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { getRouteApi, Link } from "@tanstack/react-router";
+import { useState } from "react";
+import { ChoiceFilter, SubscriptionFilter, TextFilter, TimeFilter } from "../components/filters";
+import { hostPath } from "../components/format";
+import { ButtonLink } from "../components/link";
+import { Card, Page } from "../components/page";
+import { type Column, Rows, rowLink } from "../components/rows";
+import { Empty, Loaded, LoadMore } from "../components/states";
+import { DeliveryBadge, Outcome, outcomeLabel, outcomeNames } from "../components/status";
+import { Time } from "../components/time";
+import { type Delivery, type DeliveryFilter, deliveryList } from "../data/deliveries";
+import { Bulk } from "./bulk";
+
+const route = getRouteApi("/ui/deliveries");
+
+export const deliveryColumns: Column<Delivery>[] = [
+  {
+    title: "Event type",
+    width: "minmax(130px, 1.2fr)",
+    narrow: "line",
+    cell: (d) => (
+      <Link to="/ui/deliveries/$id" params={{ id: d.id }} className={rowLink}>
+        {d.event_type}
+      </Link>
+    ),
+  },
+  { title: "To", width: "minmax(130px, 1.6fr)", narrow: "line", cell: (d) => hostPath(d.url) },
+  { title: "Status", width: "116px", cell: (d) => <DeliveryBadge status={d.status} attempts={d.attempts} /> },
+  {
+    title: "Last attempt",
+    width: "130px",
+    cell: (d) => <Outcome outcome={d.last_outcome} code={d.last_status_code} />,
+  },
+  { title: "Attempts", width: "70px", align: "right", narrow: "hidden", cell: (d) => d.attempts },
+  {
+    title: "Next",
+    width: "100px",
+    align: "right",
+    narrow: "hidden",
+    cell: (d) => (d.in_flight ? "on its way" : <Time at={d.next_attempt_at} />),
+  },
+  { title: "Created", width: "90px", align: "right", cell: (d) => <Time at={d.created_at} /> },
+];
+
+const statuses = [
+  { value: "pending", label: "Pending" },
+  { value: "succeeded", label: "Succeeded" },
+  { value: "exhausted", label: "Exhausted" },
+  { value: "cancelled", label: "Cancelled" },
+  { value: "exhausted,cancelled", label: "Ended without success" },
+];
+
+const outcomes = outcomeNames.map((value) => ({ value, label: outcomeLabel(value) }));
+
+export default function Deliveries() {
+  const filter = route.useSearch();
+  const navigate = route.useNavigate();
+  const list = useInfiniteQuery(deliveryList(filter));
+  const [selected, setSelected] = useState<Set<string>>(new Set());
+  const set = (change: Partial<DeliveryFilter>) => {
+    setSelected(new Set());
+    void navigate({ search: (old) => ({ ...old, ...change }), replace: true });
+  };
+  const filtered = Object.values(filter).some(Boolean);
+  const rows = list.data?.pages.flatMap((p) => p.data) ?? [];
+  return (
+    <Page
+      title="Deliveries"
+      lead="One event to one subscription each, with every attempt."
+      actions={
+        <ButtonLink variant="default" to="/ui/live" leftSection={<IconRoute size={16} />}>
+          Live tail
+        </ButtonLink>
+      }
+    >
+      <Group gap="xs" role="search" aria-label="Filter deliveries">
+        <ChoiceFilter label="Status" choices={statuses} value={filter.status} onChange={(status) => set({ status })} />
+        <ChoiceFilter
+          label="Outcome"
+          choices={outcomes}
+          value={filter.outcome}
+          onChange={(outcome) => set({ outcome })}
+        />
+        <TextFilter
+          label="HTTP code"
+          placeholder="HTTP code"
+          width={120}
+          value={filter.code}
+          onChange={(code) => set({ code: code && /^[1-5]\d\d$/.test(code) ? code : undefined })}
+        />
+        <TextFilter
+          label="Type"
+          placeholder="Type, like order.*"
+          width={170}
+          value={filter.type}
+          onChange={(type) => set({ type })}
+        />
+        <SubscriptionFilter value={filter.subscription} onChange={(subscription) => set({ subscription })} />
+        <TimeFilter since={filter.since} until={filter.until} onChange={set} />
+      </Group>
+      <Bulk filter={filter} rows={rows} selected={selected} onDone={() => setSelected(new Set())} />
+      <Card flush>
+        <Loaded query={list}>
+          {() =>
+            rows.length === 0 && !list.hasNextPage ? (
+              <NoDeliveries filtered={filtered} />
+            ) : (
+              <>
+                <Rows
+                  label="Deliveries"
+                  columns={deliveryColumns}
+                  rows={rows}
+                  keyOf={(d) => d.id}
+                  selection={{ selected, onChange: setSelected, name: (d) => `${d.event_type} to ${hostPath(d.url)}` }}
+                />
+                <LoadMore
+                  more={list.hasNextPage}
+                  busy={list.isFetchingNextPage}
+                  onMore={() => void list.fetchNextPage()}
+                />
+              </>
+            )
+          }
+        </Loaded>
+      </Card>
+    </Page>
+  );
+}
+
+function NoDeliveries({ filtered }: { filtered: boolean }) {
+  if (!filtered) {
+    return (
+      <Empty
+        title="No deliveries yet"
+        action={
+          <ButtonLink to="/ui/start" size="xs">
+            Send the first one
+          </ButtonLink>
+        }
+      >
+        A delivery is made for every subscription that wants an event.
+      </Empty>
+    );
+  }
+  return (
+    <Empty
+      title="No delivery matches"
+      action={
+        <ButtonLink to="/ui/deliveries" search={{}} variant="default" size="xs">
+          Clear the filters
+        </ButtonLink>
+      }
+    />
+  );
+}

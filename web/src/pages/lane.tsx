@@ -1,0 +1,30 @@
+import { Badge } from "@mantine/core";
+import { useNow } from "../components/clock";
+import { relative } from "../components/format";
+import type { LaneState } from "../data/api";
+
+/** What holds a subscription's deliveries back at present, in badges. */
+export function LaneBadges({ lane }: { lane?: LaneState }) {
+  const now = useNow(5);
+  if (!lane) return null;
+  const until = (at: string) => relative(Date.parse(at), now).replace(/^in /, "for ");
+  return (
+    <>
+      {lane.breaker_until && (
+        <Badge color="red" title="Too many failures in a row: nothing is sent until one delivery has tried it again">
+          Breaker open
+        </Badge>
+      )}
+      {lane.throttled_until && Date.parse(lane.throttled_until) > now && (
+        <Badge color="orange" title="The receiver asked for a pause">
+          Throttled {until(lane.throttled_until)}
+        </Badge>
+      )}
+      {lane.failing_since && !lane.breaker_until && (
+        <Badge color="orange" title="No success since then">
+          Failing since {relative(Date.parse(lane.failing_since), now)}
+        </Badge>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,51 @@
+// The frame of all pages: the sign-in page for those without a session, whatever the URL; the shell for the others.
+import { Button } from "@mantine/core";
+import { IconMap2 } from "@tabler/icons-react";
+import type { ErrorComponentProps } from "@tanstack/react-router";
+import { ButtonLink } from "../components/link";
+import { Page } from "../components/page";
+import { Shell } from "../components/shell";
+import { Empty, ProblemAlert } from "../components/states";
+import { useSession } from "../data/session";
+import SignIn from "./signin";
+
+export function Root() {
+  return useSession().key ? <Shell /> : <SignIn />;
+}
+
+export function NotFound() {
+  return (
+    <Page title="Nothing here" heading={<span />}>
+      <Empty
+        title="There is no such page"
+        icon={<IconMap2 size={26} stroke={1.6} />}
+        action={
+          <ButtonLink to="/" variant="default">
+            Go to the overview
+          </ButtonLink>
+        }
+      >
+        The address may be mistyped, or from another version of Posthorn.
+      </Empty>
+    </Page>
+  );
+}
+
+/** A page that failed to draw, or whose file could not be loaded: after an upgrade of the server, the old files are gone. */
+export function Failure({ error }: ErrorComponentProps) {
+  const gone = /dynamically imported module|module script failed/i.test(String(error));
+  return (
+    <Page title="Something went wrong">
+      {gone ? (
+        <Empty
+          title="This page is from an older version"
+          action={<Button onClick={() => location.reload()}>Reload</Button>}
+        >
+          The server was upgraded meanwhile, or cannot be reached. Reloading brings the present version.
+        </Empty>
+      ) : (
+        <ProblemAlert error={error} retry={() => location.reload()} />
+      )}
+    </Page>
+  );
+}

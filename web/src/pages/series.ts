@@ -1,0 +1,57 @@
+// What the charts show, made of the statistics.
+import type { Series } from "../components/chart";
+import { everyStep, type StatsView } from "../data/stats";
+
+type Chart = { data: Record<string, string | number | null>[]; series: Series[] };
+
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const dayClock = new Intl.DateTimeFormat("en-GB", { weekday: "short", hour: "2-digit", minute: "2-digit" });
+
+function when(view: StatsView): (at: number) => string {
+  const long = Date.parse(view.until) - Date.parse(view.since) > 25 * 3600_000;
+  return (at) => (long ? dayClock : clock).format(at);
+}
+
+/** Attempts in each step, those that succeeded and those that failed. */
+export function attemptSeries(view: StatsView): Chart {
+  const label = when(view);
+  return {
+    series: [
+      { name: "succeeded", label: "Succeeded", color: "var(--ph-good)" },
+      { name: "failed", label: "Failed", color: "var(--ph-bad)" },
+    ],
+    data: everyStep(view, (p) => ({ succeeded: (p?.attempts ?? 0) - (p?.failed ?? 0), failed: p?.failed ?? 0 })).map(
+      ({ at, value }) => ({ at: label(at), ...value }),
+    ),
+  };
+}
+
+/** Successes and failures a second. */
+export function rateSeries(view: StatsView): Chart {
+  const { data, series } = attemptSeries(view);
+  return {
+    series,
+    data: data.map((d) => ({
+      at: d.at ?? "",
+      succeeded: Number(d.succeeded) / view.step_seconds,
+      failed: Number(d.failed) / view.step_seconds,
+    })),
+  };
+}
+
+/** Time from acceptance to success; nothing where nothing was delivered. */
+export function latencySeries(view: StatsView): Chart {
+  const label = when(view);
+  return {
+    series: [
+      { name: "p50", label: "p50", color: "var(--ph-info)" },
+      { name: "p95", label: "p95", color: "var(--ph-warn)" },
+      { name: "p99", label: "p99", color: "var(--ph-bad)" },
+    ],
+    data: everyStep(view, (p) => ({
+      p50: p?.latency.p50_ms ?? null,
+      p95: p?.latency.p95_ms ?? null,
+      p99: p?.latency.p99_ms ?? null,
+    })).map(({ at, value }) => ({ at: label(at), ...value })),
+  };
+}

@@ -1,0 +1,213 @@
+// The form of a subscription, for creating and editing. What is typed survives a refusal; each field says what is wrong
+// with it, first by the rules known here and then by the API's answer.
+import {
+  Accordion,
+  Button,
+  Group,
+  NumberInput,
+  SegmentedControl,
+  Select,
+  SimpleGrid,
+  Stack,
+  TagsInput,
+  Text,
+  TextInput,
+} from "@mantine/core";
+import { type UseFormReturnType, useForm } from "@mantine/form";
+import { Pairs } from "../components/pairs";
+import { ProblemAlert } from "../components/states";
+import { formErrors } from "../data/problem";
+import type { Subscription, SubscriptionInput } from "../data/subscriptions";
+import { blank, type Form, fromSubscription, toInput, validate } from "./subscriptionvalues";
+
+interface Props {
+  subscription?: Subscription;
+  url?: string;
+  error: unknown;
+  busy: boolean;
+  onSubmit: (input: SubscriptionInput, form: UseFormReturnType<Form>) => void;
+  onCancel: () => void;
+}
+
+/** Puts an answer's field errors where they belong. */
+export function showErrors(form: UseFormReturnType<Form>, error: unknown) {
+  const names: Record<string, keyof Form> = {
+    url: "url",
+    description: "description",
+    event_types: "types",
+    headers: "headers",
+    retry: "schedule",
+    timeout_seconds: "timeout",
+    rate_limit: "limit",
+    max_in_flight: "inFlight",
+    ordering: "ordering",
+    metadata: "metadata",
+  };
+  const errors = formErrors(error, Object.keys(names));
+  form.setErrors(Object.fromEntries(Object.entries(errors).map(([field, text]) => [names[field] ?? field, text])));
+}
+
+export function SubscriptionForm({ subscription, url, error, busy, onSubmit, onCancel }: Props) {
+  const form = useForm<Form>({
+    initialValues: subscription ? fromSubscription(subscription) : { ...blank, url: url ?? "" },
+    validate,
+    validateInputOnChange: true,
+  });
+  return (
+    <form onSubmit={form.onSubmit((values) => onSubmit(toInput(values), form))} noValidate>
+      <Stack>
+        <TextInput
+          label="URL"
+          description="Deliveries are POSTed here."
+          placeholder="https://example.com/webhooks"
+          type="url"
+          required
+          data-autofocus
+          {...form.getInputProps("url")}
+        />
+        <TextInput label="Description" placeholder="Billing at Example Ltd" {...form.getInputProps("description")} />
+        <TagsInput
+          label="Event types"
+          description="Types like order.created and patterns like order.*; none means all."
+          placeholder={form.values.types.length === 0 ? "All" : undefined}
+          splitChars={[",", " "]}
+          acceptValueOnBlur
+          {...form.getInputProps("types")}
+        />
+        <Accordion variant="separated" multiple defaultValue={[]}>
+          <Accordion.Item value="retry">
+            <Accordion.Control>Retries and timeout</Accordion.Control>
+            <Accordion.Panel>
+              <Retries form={form} />
+            </Accordion.Panel>
+          </Accordion.Item>
+          <Accordion.Item value="flow">
+            <Accordion.Control>Rate, concurrency and order</Accordion.Control>
+            <Accordion.Panel>
+              <Flow form={form} />
+            </Accordion.Panel>
+          </Accordion.Item>
+          <Accordion.Item value="headers">
+            <Accordion.Control>Headers and metadata</Accordion.Control>
+            <Accordion.Panel>
+              <Stack>
+                <Pairs
+                  label="Headers"
+                  description="Sent with every delivery. Values are masked when read back; one left masked stays as it is."
+                  {...form.getInputProps("headers")}
+                />
+                <Pairs label="Metadata" description="Your own keys and values." {...form.getInputProps("metadata")} />
+              </Stack>
+            </Accordion.Panel>
+          </Accordion.Item>
+        </Accordion>
+        {!!error && <ProblemAlert error={error} />}
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onCancel}>
+            Cancel
+          </Button>
+          <Button type="submit" loading={busy}>
+            {subscription ? "Save" : "Create"}
+          </Button>
+        </Group>
+      </Stack>
+    </form>
+  );
+}
+
+function Retries({ form }: { form: UseFormReturnType<Form> }) {
+  return (
+    <Stack>
+      <SegmentedControl
+        aria-label="Retry policy"
+        data={[
+          { value: "default", label: "Default" },
+          { value: "schedule", label: "Schedule" },
+          { value: "exponential", label: "Exponential" },
+        ]}
+        {...form.getInputProps("policy")}
+      />
+      {form.values.policy === "default" && (
+        <Text size="sm" c="dimmed">
+          Ten attempts in about 48 hours: after 5 s, 1 m, 5 m, 30 m, 2 h, 5 h, 10 h, 14 h and 16 h, each ±20 %.
+        </Text>
+      )}
+      {form.values.policy === "schedule" && (
+        <TextInput
+          label="Delays in seconds"
+          description="One after each failed attempt, separated by commas. None means a single attempt."
+          placeholder="5, 60, 300"
+          {...form.getInputProps("schedule")}
+        />
+      )}
+      {form.values.policy === "exponential" && (
+        <>
+          <SimpleGrid cols={{ base: 2, sm: 4 }}>
+            <NumberInput label="First delay, s" min={0.1} {...form.getInputProps("initial")} />
+            <NumberInput label="Multiplier" min={1} {...form.getInputProps("multiplier")} />
+            <NumberInput label="Longest delay, s" min={0.1} {...form.getInputProps("maximum")} />
+            <NumberInput label="Attempts in all" min={1} max={50} {...form.getInputProps("attempts")} />
+          </SimpleGrid>
+          {form.errors.schedule && (
+            <Text size="xs" c="var(--mantine-color-error)" role="alert">
+              {form.errors.schedule}
+            </Text>
+          )}
+        </>
+      )}
+      <NumberInput
+        label="Timeout in seconds"
+        description="One deadline for the whole attempt, 1 to 60."
+        min={1}
+        max={60}
+        maw={220}
+        {...form.getInputProps("timeout")}
+      />
+    </Stack>
+  );
+}
+
+function Flow({ form }: { form: UseFormReturnType<Form> }) {
+  return (
+    <Stack>
+      <Group align="flex-end" gap="xs">
+        <NumberInput
+          label="Rate limit"
+          description="Deliveries at most; empty is no limit."
+          placeholder="none"
+          min={1}
+          w={220}
+          {...form.getInputProps("limit")}
+        />
+        <Select
+          aria-label="Per"
+          data={[
+            { value: "second", label: "a second" },
+            { value: "minute", label: "a minute" },
+          ]}
+          allowDeselect={false}
+          w={130}
+          {...form.getInputProps("per")}
+        />
+      </Group>
+      <NumberInput
+        label="In flight at once"
+        description="1 to 1024."
+        min={1}
+        max={1024}
+        maw={220}
+        {...form.getInputProps("inFlight")}
+      />
+      <Select
+        label="Order"
+        allowDeselect={false}
+        maw={420}
+        data={[
+          { value: "none", label: "None: in parallel, as fast as allowed" },
+          { value: "fifo", label: "First in, first out: one after the other, per ordering key" },
+        ]}
+        {...form.getInputProps("ordering")}
+      />
+    </Stack>
+  );
+}

@@ -1,0 +1,200 @@
+import { Badge, Group, Text } from "@mantine/core";
+import { IconPlus } from "@tabler/icons-react";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { getRouteApi, Link } from "@tanstack/react-router";
+import { ChoiceFilter, TextFilter } from "../components/filters";
+import { count, hostPath, milliseconds, percent } from "../components/format";
+import { ButtonLink } from "../components/link";
+import { Card, Page } from "../components/page";
+import { type Column, Rows, rowLink } from "../components/rows";
+import { Sparkline } from "../components/sparkline";
+import { Empty, Loaded, LoadMore } from "../components/states";
+import { StatusBadge } from "../components/status";
+import { queue } from "../data/queue";
+import { everyStep, stats, successRate } from "../data/stats";
+import { type Subscription, type SubscriptionFilter, subscriptionList } from "../data/subscriptions";
+import { LaneBadges } from "./lane";
+
+const route = getRouteApi("/ui/subscriptions");
+
+const columns: Column<Subscription>[] = [
+  {
+    title: "Subscription",
+    width: "minmax(160px, 2fr)",
+    narrow: "line",
+    cell: (s) => (
+      <>
+        <Link to="/ui/subscriptions/$id" params={{ id: s.id }} className={rowLink}>
+          {s.description || hostPath(s.url)}
+        </Link>
+        {s.description && (
+          <Text size="xs" c="dimmed" truncate>
+            {hostPath(s.url)}
+          </Text>
+        )}
+      </>
+    ),
+  },
+  {
+    title: "Status",
+    width: "minmax(110px, 190px)",
+    cell: (s) => (
+      <Group gap={4} py={4}>
+        <StatusBadge kind="subscription" status={s.status} />
+        <LaneBadges lane={s.lane} />
+      </Group>
+    ),
+  },
+  { title: "Types", width: "minmax(110px, 1fr)", narrow: "hidden", cell: (s) => <Types types={s.event_types} /> },
+  { title: "Success, 24 h", width: "90px", align: "right", cell: (s) => <Success id={s.id} /> },
+  { title: "p95", width: "70px", align: "right", narrow: "hidden", cell: (s) => <Slowest id={s.id} /> },
+  { title: "Backlog", width: "70px", align: "right", narrow: "hidden", cell: (s) => <Backlog id={s.id} /> },
+  { title: "Attempts, 24 h", width: "130px", narrow: "hidden", align: "right", cell: (s) => <Activity id={s.id} /> },
+];
+
+export function Types({ types }: { types: string[] }) {
+  if (types.length === 0)
+    return (
+      <Text span c="dimmed" size="sm">
+        all
+      </Text>
+    );
+  return (
+    <Group gap={4} wrap="nowrap" title={types.join(", ")}>
+      <Badge color="gray" ff="monospace" fw={500}>
+        {types[0]}
+      </Badge>
+      {types.length > 1 && (
+        <Text size="xs" c="dimmed">
+          +{types.length - 1}
+        </Text>
+      )}
+    </Group>
+  );
+}
+
+function Success({ id }: { id: string }) {
+  const { data } = useQuery(stats("24h", id));
+  const share = data && successRate(data.totals);
+  if (share === undefined)
+    return (
+      <Text span c="dimmed" size="sm">
+        –
+      </Text>
+    );
+  return (
+    <Text
+      span
+      size="sm"
+      fw={550}
+      c={share < 0.5 ? "var(--ph-bad)" : share < 0.95 ? "var(--ph-warn)" : "var(--ph-good)"}
+    >
+      {percent(share)}
+    </Text>
+  );
+}
+
+function Slowest({ id }: { id: string }) {
+  const p95 = useQuery(stats("24h", id)).data?.totals.duration.p95_ms;
+  return <>{p95 == null ? "–" : milliseconds(p95)}</>;
+}
+
+function Backlog({ id }: { id: string }) {
+  const lane = useQuery(queue()).data?.lanes.find((l) => l.subscription_id === id);
+  return <>{lane ? `${count(lane.backlog)}${lane.capped ? "+" : ""}` : "0"}</>;
+}
+
+function Activity({ id }: { id: string }) {
+  const { data } = useQuery(stats("24h", id));
+  if (!data) return null;
+  const points = everyStep(data, (p) => p?.attempts ?? 0).map((p) => p.value);
+  const failed = data.totals.failed > data.totals.attempts / 2;
+  return (
+    <Sparkline
+      values={points}
+      width={120}
+      height={24}
+      color={failed ? "var(--ph-bad)" : "var(--ph-info)"}
+      label={`${count(data.totals.attempts)} attempts in 24 hours, ${count(data.totals.failed)} failed`}
+    />
+  );
+}
+
+const statuses = [
+  { value: "active", label: "Active" },
+  { value: "paused", label: "Paused" },
+  { value: "disabled", label: "Disabled" },
+];
+
+export default function Subscriptions() {
+  const filter = route.useSearch();
+  const navigate = route.useNavigate();
+  const list = useInfiniteQuery(subscriptionList(filter));
+  const set = (change: Partial<SubscriptionFilter>) =>
+    void navigate({ search: (old) => ({ ...old, ...change }), replace: true });
+  const filtered = !!(filter.q || filter.status);
+  return (
+    <Page
+      title="Subscriptions"
+      lead="Who gets which events, and how it goes."
+      actions={
+        <ButtonLink to="/ui/subscriptions/new" leftSection={<IconPlus size={16} />}>
+          Create
+        </ButtonLink>
+      }
+    >
+      <Group gap="xs" role="search" aria-label="Filter subscriptions">
+        <TextFilter
+          label="URL or description"
+          placeholder="URL or description"
+          width={260}
+          value={filter.q}
+          onChange={(q) => set({ q })}
+        />
+        <ChoiceFilter label="Status" choices={statuses} value={filter.status} onChange={(status) => set({ status })} />
+      </Group>
+      <Card flush>
+        <Loaded query={list}>
+          {({ pages }) => {
+            const rows = pages.flatMap((p) => p.data);
+            if (rows.length === 0 && !list.hasNextPage) return <NoSubscriptions filtered={filtered} />;
+            return (
+              <>
+                <Rows label="Subscriptions" columns={columns} rows={rows} keyOf={(s) => s.id} />
+                <LoadMore
+                  more={list.hasNextPage}
+                  busy={list.isFetchingNextPage}
+                  onMore={() => void list.fetchNextPage()}
+                />
+              </>
+            );
+          }}
+        </Loaded>
+      </Card>
+    </Page>
+  );
+}
+
+function NoSubscriptions({ filtered }: { filtered: boolean }) {
+  return filtered ? (
+    <Empty
+      title="No subscription matches"
+      action={
+        <ButtonLink to="/ui/subscriptions" search={{}} variant="default" size="xs">
+          Clear the filters
+        </ButtonLink>
+      }
+    />
+  ) : (
+    <Empty
+      title="No subscriptions yet"
+      action={
+        <ButtonLink to="/ui/subscriptions/new" size="xs">
+          Create the first one
+        </ButtonLink>
+      }
+    >
+      A subscription is a URL and the event types it wants.
+    </Empty>
+  );
+}

@@ -1,0 +1,69 @@
+import { Code, Group, SimpleGrid, Stack, Text } from "@mantine/core";
+import { plural, span } from "../components/format";
+import { Headers } from "../components/headers";
+import { Card, Fact } from "../components/page";
+import { Time } from "../components/time";
+import type { RetryPolicy } from "../data/api";
+import type { Subscription } from "../data/subscriptions";
+
+/** A retry policy in a sentence. */
+export function describeRetry(r: RetryPolicy): string {
+  if (r.initial !== undefined) {
+    return `${plural(r.attempts ?? 1, "attempt")}, first after ${span(r.initial)}, then ×${r.multiplier ?? 1} up to ${span(r.maximum ?? r.initial)}`;
+  }
+  const delays = r.schedule ?? [];
+  if (delays.length === 0) return "a single attempt";
+  return `${plural(delays.length + 1, "attempt")}, after ${delays.map(span).join(", ")}`;
+}
+
+export function SubscriptionSettings({ subscription: s }: { subscription: Subscription }) {
+  return (
+    <Card>
+      <Stack>
+        <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }}>
+          <Fact name="URL">{s.url}</Fact>
+          <Fact name="Description">{s.description || "–"}</Fact>
+          <Fact name="Event types">
+            {s.event_types.length === 0 ? (
+              "all"
+            ) : (
+              <Group gap={4}>
+                {s.event_types.map((t) => (
+                  <Code key={t}>{t}</Code>
+                ))}
+              </Group>
+            )}
+          </Fact>
+          <Fact name="Retries">{describeRetry(s.retry)}</Fact>
+          <Fact name="Timeout">{span(s.timeout_seconds)}</Fact>
+          <Fact name="Rate limit">{s.rate_limit ? `${s.rate_limit.limit} a ${s.rate_limit.per}` : "none"}</Fact>
+          <Fact name="In flight at once">{s.max_in_flight}</Fact>
+          <Fact name="Order">{s.ordering === "fifo" ? "first in, first out" : "none"}</Fact>
+          <Fact name="Signatures">{s.public_key ? "v1a, Ed25519" : "v1, HMAC-SHA256"}</Fact>
+          <Fact name="Created">
+            <Time at={s.created_at} as="full" />
+          </Fact>
+          <Fact name="Changed">
+            <Time at={s.updated_at} as="full" />
+          </Fact>
+        </SimpleGrid>
+        {Object.keys(s.headers).length > 0 && (
+          <div>
+            <Text size="xs" c="dimmed">
+              Headers
+            </Text>
+            <Headers headers={s.headers} label="Headers" />
+          </div>
+        )}
+        {Object.keys(s.metadata ?? {}).length > 0 && (
+          <div>
+            <Text size="xs" c="dimmed">
+              Metadata
+            </Text>
+            <Headers headers={s.metadata} label="Metadata" />
+          </div>
+        )}
+      </Stack>
+    </Card>
+  );
+}

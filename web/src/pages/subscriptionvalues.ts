@@ -1,0 +1,132 @@
+// A subscription as the form holds it, and back.
+
+import type { Pair } from "../components/pairs";
+import type { Subscription, SubscriptionInput } from "../data/subscriptions";
+import { patternFault } from "../data/subscriptions";
+
+export interface Form {
+  url: string;
+  description: string;
+  types: string[];
+  policy: "default" | "schedule" | "exponential";
+  schedule: string;
+  initial: number | string;
+  multiplier: number | string;
+  maximum: number | string;
+  attempts: number | string;
+  timeout: number | string;
+  limit: number | string;
+  per: "second" | "minute";
+  inFlight: number | string;
+  ordering: "none" | "fifo";
+  headers: Pair[];
+  metadata: Pair[];
+}
+
+export const defaultSchedule = [5, 60, 300, 1800, 7200, 18_000, 36_000, 50_400, 57_600];
+
+export const blank: Form = {
+  url: "",
+  description: "",
+  types: [],
+  policy: "default",
+  schedule: defaultSchedule.join(", "),
+  initial: 5,
+  multiplier: 4,
+  maximum: 36_000,
+  attempts: 10,
+  timeout: 15,
+  limit: "",
+  per: "second",
+  inFlight: 64,
+  ordering: "none",
+  headers: [],
+  metadata: [],
+};
+
+const pairs = (map: Record<string, string> | null): Pair[] =>
+  Object.entries(map ?? {}).map(([name, value]) => ({ name, value }));
+
+export function fromSubscription(s: Subscription): Form {
+  const exponential = s.retry.initial !== undefined;
+  const schedule = s.retry.schedule ?? [];
+  const isDefault = !exponential && schedule.join() === defaultSchedule.join();
+  return {
+    ...blank,
+    url: s.url,
+    description: s.description,
+    types: s.event_types ?? [],
+    policy: exponential ? "exponential" : isDefault ? "default" : "schedule",
+    schedule: exponential ? blank.schedule : schedule.join(", "),
+    initial: s.retry.initial ?? blank.initial,
+    multiplier: s.retry.multiplier ?? blank.multiplier,
+    maximum: s.retry.maximum ?? blank.maximum,
+    attempts: s.retry.attempts ?? blank.attempts,
+    timeout: s.timeout_seconds,
+    limit: s.rate_limit?.limit ?? "",
+    per: s.rate_limit?.per ?? "second",
+    inFlight: s.max_in_flight,
+    ordering: s.ordering,
+    headers: pairs(s.headers),
+    metadata: pairs(s.metadata),
+  };
+}
+
+const map = (list: Pair[]): Record<string, string> =>
+  Object.fromEntries(list.filter((p) => p.name.trim()).map((p) => [p.name.trim(), p.value]));
+
+/** The whole subscription: what is not set gets its default, as PUT and POST do. */
+export function toInput(f: Form): SubscriptionInput {
+  return {
+    url: f.url.trim(),
+    description: f.description,
+    event_types: f.types,
+    retry: retryOf(f),
+    timeout_seconds: Number(f.timeout),
+    rate_limit: f.limit === "" ? null : { limit: Number(f.limit), per: f.per },
+    max_in_flight: Number(f.inFlight),
+    ordering: f.ordering,
+    headers: map(f.headers),
+    metadata: map(f.metadata),
+  };
+}
+
+function retryOf(f: Form): SubscriptionInput["retry"] {
+  if (f.policy === "default") return undefined;
+  if (f.policy === "schedule") return { schedule: readSchedule(f.schedule) };
+  return {
+    initial: Number(f.initial),
+    multiplier: Number(f.multiplier),
+    maximum: Number(f.maximum),
+    attempts: Number(f.attempts),
+  };
+}
+
+function readSchedule(text: string): number[] {
+  return text
+    .split(/[\s,]+/)
+    .filter(Boolean)
+    .map(Number);
+}
+
+export const validate = {
+  url: (v: string) => {
+    try {
+      const url = new URL(v.trim());
+      if (url.protocol === "https:" || url.protocol === "http:") return null;
+    } catch {
+      // Not a URL: the sentence below says what would be one.
+    }
+    return v.trim() === "" ? "A URL is needed" : "An absolute URL like https://example.com/webhooks";
+  },
+  types: (v: string[]) => {
+    const wrong = v.find(patternFault);
+    return wrong ? `${wrong} ${patternFault(wrong)}` : null;
+  },
+  schedule: (v: string, f: Form) =>
+    f.policy === "schedule" && readSchedule(v).some((n) => !(n >= 0.1 && n <= 604_800))
+      ? "Numbers of seconds from 0.1 to 604800, separated by commas"
+      : null,
+  timeout: (v: number | string) => (Number(v) >= 1 && Number(v) <= 60 ? null : "From 1 to 60"),
+  inFlight: (v: number | string) => (Number(v) >= 1 && Number(v) <= 1024 ? null : "From 1 to 1024"),
+};

@@ -1,0 +1,147 @@
+// Every page and what its URL may say. Filters live in the URL as plain text, so that a view can be kept and shared.
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
+import { Failure, NotFound, Root } from "./pages/root";
+
+/** The search parameters named, as text; others are dropped. */
+function only<const K extends string>(...names: K[]) {
+  return (search: Record<string, unknown>): { [P in K]?: string } => {
+    const out: { [P in K]?: string } = {};
+    for (const name of names) {
+      const value = search[name];
+      if (typeof value === "string" && value !== "") out[name] = value;
+    }
+    return out;
+  };
+}
+
+const root = createRootRoute({ component: Root, notFoundComponent: NotFound, errorComponent: Failure });
+
+const overview = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  validateSearch: only("range"),
+  component: lazyRouteComponent(() => import("./pages/overview")),
+});
+
+const start = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/start",
+  component: lazyRouteComponent(() => import("./pages/start")),
+});
+
+const events = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/events",
+  validateSearch: only("q", "type", "status", "subscription", "since", "until"),
+  component: lazyRouteComponent(() => import("./pages/events")),
+});
+
+const publish = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/events/publish",
+  validateSearch: only("type", "like"),
+  component: lazyRouteComponent(() => import("./pages/publish")),
+});
+
+const event = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/events/$id",
+  component: lazyRouteComponent(() => import("./pages/event")),
+});
+
+const deliveries = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/deliveries",
+  validateSearch: only("status", "outcome", "code", "subscription", "event", "type", "since", "until"),
+  component: lazyRouteComponent(() => import("./pages/deliveries")),
+});
+
+const delivery = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/deliveries/$id",
+  validateSearch: only("attempt"),
+  component: lazyRouteComponent(() => import("./pages/delivery")),
+});
+
+const live = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/live",
+  validateSearch: only("type", "status", "subscription"),
+  component: lazyRouteComponent(() => import("./pages/live")),
+});
+
+const subscriptions = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/subscriptions",
+  validateSearch: only("q", "status"),
+  component: lazyRouteComponent(() => import("./pages/subscriptions")),
+});
+
+const newSubscription = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/subscriptions/new",
+  component: lazyRouteComponent(() => import("./pages/newsubscription")),
+});
+
+const subscription = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/subscriptions/$id",
+  validateSearch: only("tab"),
+  component: lazyRouteComponent(() => import("./pages/subscription")),
+});
+
+const editSubscription = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/subscriptions/$id/edit",
+  component: lazyRouteComponent(() => import("./pages/editsubscription")),
+});
+
+const workers = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/workers",
+  component: lazyRouteComponent(() => import("./pages/workers")),
+});
+
+const settings = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/settings",
+  validateSearch: only("tab"),
+  component: lazyRouteComponent(() => import("./pages/settings")),
+});
+
+const tree = root.addChildren([
+  overview,
+  start,
+  events,
+  publish,
+  event,
+  deliveries,
+  delivery,
+  live,
+  subscriptions,
+  newSubscription,
+  subscription,
+  editSubscription,
+  workers,
+  settings,
+]);
+
+export function makeRouter() {
+  return createRouter({
+    routeTree: tree,
+    defaultPreload: "intent",
+    scrollRestoration: true,
+    parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
+    stringifySearch: (search) => {
+      const pairs = Object.entries(search).filter(([, v]) => v !== undefined && v !== "");
+      const text = new URLSearchParams(pairs.map(([k, v]) => [k, String(v)])).toString();
+      return text ? `?${text}` : "";
+    },
+  });
+}
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: ReturnType<typeof makeRouter>;
+  }
+}
