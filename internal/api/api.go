@@ -130,6 +130,7 @@ type Handler struct {
 	log     *slog.Logger
 	store   Store
 	api     huma.API
+	router  *chi.Mux
 	handler http.Handler
 	hub     *hub
 	health  healthCache
@@ -140,11 +141,10 @@ type Handler struct {
 // New makes the Handler and starts listening to the bus.
 func New(opts Options) *Handler {
 	opts.setDefaults()
-	h := &Handler{opts: opts, log: opts.Logger, store: opts.Store}
+	h := &Handler{opts: opts, log: opts.Logger, store: opts.Store, router: chi.NewRouter()}
 	h.hub = newHub(opts.Bus, opts.Watch, opts.MaxWatchers)
-	router := chi.NewRouter()
-	answerHead(router)
-	h.api = newAPI(router, opts.Version)
+	answerHead(h.router)
+	h.api = newAPI(h.router, opts.Version)
 	h.api.UseMiddleware(h.guard)
 	h.registerSubscriptions()
 	h.registerSecrets()
@@ -156,8 +156,8 @@ func New(opts Options) *Handler {
 	h.registerTenants()
 	h.registerHealth()
 	finishDocument(h.api.OpenAPI())
-	h.servePages(router)
-	h.handler = h.enter(router)
+	h.servePages(h.router)
+	h.handler = h.enter(h.router)
 	return h
 }
 

@@ -19,7 +19,7 @@ const cursorLength = 32
 
 // pageOf reads limit and cursor. The cursor of another list, tenant or filter is refused: its place means nothing here.
 func pageOf(c *call, p *Paging) (posthorn.Page, error) {
-	page := posthorn.Page{Limit: int(p.Limit.limit)}
+	page := posthorn.Page{Limit: int(p.Limit.length)}
 	if page.Limit == 0 {
 		page.Limit = defaultLimit
 	}

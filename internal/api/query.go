@@ -17,11 +17,11 @@ const (
 	maxLimit     = 200
 )
 
-// limit is the length of a page: decimal digits and nothing else.
-type limit int
+// length of a page: decimal digits and nothing else.
+type length int
 
 // UnmarshalText reads 1 to 200.
-func (l *limit) UnmarshalText(b []byte) error {
+func (l *length) UnmarshalText(b []byte) error {
 	n := 0
 	for _, c := range b {
 		if c < '0' || c > '9' || n > maxLimit {
@@ -33,12 +33,12 @@ func (l *limit) UnmarshalText(b []byte) error {
 	if n < 1 || n > maxLimit {
 		return errors.New("must be a whole number from 1 to 200")
 	}
-	*l = limit(n)
+	*l = length(n)
 	return nil
 }
 
-// Schema documents a limit.
-func (*limit) Schema(huma.Registry) *huma.Schema {
+// Schema documents a length.
+func (*length) Schema(huma.Registry) *huma.Schema {
 	low, high := 1.0, float64(maxLimit)
 	return &huma.Schema{Type: huma.TypeInteger, Minimum: &low, Maximum: &high, Default: defaultLimit}
 }
@@ -49,8 +49,8 @@ type Paging struct {
 	Cursor string    `query:"cursor" doc:"The next_cursor of the page before, with the same filters."`
 }
 
-// pageLimit wraps limit: huma reads text into structs, not into numbers.
-type pageLimit struct{ limit }
+// pageLimit wraps length: huma reads text into structs, not into numbers.
+type pageLimit struct{ length }
 
 // moment is a time in a query.
 type moment struct{ time.Time }

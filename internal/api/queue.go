@@ -43,7 +43,7 @@ func (h *Handler) getQueue(ctx context.Context, c *call, q *queueQuery) (*reply[
 	if err != nil {
 		return nil, err
 	}
-	most := int(q.Limit.limit)
+	most := int(q.Limit.length)
 	if most == 0 {
 		most = defaultLimit
 	}

@@ -80,6 +80,11 @@ func (h *Handler) enter(next http.Handler) http.Handler {
 		c := &call{ResponseWriter: w, id: requestID(r), from: auth.ClientAddr(r, h.opts.TrustedProxies)}
 		c.request = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 		secure(w.Header(), c.id)
+		if len(r.TransferEncoding) > 0 {
+			// net/http has dropped a Content-Length beside it. Where a proxy believed that one instead, what follows on this
+			// connection is not what the proxy thinks (RFC 9112, section 11.2): so nothing follows.
+			w.Header().Set("Connection", "close")
+		}
 		defer func() {
 			if v := recover(); v != nil {
 				h.panicked(c, v)
