@@ -40,11 +40,11 @@ services_stop() {
 }
 
 # services_run runs a command in a process group of its own, so that a signal to this shell is heard at once and takes
-# the command and its children along.
+# the command and its children along. The command must not read from a terminal.
 services_run() {
   local status=0
   set -m
-  "$@" </dev/null &
+  "$@" &
   services_group=$!
   set +m
   wait "$services_group" || status=$?

@@ -6,6 +6,7 @@
 #   GOTESTFLAGS   more flags for go test
 set -euo pipefail
 cd "$(dirname "$0")/.."
+exec </dev/null
 
 # shellcheck source=scripts/services.sh
 source scripts/services.sh
