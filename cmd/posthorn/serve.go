@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"github.com/posthorn/posthorn/internal/app"
@@ -17,6 +18,9 @@ func (serve) Run(ctx context.Context, s *config.Settings) error {
 		return err
 	}
 	log, _ := telemetry.NewLog(os.Stderr, s.LogLevel, s.LogFormat)
+	// net/http's client has no logger of its own: what it says of receivers goes where the rest goes, when asked for.
+	slog.SetLogLoggerLevel(slog.LevelDebug)
+	slog.SetDefault(log)
 	a, err := app.New(ctx, s, log, version)
 	if err != nil {
 		return err

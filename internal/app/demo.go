@@ -174,7 +174,9 @@ func (d *demonstration) show(s posthorn.Signal) {
 			what += fmt.Sprintf(" %d", u.StatusCode)
 		}
 		next := string(u.State)
-		if u.State == posthorn.Pending {
+		if u.StatusCode == http.StatusGone {
+			next = "subscription disabled; held"
+		} else if u.State == posthorn.Pending {
 			next = fmt.Sprintf("retry in %.1f s", u.DueAt.Sub(u.At).Seconds())
 		}
 		d.print("attempt %d  %-17s → %-10s %-15s %7.1f ms  %s", u.Number, u.EventType, name, what,

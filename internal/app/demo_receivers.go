@@ -29,7 +29,7 @@ func startReceivers() (*receivers, error) {
 		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 	}
 	list := []*receiver{
-		{name: "healthy", what: "answers 204 at once", answer: status(http.StatusNoContent)},
+		{name: "healthy", what: "answers 204 at once", types: []string{"*"}, answer: status(http.StatusNoContent)},
 		{name: "flaky", what: "fails twice, then recovers", types: []string{"order.*"}, answer: func(w http.ResponseWriter, r *http.Request) {
 			count, _ := tries.LoadOrStore(r.Header.Get("webhook-id"), new(int))
 			n := count.(*int)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -73,7 +74,7 @@ func (a *App) buildServer() error {
 	}
 	a.server = &http.Server{
 		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: maxHeaderBytes, ErrorLog: nil,
+		MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	a.add("server", a.listen, a.shutdown)
 	return nil
@@ -118,11 +119,11 @@ func (a *App) addAuth() {
 	var noting sync.WaitGroup
 	var unsubscribe func()
 	a.add("auth", func(context.Context) error {
-		unsubscribe = a.bus.Subscribe(func(s posthorn.Signal) {
+		unsubscribe = a.bus.Follow(func(s posthorn.Signal) {
 			if s.Keys {
 				a.auth.Invalidate()
 			}
-		})
+		}, a.auth.Invalidate)
 		noting.Go(func() {
 			a.auth.Run(ctx, func(err error) { a.log.Warn("last use of keys not written", "error", err) })
 		})
