@@ -165,6 +165,10 @@ func (d *eventDecoder) text(name string, bit int, into *string) error {
 		d.refuse(name, "must be a string")
 		return nil
 	}
+	if bytes.IndexByte(value, '\\') < 0 {
+		*into = string(value[1 : len(value)-1])
+		return nil
+	}
 	text, err := jsontext.AppendUnquote(nil, value)
 	if err != nil {
 		d.refuse(name, "must be text without lone surrogates")
