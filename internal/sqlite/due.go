@@ -135,6 +135,8 @@ func (d *due) fill() error {
 			}
 		}
 	}
+	// Lanes that were not read to their end have more, as far as is known.
+	d.more = d.more || open > 0
 	return nil
 }
 
@@ -197,13 +199,13 @@ func (d *due) heads(l *dueLane) error {
 	err = each(rows, err, func(rows *sql.Rows) error {
 		var id posthorn.DeliveryID
 		var visible, expires time.Time
-		var manual bool
+		var manual int
 		if err := rows.Scan(&key, &id, instant{&visible}, instant{&expires}, &manual, new(any)); err != nil {
 			return err
 		}
 		walked++
 		switch {
-		case l.gated && !manual, !expires.IsZero() && !expires.After(d.now):
+		case l.gated && manual == 0, !expires.IsZero() && !expires.After(d.now):
 		case visible.After(d.now):
 			d.waits(visible)
 		case len(l.ids) == l.room:

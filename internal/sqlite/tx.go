@@ -38,6 +38,10 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 }
 
 func (w *writer) take(ctx context.Context) error {
+	// A turn that is free must not hide that the caller has given up.
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	select {
 	case w.turn <- struct{}{}:
 		return nil

@@ -175,3 +175,11 @@ func wantSet[V fmt.Stringer](f *Fixture, what string, got []V, want ...V) {
 		f.T.Fatalf("%s: %v, want %v", what, g, w)
 	}
 }
+
+// wantAbout fails unless a duration is what it should be within the slack.
+func (f *Fixture) wantAbout(what string, got, want time.Duration) {
+	f.T.Helper()
+	if got < want-slack || got > want+slack {
+		f.T.Fatalf("%s is %s, want %s", what, got, want)
+	}
+}

@@ -58,7 +58,7 @@ func (f *Fixture) Aged(d time.Duration, make func()) {
 // As is the fixture acting for another tenant.
 func (f *Fixture) As(tenant posthorn.TenantID) *Fixture {
 	other := &Fixture{T: f.T, Store: f.Store, Tenant: tenant, Node: f.Node, harness: f.harness}
-	other.ids.Store(f.ids.Load() + 1<<20)
+	other.ids.Store(f.ids.Load() + 1<<16)
 	return other
 }
 

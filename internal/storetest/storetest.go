@@ -50,6 +50,20 @@ func Run(t *testing.T, h Harness) {
 		claimTests(),
 		leaseTests(),
 		recordTests(),
+		laneTests(),
+		manualTests(),
+		fifoTests(),
+		replayTests(),
+		subscriptionTests(),
+		eventTests(),
+		deliveryTests(),
+		keyTests(),
+		nodeTests(),
+		cleanupTests(),
+		withdrawTests(),
+		insightTests(),
+		updateTests(),
+		durabilityTests(),
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

@@ -1,0 +1,267 @@
+package storetest
+
+import (
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+func fifoTests() group {
+	return group{"FIFO", []test{
+		{"OneAfterTheOther", fifoOrder},
+		{"NumbersInTheOrderOfTheBatch", fifoNumbers},
+		{"PerKey", fifoPerKey},
+		{"NoneWhileOneWaits", fifoBlocked},
+		{"EndedMakesWay", fifoMakesWay},
+		{"RetriedComesFirst", fifoRetried},
+		{"LostLeaseKeepsItsPlace", fifoLost},
+		{"NeverTwoOfAKey", fifoNeverTwo},
+		{"BecomesFIFO", fifoBecomes},
+		{"LimitAndRooms", fifoRooms},
+		{"BesideOthers", fifoBeside},
+		{"Replayed", fifoReplayed},
+	}}
+}
+
+// drain delivers whatever may be claimed until nothing is left, and gives the order.
+func (f *Fixture) drain() []posthorn.DeliveryID {
+	f.T.Helper()
+	var order []posthorn.DeliveryID
+	for range 1000 {
+		claims := f.Claim()
+		if len(claims) == 0 {
+			return order
+		}
+		for _, c := range claims {
+			order = append(order, c.DeliveryID)
+			f.Record(f.Success(c))
+		}
+	}
+	f.T.Fatal("the queue does not end")
+	return nil
+}
+
+func fifoOrder(f *Fixture) {
+	sub := f.Subscribe(Ordered)
+	want := make(idList, 5)
+	for i := range want {
+		want[i] = f.PublishOne(sub)
+	}
+	for i := range want {
+		c := f.ClaimOne(want[i])
+		equal(f, "sequence", c.Delivery.Sequence, int64(i+1))
+		f.ClaimNone()
+		f.Record(f.Success(c))
+	}
+}
+
+func fifoNumbers(f *Fixture) {
+	sub := f.Subscribe(Ordered)
+	var batch []posthorn.Acceptance
+	var want idList
+	for range 100 {
+		// The ids fall while the batch goes on: the order of the batch decides.
+		a := f.Acceptance(f.NewEvent(), sub)
+		batch = append([]posthorn.Acceptance{a}, batch...)
+		want = append(idList{a.Matches[0].DeliveryID}, want...)
+	}
+	f.Accept(batch[:60]...)
+	f.Accept(batch[60:]...)
+	if got := idList(f.drain()); got.String() != want.String() {
+		f.T.Fatalf("order is %s, want %s", got, want)
+	}
+}
+
+func fifoPerKey(f *Fixture) {
+	sub := f.Subscribe(Ordered)
+	publish := func(key string) posthorn.DeliveryID {
+		_, ids := f.PublishEvent(f.NewEvent(Keyed(key)), sub)
+		return ids[0]
+	}
+	a1, a2, b1, none1, b2, none2 := publish("a"), publish("a"), publish("b"), publish(""), publish("b"), publish("")
+	first := f.Claim()
+	wantSet(f, "first of each key", claimedIDs(first), a1, b1, none1)
+	f.ClaimNone()
+	for _, c := range first {
+		if c.DeliveryID == b1 {
+			f.Record(f.Success(c))
+		}
+	}
+	f.ClaimOne(b2)
+	for _, c := range first {
+		if c.DeliveryID != b1 {
+			f.Record(f.Success(c))
+		}
+	}
+	wantSet(f, "second of each key", claimedIDs(f.Claim()), a2, none2)
+}
+
+func fifoBlocked(f *Fixture) {
+	sub := f.Subscribe(Ordered)
+	first, second := f.PublishOne(sub), f.PublishOne(sub)
+	f.Record(f.Failure(f.ClaimOne(first), 10*time.Minute))
+	f.Elapse(9 * time.Minute)
+	f.ClaimNone()
+	f.Elapse(2 * time.Minute)
+	f.Record(f.Success(f.ClaimOne(first)))
+	f.ClaimOne(second)
+}
+
+func fifoMakesWay(f *Fixture) {
+	sub := f.Subscribe(Ordered)
+	exhausted, cancelled, last := f.PublishOne(sub), f.PublishOne(sub), f.PublishOne(sub)
+	f.Record(f.Exhaustion(f.ClaimOne(exhausted)))
+	_, err := f.Store.CancelDelivery(f.Context(), f.Tenant, cancelled)
+	f.must(err)
+	f.ClaimOne(last)
+}
+
+func fifoRetried(f *Fixture) {
+	sub := f.Subscribe(Ordered)
+	first, second := f.PublishOne(sub), f.PublishOne(sub)
+	f.Record(f.Exhaustion(f.ClaimOne(first)))
+	// The second is not sent while the first, taken up again, is pending.
+	f.retry(first)
+	f.Record(f.Success(f.ClaimOne(first)))
+	// A manual retry does not jump the queue either.
+	third := f.PublishOne(sub)
+	f.retry(third)
+	f.Record(f.Success(f.ClaimOne(second)))
+	f.ClaimOne(third)
+}
+
+func fifoLost(f *Fixture) {
+	sub := f.Subscribe(Ordered)
+	first := f.PublishOne(sub)
+	f.PublishOne(sub)
+	f.ClaimOne(first)
+	f.Elapse(afterLease)
+	equal(f, "number", f.ClaimOne(first).Number, 2)
+}
+
+func fifoNeverTwo(f *Fixture) {
+	sub := f.Subscribe(Ordered)
+	const total = 60
+	var batch []posthorn.Acceptance
+	for i := range total {
+		batch = append(batch, f.Acceptance(f.NewEvent(Keyed([]string{"a", "b", "c"}[i%3])), sub))
+	}
+	f.Accept(batch...)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	flying := map[string]int{}
+	last := map[string]int64{}
+	var done int
+	var fault string
+	for range 3 {
+		req := f.request()
+		req.Node = posthorn.NodeID{UUID: f.ID()}
+		wg.Go(func() {
+			for idle := 0; idle < 200; {
+				got, err := f.Store.ClaimDeliveries(f.Context(), req)
+				if err != nil {
+					return
+				}
+				if len(got.Claims) == 0 {
+					idle++
+				}
+				for _, c := range got.Claims {
+					mu.Lock()
+					key := c.Delivery.OrderingKey
+					flying[key]++
+					if flying[key] > 1 || c.Delivery.Sequence <= last[key] {
+						fault = "two of a key at once, or out of order"
+					}
+					last[key] = c.Delivery.Sequence
+					mu.Unlock()
+					r := posthorn.Result{Claim: c.Claim, On: posthorn.OnSuccess, Attempt: f.Attempt(c, posthorn.Succeeded)}
+					mu.Lock()
+					flying[key]--
+					mu.Unlock()
+					if _, err := f.Store.RecordAttempts(f.Context(), posthorn.RecordBatch{
+						Node: req.Node, Results: []posthorn.Result{r},
+					}); err != nil {
+						return
+					}
+					mu.Lock()
+					done++
+					if done == total {
+						idle = 200
+					}
+					mu.Unlock()
+				}
+				mu.Lock()
+				if done == total {
+					idle = 200
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if fault != "" {
+		f.T.Fatal(fault)
+	}
+	equal(f, "delivered", done+len(f.drain()), total)
+}
+
+func fifoBecomes(f *Fixture) {
+	sub := f.Subscribe()
+	want := make(idList, 4)
+	for i := range want {
+		want[i] = f.PublishOne(sub)
+	}
+	_, err := f.Store.UpdateSubscription(f.Context(), f.Tenant, sub, func(s *posthorn.Subscription) error {
+		s.Ordering = posthorn.OrderingFIFO
+		return nil
+	})
+	f.must(err)
+	want = append(want, f.PublishOne(sub))
+	for _, id := range want {
+		c := f.ClaimOne(id)
+		f.ClaimNone()
+		f.Record(f.Success(c))
+	}
+}
+
+func fifoRooms(f *Fixture) {
+	sub := f.Subscribe(Ordered)
+	for _, key := range []string{"a", "b", "c", "d", "a"} {
+		f.PublishEvent(f.NewEvent(Keyed(key)), sub)
+	}
+	room := func(n int) func(*posthorn.ClaimRequest) {
+		return func(r *posthorn.ClaimRequest) { r.Rooms = map[posthorn.SubscriptionID]int{sub: n} }
+	}
+	equal(f, "claims without room", len(f.ClaimBatch(room(0)).Claims), 0)
+	equal(f, "claims with room for two", len(f.ClaimBatch(room(2)).Claims), 2)
+	equal(f, "claims with limit one", len(f.ClaimBatch(func(r *posthorn.ClaimRequest) { r.Limit = 1 }).Claims), 1)
+	equal(f, "claims of the rest", len(f.Claim()), 1)
+}
+
+// fifoBeside has blocked FIFO lanes that have waited the longest; they must not use up what is claimed for others.
+func fifoBeside(f *Fixture) {
+	for range 20 {
+		sub := f.Subscribe(Ordered)
+		f.PublishOne(sub)
+		f.PublishOne(sub)
+	}
+	for _, c := range f.Claim() {
+		f.Record(f.Failure(c, time.Hour))
+	}
+	f.Elapse(time.Minute)
+	healthy := f.PublishOne(f.Subscribe())
+	batch := f.ClaimBatch(func(r *posthorn.ClaimRequest) { r.Limit = 5 })
+	f.wantIDs("claimed", batch.Claims, healthy)
+}
+
+func fifoReplayed(f *Fixture) {
+	sub := f.Subscribe(Ordered)
+	event, ids := f.Publish(sub)
+	f.Record(f.Success(f.ClaimOne(ids[0])))
+	waiting := f.PublishOne(sub)
+	replayed := f.replay(event, sub)
+	equal(f, "sequence", replayed[0].Sequence, int64(3))
+	f.Record(f.Success(f.ClaimOne(waiting)))
+	f.ClaimOne(replayed[0].ID)
+}

@@ -1,0 +1,373 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+func manualTests() group {
+	return group{"Manual", []test{
+		{"EveryTransition", manualTransitions},
+		{"RetryOfAnEnded", manualRetryEnded},
+		{"FailedRetryOfAnEnded", manualRetryEndedFails},
+		{"RetryOfAPending", manualRetryPending},
+		{"FailedRetryOfAPendingKeepsDue", manualRetryPendingFails},
+		{"RetryTwice", manualRetryTwice},
+		{"RetryWhileClaimed", manualRetryClaimed},
+		{"RetryOfADeletedSubscription", manualRetryDeleted},
+		{"RetryPassesThrottleAndBreaker", manualRetryPasses},
+		{"RetryWaitsForAPause", manualRetryWaits},
+		{"RetryReleasedIsStillManual", manualRetryReleased},
+		{"RetryAfterALostLease", manualRetryLost},
+		{"CancelWaiting", manualCancel},
+		{"CancelClaimed", manualCancelClaimed},
+		{"BulkRetry", manualBulkRetry},
+		{"BulkCancel", manualBulkCancel},
+		{"BulkDryRun", manualBulkDryRun},
+		{"BulkInSteps", manualBulkSteps},
+		{"ForeignNotFound", manualForeign},
+	}}
+}
+
+// arrange makes a delivery in a state.
+func (f *Fixture) arrange(sub posthorn.SubscriptionID, state posthorn.State) posthorn.DeliveryID {
+	f.T.Helper()
+	switch state {
+	case posthorn.Delivered:
+		return f.Deliver(sub)
+	case posthorn.Exhausted:
+		return f.Exhaust(sub)
+	case posthorn.Cancelled:
+		id := f.PublishOne(sub)
+		_, err := f.Store.CancelDelivery(f.Context(), f.Tenant, id)
+		f.must(err)
+		return id
+	}
+	return f.PublishOne(sub)
+}
+
+// manualTransitions walks the whole table and everything that is not in it.
+func manualTransitions(f *Fixture) {
+	triggers := []posthorn.Trigger{
+		posthorn.OnSuccess, posthorn.OnFailure, posthorn.OnExhaust, posthorn.OnRetry, posthorn.OnCancel, posthorn.OnWithdraw,
+	}
+	for _, from := range []posthorn.State{posthorn.Pending, posthorn.Delivered, posthorn.Exhausted, posthorn.Cancelled} {
+		for _, on := range triggers {
+			sub := f.Subscribe()
+			id := f.arrange(sub, from)
+			equal(f, "arranged state", f.Delivery(id).State, from)
+			want, allowed := from.Next(on)
+			switch on {
+			case posthorn.OnRetry, posthorn.OnCancel:
+				change := f.Store.RetryDelivery
+				if on == posthorn.OnCancel {
+					change = f.Store.CancelDelivery
+				}
+				d, err := change(f.Context(), f.Tenant, id)
+				if !allowed {
+					f.wantKind(err, posthorn.Conflict, string(from)+" on "+string(on))
+				} else {
+					f.must(err)
+					equal(f, "answered state", d.State, want)
+				}
+			case posthorn.OnWithdraw:
+				f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, sub))
+				f.withdrawAll(posthorn.Withdrawal{})
+			default:
+				f.conclude(id, on, allowed)
+			}
+			if got := f.Delivery(id).State; got != want {
+				f.T.Fatalf("%s on %q is %s, want %s", from, on, got, want)
+			}
+			if want == posthorn.Pending {
+				_, err := f.Store.CancelDelivery(f.Context(), f.Tenant, id)
+				f.must(err)
+			}
+		}
+	}
+}
+
+// conclude claims a delivery and records a result; one that may not be claimed gets a result without a claim.
+func (f *Fixture) conclude(id posthorn.DeliveryID, on posthorn.Trigger, allowed bool) {
+	f.T.Helper()
+	c := posthorn.Claimed{Delivery: *f.Delivery(id)}
+	c.Claim = posthorn.Claim{DeliveryID: id, Attempt: posthorn.AttemptID{UUID: f.ID()}, Number: 1}
+	if allowed {
+		c = f.ClaimOne(id)
+	}
+	r := f.Failure(c, time.Hour)
+	r.On = on
+	if on == posthorn.OnExhaust {
+		r.Reason = posthorn.ReasonAttempts
+	}
+	report := f.RecordBatch(posthorn.RecordBatch{Node: f.Node, Results: []posthorn.Result{r}})
+	equal(f, "moved", report.Results[0].Moved, allowed)
+}
+
+func (f *Fixture) retry(id posthorn.DeliveryID) *posthorn.Delivery {
+	f.T.Helper()
+	d, err := f.Store.RetryDelivery(f.Context(), f.Tenant, id)
+	f.must(err)
+	return d
+}
+
+func manualRetryEnded(f *Fixture) {
+	for _, from := range []posthorn.State{posthorn.Exhausted, posthorn.Cancelled} {
+		id := f.arrange(f.Subscribe(), from)
+		before := f.Delivery(id)
+		f.Elapse(time.Hour)
+		d := f.retry(id)
+		equal(f, "manual", d.Manual, posthorn.ManualAfterEnd)
+		d = f.wantState(id, posthorn.Pending, posthorn.ReasonNone)
+		equal(f, "manual", d.Manual, posthorn.ManualAfterEnd)
+		f.wantIn("due_at", d.DueAt, 0)
+		c := f.ClaimOne(id)
+		equal(f, "number", c.Number, before.Attempts+1)
+		equal(f, "claim's manual", c.Delivery.Manual, posthorn.ManualAfterEnd)
+		f.Record(f.Success(c))
+		f.wantState(id, posthorn.Delivered, posthorn.ReasonNone)
+		attempts := f.Attempts(id)
+		equal(f, "attempt is manual", attempts[len(attempts)-1].Manual, true)
+		equal(f, "manual after the retry", f.Delivery(id).Manual, posthorn.NotManual)
+	}
+}
+
+func manualRetryEndedFails(f *Fixture) {
+	id := f.arrange(f.Subscribe(), posthorn.Exhausted)
+	spent := f.Delivery(id).Spent
+	f.retry(id)
+	r := f.Exhaustion(f.ClaimOne(id))
+	r.Reason, r.Spends = posthorn.ReasonManual, false
+	f.Record(r)
+	d := f.wantState(id, posthorn.Exhausted, posthorn.ReasonManual)
+	equal(f, "spent", d.Spent, spent)
+	equal(f, "attempts", d.Attempts, 2)
+}
+
+func manualRetryPending(f *Fixture) {
+	id := f.PublishOne(f.Subscribe())
+	f.Record(f.Failure(f.ClaimOne(id), time.Hour))
+	f.ClaimNone()
+	d := f.retry(id)
+	equal(f, "manual", d.Manual, posthorn.ManualWhilePending)
+	f.wantIn("due_at", d.DueAt, time.Hour)
+	c := f.ClaimOne(id)
+	equal(f, "claim's manual", c.Delivery.Manual, posthorn.ManualWhilePending)
+	f.Record(f.Success(c))
+	f.wantState(id, posthorn.Delivered, posthorn.ReasonNone)
+}
+
+func manualRetryPendingFails(f *Fixture) {
+	id := f.PublishOne(f.Subscribe())
+	f.Record(f.Failure(f.ClaimOne(id), time.Hour))
+	f.Elapse(10 * time.Minute)
+	f.retry(id)
+	r := f.Failure(f.ClaimOne(id), 0)
+	r.KeepDue, r.Spends = true, false
+	f.wantIn("answered due_at", f.Record(r)[0].DueAt, 50*time.Minute)
+	d := f.wantState(id, posthorn.Pending, posthorn.ReasonNone)
+	f.wantIn("due_at", d.DueAt, 50*time.Minute)
+	equal(f, "manual", d.Manual, posthorn.NotManual)
+	equal(f, "spent", d.Spent, 1)
+	f.ClaimNone()
+	f.Elapse(51 * time.Minute)
+	equal(f, "claim's manual", f.ClaimOne(id).Delivery.Manual, posthorn.NotManual)
+}
+
+func manualRetryTwice(f *Fixture) {
+	id := f.arrange(f.Subscribe(), posthorn.Exhausted)
+	f.retry(id)
+	// It is pending now, but a failure still has to exhaust it.
+	f.retry(id)
+	equal(f, "manual", f.ClaimOne(id).Delivery.Manual, posthorn.ManualAfterEnd)
+}
+
+func manualRetryClaimed(f *Fixture) {
+	id := f.PublishOne(f.Subscribe())
+	c := f.ClaimOne(id)
+	_, err := f.Store.RetryDelivery(f.Context(), f.Tenant, id)
+	f.wantKind(err, posthorn.Conflict, "retry a claimed delivery")
+	f.Record(f.Success(c))
+}
+
+func manualRetryDeleted(f *Fixture) {
+	sub := f.Subscribe()
+	id := f.arrange(sub, posthorn.Exhausted)
+	f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, sub))
+	_, err := f.Store.RetryDelivery(f.Context(), f.Tenant, id)
+	f.wantKind(err, posthorn.Conflict, "retry with the subscription deleted")
+	f.wantState(id, posthorn.Exhausted, posthorn.ReasonAttempts)
+}
+
+func manualRetryPasses(f *Fixture) {
+	for _, change := range []posthorn.LaneChange{{Throttle: time.Hour}, {OpenFor: time.Hour}} {
+		sub := f.Subscribe()
+		id, waiting := f.PublishOne(sub), f.PublishOne(sub)
+		f.Change(sub, change)
+		f.ClaimNone()
+		f.retry(id)
+		f.Record(f.Success(f.ClaimOne(id)))
+		f.ClaimNone()
+		f.wantState(waiting, posthorn.Pending, posthorn.ReasonNone)
+	}
+}
+
+func manualRetryWaits(f *Fixture) {
+	sub := f.Subscribe()
+	id := f.arrange(sub, posthorn.Exhausted)
+	f.SetStatus(sub, posthorn.StatusPaused)
+	f.retry(id)
+	f.ClaimNone()
+	f.SetStatus(sub, posthorn.StatusActive)
+	f.ClaimOne(id)
+}
+
+func manualRetryReleased(f *Fixture) {
+	id := f.PublishOne(f.Subscribe())
+	f.Record(f.Failure(f.ClaimOne(id), time.Hour))
+	f.retry(id)
+	f.must(f.Store.ReleaseClaims(f.Context(), []posthorn.Claim{f.ClaimOne(id).Claim}))
+	c := f.ClaimOne(id)
+	equal(f, "manual", c.Delivery.Manual, posthorn.ManualWhilePending)
+	equal(f, "number", c.Number, 2)
+	f.wantIn("due_at", f.Delivery(id).DueAt, time.Hour)
+}
+
+func manualRetryLost(f *Fixture) {
+	id := f.PublishOne(f.Subscribe())
+	f.Record(f.Failure(f.ClaimOne(id), time.Hour))
+	f.retry(id)
+	f.ClaimOne(id)
+	f.Elapse(afterLease)
+	// Our own fault: the person still gets the retry asked for.
+	c := f.ClaimOne(id)
+	equal(f, "manual", c.Delivery.Manual, posthorn.ManualWhilePending)
+	equal(f, "number", c.Number, 3)
+	f.wantOutcomes(id, posthorn.HTTPError, posthorn.Interrupted)
+}
+
+func manualCancel(f *Fixture) {
+	id := f.PublishOne(f.Subscribe())
+	d, err := f.Store.CancelDelivery(f.Context(), f.Tenant, id)
+	f.must(err)
+	equal(f, "state", d.State, posthorn.Cancelled)
+	equal(f, "reason", d.Reason, posthorn.ReasonRequested)
+	f.wantState(id, posthorn.Cancelled, posthorn.ReasonRequested)
+	f.wantOutcomes(id)
+	f.ClaimNone()
+}
+
+func manualCancelClaimed(f *Fixture) {
+	id := f.PublishOne(f.Subscribe())
+	c := f.ClaimOne(id)
+	_, err := f.Store.CancelDelivery(f.Context(), f.Tenant, id)
+	f.must(err)
+	d := f.wantState(id, posthorn.Cancelled, posthorn.ReasonRequested)
+	equal(f, "claim", d.Claim, posthorn.AttemptID{})
+	equal(f, "attempt id", f.wantOutcomes(id, posthorn.Interrupted)[0].ID, c.Attempt)
+	lost, err := f.Store.RenewClaims(f.Context(), []posthorn.Claim{c.Claim})
+	f.must(err)
+	equal(f, "lost claims", len(lost), 1)
+	report := f.RecordBatch(posthorn.RecordBatch{Node: f.Node, Results: []posthorn.Result{f.Success(c)}})
+	equal(f, "moved", report.Results[0].Moved, false)
+	f.wantState(id, posthorn.Cancelled, posthorn.ReasonRequested)
+	f.wantOutcomes(id, posthorn.Succeeded)
+}
+
+// bulk runs all steps of a bulk change.
+func (f *Fixture) bulk(c posthorn.BulkChange) (matched, changed, steps int) {
+	f.T.Helper()
+	for {
+		report, err := f.Store.ChangeDeliveries(f.Context(), f.Tenant, c)
+		f.must(err)
+		matched += report.Matched
+		changed += report.Changed
+		steps++
+		if report.Next.IsZero() {
+			return matched, changed, steps
+		}
+		if steps > 100 {
+			f.T.Fatal("a bulk change does not end")
+		}
+		c.Before = report.Next
+	}
+}
+
+func manualBulkRetry(f *Fixture) {
+	sub, other, gone := f.Subscribe(), f.Subscribe(), f.Subscribe()
+	want := []posthorn.DeliveryID{f.Exhaust(sub), f.Exhaust(sub)}
+	f.Exhaust(other)
+	f.Exhaust(gone)
+	f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, gone))
+	succeeded := f.Deliver(sub)
+	matched, changed, _ := f.bulk(posthorn.BulkChange{
+		Filter: posthorn.DeliveryFilter{SubscriptionID: sub}, On: posthorn.OnRetry, Limit: 100,
+	})
+	equal(f, "matched", matched, 2)
+	equal(f, "changed", changed, 2)
+	wantSet(f, "claimed", claimedIDs(f.Claim()), want...)
+	f.wantState(succeeded, posthorn.Delivered, posthorn.ReasonNone)
+	matched, changed, _ = f.bulk(posthorn.BulkChange{
+		Filter: posthorn.DeliveryFilter{States: []posthorn.State{posthorn.Exhausted}, SubscriptionID: gone},
+		On:     posthorn.OnRetry, Limit: 100,
+	})
+	equal(f, "matched of the deleted", matched, 0)
+	equal(f, "changed of the deleted", changed, 0)
+}
+
+func manualBulkCancel(f *Fixture) {
+	sub := f.Subscribe()
+	waiting := f.PublishOne(sub)
+	claimed := f.PublishOne(sub)
+	f.must(f.Store.ReleaseClaims(f.Context(), []posthorn.Claim{f.Claim()[0].Claim}))
+	exhausted := f.Exhaust(f.Subscribe())
+	_, changed, _ := f.bulk(posthorn.BulkChange{
+		Filter: posthorn.DeliveryFilter{States: []posthorn.State{posthorn.Pending}}, On: posthorn.OnCancel, Limit: 100,
+	})
+	equal(f, "changed", changed, 2)
+	f.wantState(waiting, posthorn.Cancelled, posthorn.ReasonRequested)
+	f.wantState(claimed, posthorn.Cancelled, posthorn.ReasonRequested)
+	f.wantState(exhausted, posthorn.Exhausted, posthorn.ReasonAttempts)
+	f.ClaimNone()
+}
+
+func manualBulkDryRun(f *Fixture) {
+	sub := f.Subscribe()
+	ids := []posthorn.DeliveryID{f.Exhaust(sub), f.Exhaust(sub), f.Exhaust(sub)}
+	matched, changed, _ := f.bulk(posthorn.BulkChange{On: posthorn.OnRetry, DryRun: true, Limit: 100})
+	equal(f, "matched", matched, 3)
+	equal(f, "changed", changed, 0)
+	for _, id := range ids {
+		f.wantState(id, posthorn.Exhausted, posthorn.ReasonAttempts)
+	}
+}
+
+func manualBulkSteps(f *Fixture) {
+	sub := f.Subscribe()
+	for range 25 {
+		f.Exhaust(sub)
+	}
+	_, changed, steps := f.bulk(posthorn.BulkChange{
+		Filter: posthorn.DeliveryFilter{States: []posthorn.State{posthorn.Exhausted}}, On: posthorn.OnRetry, Limit: 10,
+	})
+	equal(f, "changed", changed, 25)
+	if steps < 3 {
+		f.T.Fatalf("%d steps for 25 deliveries by 10", steps)
+	}
+	equal(f, "claims", len(f.Claim()), 25)
+}
+
+func manualForeign(f *Fixture) {
+	sub := f.Subscribe()
+	id, ended := f.PublishOne(sub), f.Exhaust(sub)
+	other := f.As(f.NewTenant("other"))
+	_, err := f.Store.CancelDelivery(f.Context(), other.Tenant, id)
+	f.wantKind(err, posthorn.NotFound, "cancel another tenant's")
+	_, err = f.Store.RetryDelivery(f.Context(), other.Tenant, ended)
+	f.wantKind(err, posthorn.NotFound, "retry another tenant's")
+	for _, filter := range []posthorn.DeliveryFilter{{}, {SubscriptionID: sub}, {States: []posthorn.State{posthorn.Exhausted}}} {
+		matched, _, _ := other.bulk(posthorn.BulkChange{Filter: filter, On: posthorn.OnRetry, Limit: 100})
+		equal(f, "matched of another tenant's", matched, 0)
+	}
+}

@@ -1,0 +1,217 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+func withdrawTests() group {
+	return group{"Withdraw", []test{
+		{"Deleted", withdrawDeleted},
+		{"DeletedClaimed", withdrawDeletedClaimed},
+		{"HeldTooLong", withdrawHeld},
+		{"HeldByDisabling", withdrawDisabled},
+		{"Window", withdrawWindow},
+		{"WindowRunsThroughThrottle", withdrawWindowThrottled},
+		{"WindowStandsStillWhileHeld", withdrawWindowHeld},
+		{"WindowSparesManualRetries", withdrawWindowManual},
+		{"Expired", withdrawExpired},
+		{"InSteps", withdrawSteps},
+		{"NothingToDo", withdrawNothing},
+	}}
+}
+
+// the defaults of the product.
+var usual = posthorn.Withdrawal{Hold: 30 * 24 * time.Hour, Window: retention, Batch: 100}
+
+// withdrawAll runs all steps.
+func (f *Fixture) withdrawAll(w posthorn.Withdrawal) (ended map[posthorn.Reason]int, updates []posthorn.Update) {
+	f.T.Helper()
+	ended = map[posthorn.Reason]int{}
+	for steps := 1; ; steps++ {
+		report, err := f.Store.WithdrawDeliveries(f.Context(), w)
+		f.must(err)
+		for reason, n := range report.Ended {
+			ended[reason] += n
+		}
+		updates = append(updates, report.Updates...)
+		if report.Done {
+			return ended, updates
+		}
+		if steps > 500 {
+			f.T.Fatal("withdrawing does not end")
+		}
+	}
+}
+
+// wantEnded withdraws all and fails unless that many ended for one reason and none for another.
+func (f *Fixture) wantEnded(reason posthorn.Reason, n int) []posthorn.Update {
+	f.T.Helper()
+	ended, updates := f.withdrawAll(usual)
+	sum := 0
+	for _, n := range ended {
+		sum += n
+	}
+	if ended[reason] != n || sum != n {
+		f.T.Fatalf("ended %v, want %d for %q", ended, n, reason)
+	}
+	equal(f, "updates", len(updates), n)
+	return updates
+}
+
+func withdrawDeleted(f *Fixture) {
+	sub, other := f.Subscribe(), f.Subscribe()
+	event, ids := f.Publish(sub, other)
+	exhausted := f.Exhaust(sub)
+	f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, sub))
+	u := f.wantEnded(posthorn.ReasonSubscriptionDeleted, 1)[0]
+	equal(f, "update's delivery", u.DeliveryID, ids[0])
+	equal(f, "update's event", u.EventID, event)
+	equal(f, "update's subscription", u.SubscriptionID, sub)
+	equal(f, "update's tenant", u.TenantID, f.Tenant)
+	equal(f, "update's state", u.State, posthorn.Cancelled)
+	equal(f, "update's reason", u.Reason, posthorn.ReasonSubscriptionDeleted)
+	f.wantIn("update", u.At, 0)
+	f.wantState(ids[0], posthorn.Cancelled, posthorn.ReasonSubscriptionDeleted)
+	f.wantState(exhausted, posthorn.Exhausted, posthorn.ReasonAttempts)
+	f.ClaimOne(ids[1])
+}
+
+func withdrawDeletedClaimed(f *Fixture) {
+	sub := f.Subscribe()
+	id := f.PublishOne(sub)
+	c := f.ClaimOne(id)
+	f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, sub))
+	f.wantEnded(posthorn.ReasonSubscriptionDeleted, 1)
+	d := f.wantState(id, posthorn.Cancelled, posthorn.ReasonSubscriptionDeleted)
+	equal(f, "claim", d.Claim, posthorn.AttemptID{})
+	equal(f, "attempt id", f.wantOutcomes(id, posthorn.Interrupted)[0].ID, c.Attempt)
+	report := f.RecordBatch(posthorn.RecordBatch{Node: f.Node, Results: []posthorn.Result{f.Success(c)}})
+	equal(f, "moved", report.Results[0].Moved, false)
+	f.wantState(id, posthorn.Cancelled, posthorn.ReasonSubscriptionDeleted)
+}
+
+func withdrawHeld(f *Fixture) {
+	const day = 24 * time.Hour
+	sub := f.Subscribe()
+	var before, during posthorn.DeliveryID
+	f.Aged(day, func() { before = f.PublishOne(sub) })
+	f.SetStatus(sub, posthorn.StatusPaused)
+	f.Aged(20*day, func() { during = f.PublishOne(sub) })
+	f.Aged(9*day, func() {})
+	f.wantEnded(posthorn.ReasonHeldTooLong, 0)
+	// The hold counts, not the time before it.
+	f.Elapse(2 * day)
+	f.wantEnded(posthorn.ReasonHeldTooLong, 2)
+	f.wantState(before, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
+	f.wantState(during, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
+	var late posthorn.DeliveryID
+	f.Aged(29*day, func() { late = f.PublishOne(sub) })
+	f.wantEnded(posthorn.ReasonHeldTooLong, 0)
+	f.Elapse(2 * day)
+	f.wantEnded(posthorn.ReasonHeldTooLong, 1)
+	f.wantState(late, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
+}
+
+func withdrawDisabled(f *Fixture) {
+	sub := f.Subscribe()
+	var id posthorn.DeliveryID
+	f.Aged(31*24*time.Hour, func() {
+		id = f.PublishOne(sub)
+		f.Change(sub, posthorn.LaneChange{Disable: posthorn.DisabledFailing})
+	})
+	f.wantEnded(posthorn.ReasonHeldTooLong, 1)
+	f.wantState(id, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
+}
+
+func withdrawWindow(f *Fixture) {
+	sub := f.Subscribe()
+	var id posthorn.DeliveryID
+	f.Aged(71*time.Hour, func() { id = f.PublishOne(sub) })
+	f.wantEnded(posthorn.ReasonWindow, 0)
+	f.Elapse(2 * time.Hour)
+	u := f.wantEnded(posthorn.ReasonWindow, 1)[0]
+	equal(f, "update's state", u.State, posthorn.Exhausted)
+	d := f.wantState(id, posthorn.Exhausted, posthorn.ReasonWindow)
+	f.wantIn("completed_at", d.CompletedAt, 0)
+	equal(f, "exhausted counted", f.stats(posthorn.StatsFilter{Since: f.Store.Now().Add(-time.Hour), Step: time.Hour}).Exhausted, int64(1))
+	f.ClaimNone()
+}
+
+func withdrawWindowThrottled(f *Fixture) {
+	sub := f.Subscribe()
+	var id posthorn.DeliveryID
+	f.Aged(73*time.Hour, func() {
+		id = f.PublishOne(sub)
+		f.Change(sub, posthorn.LaneChange{Throttle: 1000 * time.Hour, OpenFor: 1000 * time.Hour})
+	})
+	f.wantEnded(posthorn.ReasonWindow, 1)
+	f.wantState(id, posthorn.Exhausted, posthorn.ReasonWindow)
+}
+
+func withdrawWindowHeld(f *Fixture) {
+	sub := f.Subscribe()
+	var id posthorn.DeliveryID
+	f.Aged(10*time.Hour, func() { id = f.PublishOne(sub) })
+	f.SetStatus(sub, posthorn.StatusPaused)
+	f.Elapse(200 * time.Hour)
+	f.wantEnded(posthorn.ReasonWindow, 0)
+	f.SetStatus(sub, posthorn.StatusActive)
+	f.Elapse(61 * time.Hour)
+	f.wantEnded(posthorn.ReasonWindow, 0)
+	f.Elapse(2 * time.Hour)
+	f.wantEnded(posthorn.ReasonWindow, 1)
+	f.wantState(id, posthorn.Exhausted, posthorn.ReasonWindow)
+}
+
+func withdrawWindowManual(f *Fixture) {
+	sub := f.Subscribe()
+	var ended, pending posthorn.DeliveryID
+	f.Aged(80*time.Hour, func() {
+		ended = f.Exhaust(sub)
+		pending = f.PublishOne(sub)
+	})
+	f.retry(ended)
+	f.retry(pending)
+	f.wantEnded(posthorn.ReasonWindow, 0)
+	wantSet(f, "claimed", claimedIDs(f.Claim()), ended, pending)
+}
+
+func withdrawExpired(f *Fixture) {
+	active, paused := f.Subscribe(), f.Subscribe()
+	e := f.NewEvent(func(e *posthorn.Event) { e.ExpiresAt = f.Store.Now().Add(time.Hour) })
+	_, ids := f.PublishEvent(e, active, paused)
+	f.SetStatus(paused, posthorn.StatusPaused)
+	f.Elapse(30 * time.Minute)
+	f.wantEnded(posthorn.ReasonExpired, 0)
+	f.Elapse(31 * time.Minute)
+	f.wantEnded(posthorn.ReasonExpired, 2)
+	for _, id := range ids {
+		f.wantState(id, posthorn.Cancelled, posthorn.ReasonExpired)
+	}
+}
+
+func withdrawSteps(f *Fixture) {
+	sub := f.Subscribe()
+	for range 25 {
+		f.PublishOne(sub)
+	}
+	f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, sub))
+	report, err := f.Store.WithdrawDeliveries(f.Context(), posthorn.Withdrawal{Hold: usual.Hold, Window: usual.Window, Batch: 10})
+	f.must(err)
+	equal(f, "done after one step", report.Done, false)
+	if n := report.Ended[posthorn.ReasonSubscriptionDeleted]; n == 0 || n > 10 {
+		f.T.Fatalf("a step of 10 ended %d", n)
+	}
+	f.withdrawAll(posthorn.Withdrawal{Hold: usual.Hold, Window: usual.Window, Batch: 10})
+	equal(f, "cancelled", len(f.deliveries(posthorn.DeliveryFilter{States: []posthorn.State{posthorn.Cancelled}})), 25)
+}
+
+func withdrawNothing(f *Fixture) {
+	report, err := f.Store.WithdrawDeliveries(f.Context(), usual)
+	f.must(err)
+	equal(f, "done", report.Done, true)
+	f.PublishOne(f.Subscribe())
+	f.wantEnded(posthorn.ReasonWindow, 0)
+}
