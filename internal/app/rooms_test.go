@@ -30,19 +30,20 @@ var rooms = map[string][]string{
 	"internal/filter":    {},
 	"internal/janitor":   {},
 	"internal/play":      {},
+	"internal/client":    {},
 	"internal/bench":     {"internal/signing"},
 	"internal/delivery":  {"internal/signing", "internal/egress"},
 	"internal/api":       {"internal/ingest", "internal/auth", "internal/signing", "internal/egress", "internal/filter"},
 	"internal/config":    {"internal/seal"},
 	"web":                {},
 	"deploy":             {},
-	"cmd/posthorn":       {"internal/app", "internal/bench", "internal/config", "internal/telemetry"},
+	"cmd/posthorn":       {"internal/app", "internal/bench", "internal/client", "internal/config", "internal/signing", "internal/telemetry"},
 }
 
 // mayImportAll are the rooms that put the others together; testOnly are imported by nothing but tests.
 var (
 	mayImportAll = []string{"internal/app"}
-	testOnly     = []string{"internal/storetest", "internal/hooktest", "internal/redis/redistest"}
+	testOnly     = []string{"internal/storetest", "internal/hooktest", "internal/redis/redistest", "internal/client/clienttest"}
 )
 
 // libraries that belong to certain rooms alone.
