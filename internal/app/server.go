@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,6 +99,8 @@ func (a *App) routes() (http.Handler, error) {
 	mux.Handle("GET /metrics", a.metrics.Handler())
 	if s.Dev {
 		mux.Handle("/play/", new(play.Bins))
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	}
 	if s.Has(config.RoleAPI) {
 		mux.Handle("/", a.handler)
