@@ -69,7 +69,7 @@ func wellFormed(text string) bool {
 	return true
 }
 
-// New is a Key to be stored for a text, without its id.
+// NewKey is a Key to be stored for a text, without its id.
 func NewKey(text, name string, scopes ...posthorn.Scope) *posthorn.Key {
 	return &posthorn.Key{Name: name, Prefix: Shown(text), Hash: Hash(text), Scopes: scopes}
 }
