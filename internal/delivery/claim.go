@@ -119,8 +119,11 @@ func (e *Engine) claimed(req posthorn.ClaimRequest, batch posthorn.ClaimBatch, e
 	case e.claims.again:
 		e.claims.again = false
 		e.claimSoon()
-	case batch.Next == 0 && len(batch.Claims) > 0:
+	case len(batch.Claims) > 0 && batch.Next == 0:
 		e.claimIn(0)
+	case len(batch.Claims) > 0:
+		// Of a lane that gave something the store may not know when it has more; a search that finds nothing tells.
+		e.claimIn(claimGap)
 	case batch.Next > 0:
 		e.claimIn(min(batch.Next, e.opts.Poll))
 	default:

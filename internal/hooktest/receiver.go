@@ -32,6 +32,8 @@ type Request struct {
 	Attempt int
 	// Signature is what verifying said; nil means that the signature is right.
 	Signature error
+
+	serial int
 }
 
 // Receiver is a subscriber: it records every request and answers by a script, the last reply repeating. Each request takes
@@ -208,18 +210,24 @@ func (r *Receiver) read(in *bufio.Reader, conn int) (Reply, bool) {
 
 func (r *Receiver) record(got Request) Reply {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	verify, choose := r.verify, r.choose
+	r.mu.Unlock()
 	got.Signature = ErrUnverified
-	if r.verify != nil {
-		got.Signature = r.verify(got.Header, got.Body)
+	if verify != nil {
+		got.Signature = verify(got.Header, got.Body)
 	}
+	r.mu.Lock()
+	got.serial = len(r.requests)
 	r.requests = append(r.requests, got)
 	close(r.changed)
 	r.changed = make(chan struct{})
-	if r.choose != nil {
-		return r.choose(got)
+	reply := r.takeLocked()
+	r.mu.Unlock()
+	if choose != nil {
+		// It may ask the receiver.
+		return choose(got)
 	}
-	return r.takeLocked()
+	return reply
 }
 
 func (r *Receiver) takeLocked() Reply {
