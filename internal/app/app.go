@@ -115,15 +115,6 @@ func (a *App) build(ctx context.Context) error {
 	return a.buildServer()
 }
 
-// committers is how many transactions a node writes at once: the embedded store has one writer, and PostgreSQL flushes
-// several commits together.
-func (a *App) committers() int {
-	if a.settings.Postgres() {
-		return 2
-	}
-	return 1
-}
-
 // poll is what a lost wake-up may cost; a single process loses none.
 func (a *App) poll() time.Duration {
 	if a.settings.Postgres() {
@@ -138,7 +129,7 @@ func (a *App) buildWorker() {
 	a.engine = delivery.New(delivery.Options{
 		Store: a.store, Subscriptions: a.cache, Client: client, Bus: a.bus, Limiter: a.limiter,
 		Announcer: (*announcer)(a), Observer: a.metrics, Node: a.node, Log: a.log, UserAgent: "Posthorn/" + a.version,
-		Window: s.Retention, DisableAfter: s.DisableAfter, Poll: a.poll(), Recorders: a.committers(),
+		Window: s.Retention, DisableAfter: s.DisableAfter, Poll: a.poll(),
 	})
 	a.add("egress", nil, func(context.Context) { client.Close() })
 	a.add("engine", func(context.Context) error { a.engine.Start(); return nil }, a.engine.Stop)
@@ -147,7 +138,7 @@ func (a *App) buildWorker() {
 func (a *App) buildPublisher() {
 	o := ingest.Options{
 		Store: a.store, Matcher: matcher{a.cache}, Bus: a.bus, Node: a.node, Log: a.log,
-		MaxEventBytes: a.settings.MaxEventBytes, Committers: a.committers(), Observe: a.metrics.Committed,
+		MaxEventBytes: a.settings.MaxEventBytes, Observe: a.metrics.Committed,
 	}
 	if a.engine != nil {
 		o.Lanes = a.engine
