@@ -16,6 +16,8 @@ type due struct {
 	now time.Time
 	// resume says where the walk over a FIFO lane's keys goes on; see heads.
 	resume map[posthorn.SubscriptionID]string
+	// first finds the first deliveries of a lane, firstManual only manual retries: prepared once for all lanes.
+	first, firstManual *sql.Stmt
 	// lanes have something due, the longest waiting first.
 	lanes []*dueLane
 	// more says that a limit left something behind; next is when something else comes due, zero for never.
@@ -42,7 +44,7 @@ const waitingLanes = `WITH RECURSIVE waiting (id) AS (
 		FROM waiting WHERE waiting.id IS NOT NULL)
 	SELECT waiting.id, fifo, throttled_until, breaker_opens, breaker_until, (SELECT visible_at FROM deliveries
 		WHERE state = 0 AND deliveries.subscription_id = waiting.id ORDER BY visible_at LIMIT 1)
-	FROM waiting JOIN lanes ON lanes.subscription_id = waiting.id WHERE phase = 0`
+	FROM waiting CROSS JOIN lanes ON lanes.subscription_id = waiting.id WHERE phase = 0`
 
 // search finds what may be claimed: up to the limit, the first of each lane before the second of any.
 func (d *due) search() ([]posthorn.DeliveryID, error) {
@@ -53,6 +55,17 @@ func (d *due) search() ([]posthorn.DeliveryID, error) {
 	if err := d.dropGated(); err != nil {
 		return nil, err
 	}
+	if len(d.lanes) == 0 {
+		return nil, nil
+	}
+	if d.first, err = d.on.PrepareContext(d.ctx, firstOf(`deliveries_queue`, ``)); err != nil {
+		return nil, err
+	}
+	defer func() { _ = d.first.Close() }()
+	if d.firstManual, err = d.on.PrepareContext(d.ctx, firstOf(`deliveries_manual`, ` AND manual > 0`)); err != nil {
+		return nil, err
+	}
+	defer func() { _ = d.firstManual.Close() }()
 	slices.SortFunc(d.lanes, func(a, b *dueLane) int { return a.head.Compare(b.head) })
 	if err := d.fill(); err != nil {
 		return nil, err
@@ -146,14 +159,12 @@ func (d *due) take(l *dueLane, n int) error {
 		l.dry = true
 		return d.heads(l)
 	}
-	index := `deliveries_queue`
-	if l.gated {
-		index = `deliveries_manual`
-	}
 	l.ids = l.ids[:0]
-	rows, err := d.query(`SELECT id FROM deliveries INDEXED BY `+index+` WHERE state = 0 AND subscription_id = ?
-		AND visible_at <= ? AND (expires_at = 0 OR expires_at > ?) `+manualOnly(l.gated)+` ORDER BY visible_at LIMIT ?`,
-		l.id, stamp(d.now), stamp(d.now), n)
+	statement := d.first
+	if l.gated {
+		statement = d.firstManual
+	}
+	rows, err := statement.QueryContext(d.ctx, l.id, stamp(d.now), stamp(d.now), n)
 	err = each(rows, err, func(rows *sql.Rows) error {
 		var id posthorn.DeliveryID
 		err := rows.Scan(&id)
@@ -168,11 +179,10 @@ func (d *due) take(l *dueLane, n int) error {
 	return err
 }
 
-func manualOnly(gated bool) string {
-	if gated {
-		return "AND manual > 0"
-	}
-	return ""
+// firstOf is the statement that finds the first deliveries of a lane in an index.
+func firstOf(index, condition string) string {
+	return `SELECT id FROM deliveries INDEXED BY ` + index + ` WHERE state = 0 AND subscription_id = ? AND visible_at <= ?
+		AND (expires_at = 0 OR expires_at > ?)` + condition + ` ORDER BY visible_at LIMIT ?`
 }
 
 // keysPerWalk bounds the ordering keys of one lane looked at in one search; the next search goes on behind them.
@@ -187,7 +197,7 @@ const orderedWalk = `WITH RECURSIVE walk (key) AS (
 		SELECT (SELECT min(ordering_key) FROM deliveries
 			WHERE state = 0 AND sequence > 0 AND subscription_id = ?1 AND ordering_key > walk.key)
 		FROM walk WHERE walk.key IS NOT NULL LIMIT ?3)
-	SELECT key, id, visible_at, expires_at, manual, claim FROM walk JOIN deliveries ON id = (SELECT id FROM deliveries
+	SELECT key, id, visible_at, expires_at, manual, claim FROM walk CROSS JOIN deliveries ON id = (SELECT id FROM deliveries
 		WHERE state = 0 AND sequence > 0 AND subscription_id = ?1 AND ordering_key = key ORDER BY sequence LIMIT 1)`
 
 // heads finds the lowest pending delivery of each ordering key: the only one that may be sent, if it is due. A claimed one

@@ -3,7 +3,14 @@ package sqlite
 import (
 	"encoding/base64"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/storetest"
 )
 
 // testSealer binds and hides without cryptography, which is internal/seal's: enough to see that the store uses it.
@@ -32,4 +39,168 @@ func open(t testing.TB, path string) *Store {
 		}
 	})
 	return s
+}
+
+func TestOpen(t *testing.T) {
+	t.Run("NoSealer", func(t *testing.T) {
+		if _, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "a.db")}); err == nil {
+			t.Fatal("opened without a sealer")
+		}
+	})
+	t.Run("NoPath", func(t *testing.T) {
+		if _, err := Open(t.Context(), Options{Sealer: testSealer{}}); err == nil {
+			t.Fatal("opened without a path")
+		}
+	})
+	t.Run("OddPath", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "new dir", "50%20 a?b#c&d.db")
+		open(t, path)
+		if _, err := os.Stat(path); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("OnlyTheOwnerReads", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "a.db")
+		storetest.NewFixture(t, open(t, path))
+		for _, suffix := range []string{"", "-wal", "-shm", ".lock"} {
+			info, err := os.Stat(path + suffix)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if mode := info.Mode().Perm(); mode != 0o600 {
+				t.Fatalf("%q has mode %o", suffix, mode)
+			}
+		}
+	})
+	t.Run("TakenByAnother", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "a.db")
+		first := open(t, path)
+		_, err := Open(t.Context(), Options{Path: path, Sealer: testSealer{}})
+		if err == nil || !strings.Contains(err.Error(), "another process has the database open") {
+			t.Fatalf("error is %v", err)
+		}
+		if err := first.Close(); err != nil {
+			t.Fatal(err)
+		}
+		open(t, path)
+	})
+	t.Run("NewerSchema", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "a.db")
+		s := open(t, path)
+		if err := s.write(t.Context(), func(t *tx) error {
+			_, err := t.exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)`)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Open(t.Context(), Options{Path: path, Sealer: testSealer{}})
+		if err == nil || !strings.Contains(err.Error(), "use the newer version") {
+			t.Fatalf("error is %v", err)
+		}
+	})
+}
+
+// TestOpenFreesClaims: the claims of an earlier run need not run out, since no other process can hold one.
+func TestOpenFreesClaims(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	s := open(t, path)
+	f := storetest.NewFixture(t, s)
+	id := f.PublishOne(f.Subscribe())
+	f.ClaimOne(id)
+	f.ClaimNone()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.Store = open(t, path)
+	if c := f.ClaimOne(id); c.Number != 2 || c.Delivery.Interruptions != 1 {
+		t.Fatalf("claimed again as number %d after %d interruptions", c.Number, c.Delivery.Interruptions)
+	}
+	if attempts := f.Attempts(id); len(attempts) != 1 || attempts[0].Outcome != posthorn.Interrupted {
+		t.Fatalf("attempts are %+v", attempts)
+	}
+}
+
+func wantUnavailable(t *testing.T, err error) {
+	t.Helper()
+	failure, ok := errors.AsType[*posthorn.Error](err)
+	if !ok || failure.Kind != posthorn.Unavailable || failure.RetryAfter <= 0 {
+		t.Fatalf("error is %v, want Unavailable with a time to wait", err)
+	}
+}
+
+// TestRefusals has SQLite refuse to write: nothing is half-written, and the store goes on afterwards.
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct{ name, refuse, allow string }{
+		{"FullDisk", `PRAGMA max_page_count = 1`, `PRAGMA max_page_count = 1000000`},
+		{"ReadOnly", `PRAGMA query_only = 1`, `PRAGMA query_only = 0`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := open(t, filepath.Join(t.TempDir(), "a.db"))
+			f := storetest.NewFixture(t, s)
+			sub := f.Subscribe()
+			pragma := func(text string) {
+				if _, err := s.writer.conn.ExecContext(t.Context(), text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			pragma(c.refuse)
+			e := f.NewEvent(func(e *posthorn.Event) { e.Payload = make([]byte, 1<<20) })
+			_, err := s.AcceptEvents(t.Context(), f.Node, []posthorn.Acceptance{f.Acceptance(f.NewEvent(), sub), f.Acceptance(e, sub)})
+			wantUnavailable(t, err)
+			pragma(c.allow)
+			events, _, err := s.ListEvents(t.Context(), f.Tenant, posthorn.EventFilter{}, posthorn.Page{Limit: 10})
+			if err != nil || len(events) != 0 {
+				t.Fatalf("%d events, error %v: something was half-written", len(events), err)
+			}
+			f.Deliver(sub)
+		})
+	}
+}
+
+// TestForeignLock has another program hold the write lock.
+func TestForeignLock(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "a.db"))
+	f := storetest.NewFixture(t, s)
+	sub := f.Subscribe()
+	foreign, err := handle(s.path, writerDSN, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = foreign.Close() }()
+	lock, err := foreign.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	_, err = s.AcceptEvents(t.Context(), f.Node, []posthorn.Acceptance{f.Acceptance(f.NewEvent(), sub)})
+	wantUnavailable(t, err)
+	if waited := time.Since(began); waited > 5*time.Second {
+		t.Fatalf("waited %s", waited)
+	}
+	// Readers do not wait for a writer.
+	f.Subscription(sub)
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	f.Deliver(sub)
+}
+
+func TestClosed(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "a.db"))
+	f := storetest.NewFixture(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.GetTenant(t.Context(), f.Tenant)
+	wantUnavailable(t, err)
+	_, err = s.AcceptEvents(t.Context(), f.Node, []posthorn.Acceptance{f.Acceptance(f.NewEvent())})
+	wantUnavailable(t, err)
+	_, err = s.ClaimDeliveries(t.Context(), posthorn.ClaimRequest{Node: f.Node, Limit: 1, PerLane: 1})
+	wantUnavailable(t, err)
+	if err := s.Close(); err != nil {
+		t.Fatalf("closed again: %v", err)
+	}
 }

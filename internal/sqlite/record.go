@@ -206,12 +206,14 @@ func (t *tx) changeLanes(changes []posthorn.LaneChange, report *posthorn.RecordR
 			}
 		}
 	}
-	for _, l := range lanes {
-		if l.dirty {
+	for i := range changes {
+		// A lane named twice is written once.
+		if l := lanes[changes[i].SubscriptionID]; l != nil && l.dirty {
 			if err := t.updateLane(l); err != nil {
 				return err
 			}
 			report.Lanes = append(report.Lanes, l.Lane)
+			l.dirty = false
 		}
 	}
 	return nil

@@ -136,24 +136,28 @@ func (s *Store) takeFile() error {
 	return f.Close()
 }
 
+// foreignLockWait bounds, in milliseconds, the wait for a lock that another program holds: a backup or a shell. Nothing of
+// the store itself ever waits for one.
+const foreignLockWait = "500"
+
 // The writer commits with every transaction on the disk. Its page size fits payloads of a few KB, and the log is moved
 // into the database every 16 MiB: often enough for the disk, seldom enough for the syncs.
 func writerDSN(q url.Values) {
-	q.Set("_busy_timeout", "2000")
+	q.Set("_busy_timeout", foreignLockWait)
 	q.Set("_journal_mode", "WAL")
 	q.Set("_synchronous", "FULL")
 	q.Set("_txlock", "immediate")
 	q.Add("_pragma", "page_size(8192)")
-	q.Add("_pragma", "cache_size(-65536)")
+	q.Add("_pragma", "cache_size(-32768)")
 	q.Add("_pragma", "temp_store(MEMORY)")
 	q.Add("_pragma", "wal_autocheckpoint(2048)")
 	q.Add("_pragma", "journal_size_limit(67108864)")
 }
 
 func readerDSN(q url.Values) {
-	q.Set("_busy_timeout", "2000")
+	q.Set("_busy_timeout", foreignLockWait)
 	q.Set("_query_only", "1")
-	q.Add("_pragma", "cache_size(-16384)")
+	q.Add("_pragma", "cache_size(-8192)")
 	q.Add("_pragma", "temp_store(MEMORY)")
 }
 
