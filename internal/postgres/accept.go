@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -255,6 +256,10 @@ func readOriginals(found pgx.Rows, rows *acceptRows, answers []posthorn.Accepted
 			return err
 		}
 		i := rows.keyed[place-1]
+		// Of two in one batch the later took the key: the earlier was stale.
+		if slices.Index(rows.events[i:], original.EventID.UUID) > 0 {
+			continue
+		}
 		if string(hash) != string(rows.hashes[i]) {
 			answers[i].Err = posthorn.NewError(posthorn.Conflict, "the idempotency key was used for an event with other content")
 			continue

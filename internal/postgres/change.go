@@ -30,17 +30,18 @@ UPDATE deliveries d SET
 FROM unnest($1::uuid[]) AS i(id) WHERE d.id = i.id RETURNING ` + deliveryColumns
 
 // lockDelivery reads a delivery for a change.
-func lockDelivery(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.DeliveryID, allowed string) (pick, posthorn.State, bool, error) {
-	rows, err := tx.Query(ctx, `SELECT d.state, `+allowed+`, `+pickColumns+` FROM deliveries d
+func lockDelivery(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.DeliveryID, allowed string) (locked, posthorn.State, bool, error) {
+	rows, err := tx.Query(ctx, `SELECT d.state, `+allowed+`, `+lockedColumns+` FROM deliveries d
 		WHERE d.id = $1 AND d.tenant_id = $2 FOR UPDATE OF d`, uuid(id.UUID), uuid(tenant.UUID))
 	if err != nil {
-		return pick{}, "", false, err
+		return locked{}, "", false, err
 	}
 	var state posthorn.State
 	var ok bool
-	p, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (pick, error) {
-		var p pick
+	p, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (locked, error) {
+		var p locked
 		err := row.Scan(append([]any{&state, &ok}, p.fields()...)...)
+		p.lost.delivery = p.id
 		return p, err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -98,7 +99,7 @@ func (s *Store) CancelDelivery(ctx context.Context, tenant posthorn.TenantID, id
 
 // ending is a locked pending delivery and what it ends as.
 type ending struct {
-	pick
+	locked
 	state  posthorn.State
 	reason posthorn.Reason
 }
@@ -111,8 +112,8 @@ func (s *Store) end(ctx context.Context, tx pgx.Tx, endings []ending) ([]posthor
 	for _, e := range endings {
 		ids = append(ids, e.id)
 		states, reasons = append(states, string(e.state)), append(reasons, string(e.reason))
-		if !e.claim.IsZero() {
-			lost = append(lost, e.lost())
+		if !e.lost.id.IsZero() {
+			lost = append(lost, e.lost)
 		}
 	}
 	var ended []posthorn.Delivery
@@ -173,36 +174,36 @@ func (s *Store) changeThese(ctx context.Context, tx pgx.Tx, c posthorn.BulkChang
 	if c.On == posthorn.OnCancel {
 		allowed = `d.state = 'pending'`
 	}
-	var locked []pick
+	var found []locked
 	var b pgx.Batch
 	b.Queue(steer)
 	lock := ` FOR UPDATE OF d SKIP LOCKED`
 	if c.DryRun {
 		lock = ``
 	}
-	b.Queue(`SELECT `+pickColumns+` FROM unnest($1::uuid[]) AS q(id) CROSS JOIN LATERAL (
+	b.Queue(`SELECT `+lockedColumns+` FROM unnest($1::uuid[]) AS q(id) CROSS JOIN LATERAL (
 		SELECT * FROM deliveries d WHERE d.id = q.id AND `+allowed+` OFFSET 0`+lock+`) d`, ids).Query(func(rows pgx.Rows) (err error) {
-		locked, err = pgx.CollectRows(rows, scanPick)
+		found, err = pgx.CollectRows(rows, scanLocked)
 		return err
 	})
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return err
 	}
-	report.Matched = len(locked)
-	if c.DryRun || len(locked) == 0 {
+	report.Matched = len(found)
+	if c.DryRun || len(found) == 0 {
 		return nil
 	}
-	report.Changed = len(locked)
+	report.Changed = len(found)
 	if c.On == posthorn.OnCancel {
-		endings := make([]ending, len(locked))
-		for i, p := range locked {
+		endings := make([]ending, len(found))
+		for i, p := range found {
 			endings[i] = ending{p, posthorn.Cancelled, posthorn.ReasonRequested}
 		}
 		_, err := s.end(ctx, tx, endings)
 		return err
 	}
-	retry := make(uuids, len(locked))
-	for i, p := range locked {
+	retry := make(uuids, len(found))
+	for i, p := range found {
 		retry[i] = p.id
 	}
 	b = pgx.Batch{}

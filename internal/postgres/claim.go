@@ -35,12 +35,9 @@ func (s *Store) ClaimDeliveries(ctx context.Context, req posthorn.ClaimRequest) 
 		if len(found.lanes) == 0 && len(found.manual) == 0 {
 			return nil
 		}
-		c := claim{req: &req, plan: found}
-		var lost []posthorn.UUID
-		err = s.healing(ctx, func() []posthorn.UUID { return lost }, func() error {
-			err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return c.run(ctx, tx, s) })
-			lost = c.lostTokens()
-			return err
+		c := claim{req: &req, plan: found, store: s}
+		err = s.healing(ctx, c.lostTokens, func() error {
+			return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return c.run(ctx, tx) })
 		})
 		if err == nil {
 			batch = c.batch()
@@ -52,95 +49,50 @@ func (s *Store) ClaimDeliveries(ctx context.Context, req posthorn.ClaimRequest) 
 
 // claim is one claim under way.
 type claim struct {
-	req  *posthorn.ClaimRequest
-	plan *duePlan
-	// picks are the locked deliveries in the order they are given.
-	picks []pick
+	store *Store
+	req   *posthorn.ClaimRequest
+	plan  *duePlan
+	// taken are the moved deliveries in the order they are given, bytes their payloads.
+	taken []taken
+	bytes int64
 	// limited says that there was more than fits, contended that lanes were passed over because another held them.
 	limited, contended bool
 
-	moved  map[posthorn.UUID]posthorn.Delivery
 	events map[posthorn.EventID]*posthorn.Event
 	lanes  []posthorn.Lane
 	// versions are the subscriptions' by id.
 	versions map[posthorn.SubscriptionID]int64
 }
 
-// pick is a locked delivery.
-type pick struct {
-	id, tenant, event, lane posthorn.UUID
-	bytes                   int64
-	// Of the lost claim it had, if any.
-	claim, claimedBy posthorn.UUID
-	attempts         int
-	spent            int
-	interruptions    int
-	budget           int
-	manual           bool
-	// ended: the lost claim cost the last of the budget.
-	ended bool
-	token posthorn.UUID
+// taken is a delivery that a claim moved, and the claim it had lost, if any.
+type taken struct {
+	posthorn.Delivery
+	lost interrupted
 }
 
-const pickColumns = `d.id, d.tenant_id, d.event_id, d.subscription_id, d.payload_bytes, d.claim, d.claimed_by, d.attempts, d.spent,
-	d.interruptions, d.manual <> 0,
-	CASE WHEN d.claim IS NULL THEN 0 ELSE (SELECT l.budget FROM lanes l WHERE l.subscription_id = d.subscription_id) END`
+// ended says that the lost claim cost the last of the budget.
+func (t *taken) ended() bool { return t.State != posthorn.Pending }
 
-func (p *pick) fields() []any {
-	return []any{
-		(*uuid)(&p.id), (*uuid)(&p.tenant), (*uuid)(&p.event), (*uuid)(&p.lane), &p.bytes, (*uuid)(&p.claim),
-		(*uuid)(&p.claimedBy), &p.attempts, &p.spent, &p.interruptions, &p.manual, &p.budget,
-	}
-}
+// holdLanes takes the lanes that one claim at a time may take from: FIFO lanes, and those due for a probe.
+const holdLanes = `SELECT subscription_id FROM lanes WHERE subscription_id = ANY($1) AND status = 'active' AND NOT deleted
+	AND (fifo OR breaker_opens > 0 AND coalesce(breaker_until <= now(), true))
+	ORDER BY subscription_id FOR UPDATE SKIP LOCKED`
 
-func scanPick(row pgx.CollectableRow) (pick, error) {
-	var p pick
-	err := row.Scan(p.fields()...)
-	return p, err
-}
-
-// lost is the attempt of the claim it had.
-func (p *pick) lost() interrupted {
-	return interrupted{
-		id: p.claim, tenant: p.tenant, delivery: p.id, event: p.event, subscription: p.lane, node: p.claimedBy,
-		number: p.attempts, manual: p.manual,
-	}
-}
-
-// claimable is when a pending delivery may be given, but for its lane.
-const claimable = `d.state = 'pending' AND d.visible_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now())`
-
-const (
-	// holdLanes takes the lanes that one claim at a time may take from: FIFO lanes, and those due for a probe.
-	holdLanes = `SELECT subscription_id FROM lanes WHERE subscription_id = ANY($1) AND status = 'active' AND NOT deleted
-		AND (fifo OR breaker_opens > 0 AND coalesce(breaker_until <= now(), true))
-		ORDER BY subscription_id FOR UPDATE SKIP LOCKED`
-	// pickOldest locks the oldest due deliveries of lanes, up to each lane's share. Rows that another claim is taking are
-	// passed over. A sequence number in a lane that is FIFO belongs to pickHeads.
-	pickOldest = `SELECT ` + pickColumns + `
-		FROM unnest($1::uuid[], $2::int[], $3::bool[]) AS q(lane, share, fifo) CROSS JOIN LATERAL (
-			SELECT * FROM deliveries d WHERE d.subscription_id = q.lane AND ` + claimable + `
-				AND (NOT q.fifo OR d.sequence = 0)
-			ORDER BY d.subscription_id, d.visible_at LIMIT q.share FOR UPDATE SKIP LOCKED) d`
-	// pickThese locks deliveries by id if they are still due.
-	pickThese = `SELECT ` + pickColumns + `
-		FROM unnest($1::uuid[]) AS q(id) CROSS JOIN LATERAL (
-			SELECT * FROM deliveries d WHERE d.id = q.id AND ` + claimable + ` OFFSET 0 FOR UPDATE SKIP LOCKED) d`
-)
-
-func (c *claim) run(ctx context.Context, tx pgx.Tx, s *Store) error {
-	c.picks, c.limited, c.contended = nil, c.plan.truncated, false
+func (c *claim) run(ctx context.Context, tx pgx.Tx) error {
+	c.taken, c.bytes, c.limited, c.contended = nil, 0, c.plan.truncated, false
 	if err := c.hold(ctx, tx); err != nil {
 		return err
 	}
-	if err := c.pick(ctx, tx, s); err != nil || len(c.picks) == 0 {
-		return err
+	for range claimRounds {
+		more, err := c.round(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
 	}
-	now := s.Now()
-	for i := range c.picks {
-		c.picks[i].settle(now)
-	}
-	return c.move(ctx, tx)
+	return c.complete(ctx, tx)
 }
 
 // hold locks the lanes that need it and forgets those another holds.
@@ -159,80 +111,44 @@ func (c *claim) hold(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	held := make(map[posthorn.UUID]bool, len(wanted))
-	for rows.Next() {
-		var id posthorn.UUID
-		if err := rows.Scan((*uuid)(&id)); err != nil {
-			return err
-		}
-		held[id] = true
+	var id posthorn.UUID
+	if _, err := pgx.ForEachRow(rows, []any{(*uuid)(&id)}, func() error { held[id] = true; return nil }); err != nil {
+		return err
 	}
 	for i := range c.plan.lanes {
 		l := &c.plan.lanes[i]
 		if (l.fifo || l.probe) && !held[l.SubscriptionID.UUID] {
-			l.room, c.contended = 0, true
+			l.share, l.room, c.contended = 0, 0, true
 		}
 	}
-	return rows.Err()
+	return nil
 }
 
-// settle decides what becomes of a locked delivery: the claim it lost counts as an interruption, and beyond the free ones
-// costs the budget.
-func (p *pick) settle(now time.Time) {
-	p.token = posthorn.NewUUID(now)
-	if p.claim.IsZero() {
-		return
+// complete writes down the lost attempts, moves the probed breakers on and reads what the answer needs besides.
+func (c *claim) complete(ctx context.Context, tx pgx.Tx) error {
+	if len(c.taken) == 0 {
+		return nil
 	}
-	p.interruptions++
-	if p.interruptions > posthorn.FreeInterruptions {
-		p.spent++
-		p.ended = p.spent >= p.budget
-	}
-}
-
-// moveClaimed writes the claims, and ends what lost its last attempt with its node.
-const moveClaimed = `
-UPDATE deliveries d SET
-	visible_at = CASE WHEN u.ended THEN d.visible_at ELSE now() + $2::interval END,
-	claim = CASE WHEN NOT u.ended THEN u.token END,
-	claimed_by = CASE WHEN NOT u.ended THEN $1::uuid END,
-	attempts = d.attempts + CASE WHEN u.ended THEN 0 ELSE 1 END,
-	interruptions = u.interruptions, spent = u.spent,
-	manual = CASE WHEN u.ended THEN 0 ELSE d.manual END,
-	last_outcome = CASE WHEN u.lost THEN 'interrupted' ELSE d.last_outcome END,
-	last_status_code = CASE WHEN u.lost THEN 0 ELSE d.last_status_code END,
-	last_error = CASE WHEN u.lost THEN '' ELSE d.last_error END,
-	state = CASE WHEN u.ended THEN 'exhausted' ELSE d.state END,
-	reason = CASE WHEN u.ended THEN 'attempts' ELSE d.reason END,
-	completed_at = CASE WHEN u.ended THEN now() END,
-	touched = d.touched OR u.ended,
-	updated_at = now()
-FROM unnest($3::uuid[], $4::uuid[], $5::int[], $6::int[], $7::bool[], $8::bool[])
-	AS u(id, token, interruptions, spent, lost, ended)
-WHERE d.id = u.id
-RETURNING ` + deliveryColumns
-
-func (c *claim) move(ctx context.Context, tx pgx.Tx) error {
-	var ids, tokens, tenants, events, lanes uuids
-	var interruptions, spent []int32
-	var lost, ended []bool
+	var tenants, events, lanes uuids
+	var lost []interrupted
 	seen := map[posthorn.UUID]bool{}
-	for _, p := range c.picks {
-		ids, tokens = append(ids, p.id), append(tokens, p.token)
-		interruptions, spent = append(interruptions, int32(p.interruptions)), append(spent, int32(p.spent))
-		lost, ended = append(lost, !p.claim.IsZero()), append(ended, p.ended)
-		if !seen[p.event] {
-			seen[p.event] = true
-			tenants, events = append(tenants, p.tenant), append(events, p.event)
+	for i := range c.taken {
+		t := &c.taken[i]
+		if !t.lost.id.IsZero() {
+			lost = append(lost, t.lost)
 		}
-		if !seen[p.lane] {
-			seen[p.lane] = true
-			lanes = append(lanes, p.lane)
+		if !seen[t.EventID.UUID] {
+			seen[t.EventID.UUID] = true
+			tenants, events = append(tenants, t.TenantID.UUID), append(events, t.EventID.UUID)
+		}
+		if !seen[t.SubscriptionID.UUID] {
+			seen[t.SubscriptionID.UUID] = true
+			lanes = append(lanes, t.SubscriptionID.UUID)
 		}
 	}
 	var b pgx.Batch
 	b.Queue(steer)
-	c.writeInterrupted(&b)
-	b.Queue(moveClaimed, uuid(c.req.Node.UUID), posthorn.Lease, ids, tokens, interruptions, spent, lost, ended).Query(c.readMoved)
+	queueInterrupted(&b, lost)
 	if probed := c.probed(); len(probed) > 0 {
 		b.Queue(`UPDATE lanes SET breaker_until = now() + $2::interval WHERE subscription_id = ANY($1)`, probed, posthorn.Lease)
 	}
@@ -242,49 +158,30 @@ func (c *claim) move(ctx context.Context, tx pgx.Tx) error {
 	return tx.SendBatch(ctx, &b).Close()
 }
 
-// writeInterrupted writes the attempts whose claims were lost.
-func (c *claim) writeInterrupted(b *pgx.Batch) {
-	var lost []interrupted
-	for _, p := range c.picks {
-		if !p.claim.IsZero() {
-			lost = append(lost, p.lost())
-		}
-	}
-	queueInterrupted(b, lost)
-}
-
+// lostTokens are the ids of the lost attempts, which may lack a partition.
 func (c *claim) lostTokens() []posthorn.UUID {
 	var tokens []posthorn.UUID
-	for _, p := range c.picks {
-		tokens = append(tokens, p.claim)
+	for i := range c.taken {
+		tokens = append(tokens, c.taken[i].lost.id)
 	}
 	return tokens
 }
 
-// probed are the lanes whose probe was picked.
+// probed are the lanes whose probe was taken.
 func (c *claim) probed() uuids {
-	picked := map[posthorn.UUID]bool{}
-	for _, p := range c.picks {
-		if !p.ended && !p.manual {
-			picked[p.lane] = true
+	got := map[posthorn.SubscriptionID]bool{}
+	for i := range c.taken {
+		if t := &c.taken[i]; !t.ended() && t.Manual == posthorn.NotManual {
+			got[t.SubscriptionID] = true
 		}
 	}
 	var out uuids
 	for _, l := range c.plan.lanes {
-		if l.probe && l.room > 0 && picked[l.SubscriptionID.UUID] {
+		if l.probe && got[l.SubscriptionID] {
 			out = append(out, l.SubscriptionID.UUID)
 		}
 	}
 	return out
-}
-
-func (c *claim) readMoved(rows pgx.Rows) error {
-	moved, err := pgx.CollectRows(rows, scanDelivery)
-	c.moved = make(map[posthorn.UUID]posthorn.Delivery, len(moved))
-	for i := range moved {
-		c.moved[moved[i].ID.UUID] = moved[i]
-	}
-	return err
 }
 
 func (c *claim) readEvents(rows pgx.Rows) error {
@@ -298,26 +195,23 @@ func (c *claim) readEvents(rows pgx.Rows) error {
 
 func (c *claim) readLanes(rows pgx.Rows) error {
 	c.lanes, c.versions = nil, map[posthorn.SubscriptionID]int64{}
-	defer rows.Close()
-	for rows.Next() {
-		var l posthorn.Lane
-		var version int64
-		if err := rows.Scan(append([]any{&version}, laneFields(&l)...)...); err != nil {
-			return err
-		}
+	var l posthorn.Lane
+	var version int64
+	_, err := pgx.ForEachRow(rows, append([]any{&version}, laneFields(&l)...), func() error {
 		c.lanes = append(c.lanes, l)
 		c.versions[l.SubscriptionID] = version
-	}
-	return rows.Err()
+		return nil
+	})
+	return err
 }
 
 // batch is the answer. A delivery whose event is gone cannot be sent and is left to the upkeep.
 func (c *claim) batch() posthorn.ClaimBatch {
 	b := posthorn.ClaimBatch{Lanes: c.lanes, Next: c.plan.next}
-	for _, p := range c.picks {
-		d, ok := c.moved[p.id]
+	for i := range c.taken {
+		d := c.taken[i].Delivery
 		event := c.events[d.EventID]
-		if !ok || p.ended || event == nil {
+		if c.taken[i].ended() || event == nil {
 			continue
 		}
 		b.Claims = append(b.Claims, posthorn.Claimed{
@@ -330,7 +224,7 @@ func (c *claim) batch() posthorn.ClaimBatch {
 		b.Next = 0
 	case c.contended && (b.Next < 0 || b.Next > claimContended):
 		b.Next = claimContended
-	case len(c.picks) > 0 && (b.Next < 0 || b.Next > claimRecheck):
+	case len(c.taken) > 0 && (b.Next < 0 || b.Next > claimRecheck):
 		b.Next = claimRecheck
 	}
 	return b

@@ -2,8 +2,8 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -77,22 +77,21 @@ func expiredDays(present []partition, cutoff time.Time) []time.Time {
 	return days
 }
 
-// ofDay fills a day into SQL: %[1]s is the suffix of its tables, %[2]s and %[3]s the first id of it and past it.
+// ofDay fills a day into SQL: {day} is the suffix of its tables, {from} and {to} the first id of it and past it.
 func ofDay(sql string, d time.Time) string {
-	return fmt.Sprintf(sql, d.Format(dayFormat), lowest(d), lowest(d.Add(day)))
+	return strings.NewReplacer("{day}", d.Format(dayFormat), "{from}", lowest(d), "{to}", lowest(d.Add(day))).Replace(sql)
 }
 
-// Needed is what of a day pending deliveries need: those of the day, and the events of the day whose pending delivery is of
-// another one (a replay, or made just past midnight). %[4]s picks among the attic's and the later days'.
+// What pending deliveries need of a day: they of the day, and the events of the day whose pending delivery is of another one (a replay, or made just past midnight).
 const (
 	neededEvents = `SELECT tenant_id, event_id FROM deliveries_attic
-			WHERE state = 'pending' AND event_id >= '%[2]s' AND event_id < '%[3]s'
+			WHERE state = 'pending' AND event_id >= '{from}' AND event_id < '{to}'
 		UNION SELECT tenant_id, event_id FROM deliveries
-			WHERE id >= '%[3]s' AND event_id >= '%[2]s' AND event_id < '%[3]s' AND state = 'pending'`
-	countNeeded = `SELECT (SELECT count(*) FROM (SELECT FROM deliveries_%[1]s WHERE state = 'pending' LIMIT $1) d),
+			WHERE id >= '{to}' AND event_id >= '{from}' AND event_id < '{to}' AND state = 'pending'`
+	countNeeded = `SELECT (SELECT count(*) FROM (SELECT FROM deliveries_{day} WHERE state = 'pending' LIMIT $1) d),
 		(SELECT count(*) FROM (` + neededEvents + ` LIMIT $1) e),
-		EXISTS (SELECT FROM deliveries d JOIN attempts_%[1]s a ON a.delivery_id = d.id
-			WHERE d.id < '%[2]s' AND d.state = 'pending' AND d.attempts > 0)`
+		EXISTS (SELECT FROM deliveries d JOIN attempts_{day} a ON a.delivery_id = d.id
+			WHERE d.id < '{from}' AND d.state = 'pending' AND d.attempts > 0)`
 )
 
 // droppable says whether a day can go: with few deliveries to move to the attic, or with none where days before it
@@ -112,9 +111,9 @@ func (s *Store) droppable(ctx context.Context, d time.Time, lowest bool) (bool, 
 // moveNeeded brings what is needed of a day into the attic, ids unchanged. The attic is detached: its bound is raised above
 // the day when it comes back.
 const moveNeeded = `
-	INSERT INTO deliveries_attic SELECT * FROM deliveries_%[1]s WHERE state = 'pending';
-	INSERT INTO events_attic SELECT e.* FROM events_%[1]s e JOIN (` + neededEvents + `) n ON n.tenant_id = e.tenant_id AND n.event_id = e.id;
-	INSERT INTO attempts_attic SELECT a.* FROM attempts_%[1]s a
+	INSERT INTO deliveries_attic SELECT * FROM deliveries_{day} WHERE state = 'pending';
+	INSERT INTO events_attic SELECT e.* FROM events_{day} e JOIN (` + neededEvents + `) n ON n.tenant_id = e.tenant_id AND n.event_id = e.id;
+	INSERT INTO attempts_attic SELECT a.* FROM attempts_{day} a
 		JOIN deliveries_attic d ON d.id = a.delivery_id WHERE d.state = 'pending' AND d.attempts > 0`
 
 // dropDay drops a day's partitions in one transaction, which holds the tables only for as long as moving few rows takes.
@@ -175,13 +174,13 @@ func (s *Store) dropTables(ctx context.Context, tx pgx.Tx, d time.Time, lowest b
 		moved.Events = results[1].CommandTag.RowsAffected()
 		moved.Attempts = results[2].CommandTag.RowsAffected()
 	}
-	if err := run(`DROP TABLE events_%[1]s, deliveries_%[1]s, attempts_%[1]s`); err != nil || !lowest {
+	if err := run(`DROP TABLE events_{day}, deliveries_{day}, attempts_{day}`); err != nil || !lowest {
 		return err
 	}
 	return run(`
-		ALTER TABLE events ATTACH PARTITION events_attic FOR VALUES FROM (MINVALUE) TO ('%[3]s');
-		ALTER TABLE deliveries ATTACH PARTITION deliveries_attic FOR VALUES FROM (MINVALUE) TO ('%[3]s');
-		ALTER TABLE attempts ATTACH PARTITION attempts_attic FOR VALUES FROM (MINVALUE) TO ('%[3]s')`)
+		ALTER TABLE events ATTACH PARTITION events_attic FOR VALUES FROM (MINVALUE) TO ('{to}');
+		ALTER TABLE deliveries ATTACH PARTITION deliveries_attic FOR VALUES FROM (MINVALUE) TO ('{to}');
+		ALTER TABLE attempts ATTACH PARTITION attempts_attic FOR VALUES FROM (MINVALUE) TO ('{to}')`)
 }
 
 // countRows notes how many rows a day has: exactly where it is small, as the statistics have it where counting would take
@@ -207,13 +206,13 @@ func (s *Store) countRows(ctx context.Context, d time.Time, report *posthorn.Cle
 // The rows of a partition that is not dropped: deliveries that ended before the cutoff, attempts without their delivery, and
 // events without any.
 const (
-	sweepDeliveries = `DELETE FROM deliveries_%[1]s WHERE id IN (
-		SELECT id FROM deliveries_%[1]s WHERE state <> 'pending' AND completed_at < $1 LIMIT $2)`
-	sweepAttempts = `DELETE FROM attempts_%[1]s WHERE (delivery_id, id) IN (
-		SELECT a.delivery_id, a.id FROM attempts_%[1]s a
+	sweepDeliveries = `DELETE FROM deliveries_{day} WHERE id IN (
+		SELECT id FROM deliveries_{day} WHERE state <> 'pending' AND completed_at < $1 LIMIT $2)`
+	sweepAttempts = `DELETE FROM attempts_{day} WHERE (delivery_id, id) IN (
+		SELECT a.delivery_id, a.id FROM attempts_{day} a
 		WHERE a.recorded_at < $1 AND NOT EXISTS (SELECT FROM deliveries d WHERE d.id = a.delivery_id) LIMIT $2)`
-	sweepEvents = `DELETE FROM events_%[1]s WHERE (tenant_id, id) IN (
-		SELECT e.tenant_id, e.id FROM events_%[1]s e
+	sweepEvents = `DELETE FROM events_{day} WHERE (tenant_id, id) IN (
+		SELECT e.tenant_id, e.id FROM events_{day} e
 		WHERE e.created_at < $1 AND NOT EXISTS (SELECT FROM deliveries d WHERE d.event_id = e.id) LIMIT $2)`
 )
 
@@ -223,7 +222,7 @@ func (s *Store) sweep(ctx context.Context, suffix string, cutoff time.Time, batc
 		sql  string
 		rows *int64
 	}{{sweepDeliveries, &report.Deliveries}, {sweepAttempts, &report.Attempts}, {sweepEvents, &report.Events}} {
-		if err := s.remove(ctx, fmt.Sprintf(step.sql, suffix), cutoff, batch, step.rows, report); err != nil {
+		if err := s.remove(ctx, strings.ReplaceAll(step.sql, "{day}", suffix), cutoff, batch, step.rows, report); err != nil {
 			return err
 		}
 	}

@@ -43,6 +43,8 @@ type duePlan struct {
 	manual []posthorn.UUID
 	// next is the wait until something else may be due; negative when nothing is known.
 	next time.Duration
+	// byHand counts the manual retries planned for each lane: they use its room, but not a probe's.
+	byHand map[posthorn.SubscriptionID]int
 	// truncated: there are more due lanes than can be served at once.
 	truncated bool
 }
@@ -50,8 +52,8 @@ type duePlan struct {
 // lanePlan is a lane to take from.
 type lanePlan struct {
 	dueLane
-	// room bounds what it may give in all, share what it is asked for now, asked what it was asked for before.
-	room, share, asked int
+	// room bounds what it may still give, share what it is asked for now.
+	room, share int
 	// manualOnly: a FIFO lane that is throttled or has an open breaker, where only a retry by hand passes.
 	manualOnly bool
 }
@@ -67,7 +69,7 @@ WHERE l.status = 'active' AND NOT l.deleted`
 func (s *Store) look(ctx context.Context, req *posthorn.ClaimRequest) (*duePlan, error) {
 	plan := &duePlan{next: -1}
 	start := s.cursor.get()
-	window := min(max(2*req.Limit, 64), walkWindow)
+	window := min(max(req.Limit*9/8, 64), walkWindow)
 	first := &pgx.Batch{}
 	first.Queue(dueManual, manualLimit).Query(func(rows pgx.Rows) error { return plan.addManual(rows, req) })
 	for after, wrapped := start, start.IsZero(); ; {
@@ -150,8 +152,11 @@ func (p *duePlan) add(w *walkedLane, req *posthorn.ClaimRequest) {
 		p.expect(wait)
 		return
 	}
-	if w.probe {
+	if room -= p.byHand[w.SubscriptionID]; w.probe {
 		room = 1
+	}
+	if room <= 0 {
+		return
 	}
 	p.lanes = append(p.lanes, lanePlan{dueLane: w.dueLane, room: room})
 }
@@ -166,6 +171,7 @@ func (p *duePlan) expect(wait time.Duration) {
 // lane that is planned for.
 func (p *duePlan) addManual(rows pgx.Rows, req *posthorn.ClaimRequest) error {
 	defer rows.Close()
+	p.byHand = map[posthorn.SubscriptionID]int{}
 	taken := map[posthorn.SubscriptionID]int{}
 	for rows.Next() {
 		var id posthorn.UUID
@@ -179,6 +185,7 @@ func (p *duePlan) addManual(rows pgx.Rows, req *posthorn.ClaimRequest) error {
 		case taken[l.SubscriptionID] > room || len(p.manual) >= req.Limit:
 		case !l.fifo:
 			p.manual = append(p.manual, id)
+			p.byHand[l.SubscriptionID]++
 		case !l.open && taken[l.SubscriptionID] == 1:
 			l.room, l.manualOnly = room, true
 			p.lanes = append(p.lanes, l)

@@ -56,6 +56,8 @@ type dueLane struct {
 	posthorn.Lane
 	// first is the earliest moment at which one of its deliveries may be claimed, were the lane open.
 	first time.Time
+	// oldest is the delivery that is; absent when its event has expired.
+	oldest posthorn.UUID
 	// active, open (neither throttled nor its breaker open) and probe (its breaker is due for a probe) hold at now.
 	active, open, probe, fifo bool
 	// strays: the lane became FIFO lately, so an overlapping publish may have left deliveries without a number.
@@ -69,18 +71,18 @@ type dueLane struct {
 // $1 is the id to begin after, $2 how many lanes at most.
 const walkLanes = `
 WITH RECURSIVE lane AS (
-	(SELECT subscription_id, visible_at, 1 AS step FROM deliveries
-		WHERE state = 'pending' AND subscription_id > $1 ORDER BY subscription_id, visible_at LIMIT 1)
+	(SELECT d.subscription_id, d.visible_at, d.id, d.expires_at, 1 AS step FROM deliveries d
+		WHERE d.state = 'pending' AND d.subscription_id > $1 ORDER BY d.subscription_id, d.visible_at LIMIT 1)
 	UNION ALL
-	SELECT n.subscription_id, n.visible_at, lane.step + 1 FROM lane CROSS JOIN LATERAL (
-		SELECT d.subscription_id, d.visible_at FROM deliveries d
+	SELECT n.*, lane.step + 1 FROM lane CROSS JOIN LATERAL (
+		SELECT d.subscription_id, d.visible_at, d.id, d.expires_at FROM deliveries d
 		WHERE d.state = 'pending' AND d.subscription_id > lane.subscription_id
 		ORDER BY d.subscription_id, d.visible_at LIMIT 1) n
 	WHERE lane.step < $2)`
 
 // selectDue reads walked lanes with what decides over claiming from them.
 const selectDue = walkLanes + `
-SELECT now(), lane.visible_at, l.status = 'active' AND NOT l.deleted, l.fifo,
+SELECT now(), lane.visible_at, CASE WHEN lane.expires_at IS NULL OR lane.expires_at > now() THEN lane.id END, l.status = 'active' AND NOT l.deleted, l.fifo,
 	coalesce(l.fifo AND l.fifo_since > now() - interval '10 minutes', false), l.deleted,
 	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens = 0,
 	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens > 0 AND coalesce(l.breaker_until <= now(), true),
@@ -88,5 +90,5 @@ SELECT now(), lane.visible_at, l.status = 'active' AND NOT l.deleted, l.fifo,
 FROM lane CROSS JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = lane.subscription_id OFFSET 0) l`
 
 func (d *dueLane) fields(now *time.Time) []any {
-	return append([]any{(*moment)(now), (*moment)(&d.first), &d.active, &d.fifo, &d.strays, &d.deleted, &d.open, &d.probe}, laneFields(&d.Lane)...)
+	return append([]any{(*moment)(now), (*moment)(&d.first), (*uuid)(&d.oldest), &d.active, &d.fifo, &d.strays, &d.deleted, &d.open, &d.probe}, laneFields(&d.Lane)...)
 }

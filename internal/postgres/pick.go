@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -60,106 +61,122 @@ SELECT head.ordering_key, head.id,
 		WHERE d.claim IS NOT NULL AND d.visible_at > now()))
 FROM head`
 
-// pick locks deliveries of the planned lanes and puts them in order: retries by hand, then the first of each lane, then
-// the second of each. Lanes that gave all of their share are asked for more while there is room that others left.
-func (c *claim) pick(ctx context.Context, tx pgx.Tx, s *Store) error {
-	manual, err := c.lockThese(ctx, tx, c.plan.manual)
-	if err != nil {
-		return err
-	}
-	given := make([][]pick, len(c.plan.lanes))
-	for range claimRounds {
-		if err := c.pickRound(ctx, tx, s, given); err != nil {
-			return err
-		}
-		total, more := len(manual), 0
-		for i := range given {
-			total += len(given[i])
-			if l := &c.plan.lanes[i]; len(given[i]) >= l.share && l.share < l.room {
-				more++
-			}
-		}
-		rest := c.req.Limit - total
-		if more == 0 || rest <= 0 {
-			break
-		}
-		for i := range given {
-			if l := &c.plan.lanes[i]; len(given[i]) >= l.share && l.share < l.room {
-				l.share = min(l.room, l.share+(rest+more-1)/more)
-			}
-		}
-	}
-	c.arrange(manual, given)
-	return nil
-}
+// claimable is when a pending delivery may be given, but for its lane.
+const claimable = `d.state = 'pending' AND d.visible_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now())`
 
-// pickRound locks what the lanes give that were not asked before, or whose share has grown.
-func (c *claim) pickRound(ctx context.Context, tx pgx.Tx, s *Store, given [][]pick) error {
+// takeDue locks due deliveries and moves them in one statement. Those of $5 are given by id: the first $6 are retries by
+// hand, the rest heads of FIFO lanes. Of each lane in $8 the oldest follow, up to its share; in a lane that became FIFO
+// lately ($10) only those without a number. Rows another claim is taking are passed over. They are given in order:
+// retries, the first of each lane, the second of each, …, as far as $3 and the bytes of $4 reach; the k-th gets the k-th
+// token of $7. A claim whose lease ran out is an interruption, which beyond $11 in a row costs the budget.
+const takeDue = `
+WITH picked AS MATERIALIZED (
+	SELECT q.n, q.n <= $6 AS first, d.* FROM unnest($5::uuid[]) WITH ORDINALITY AS q(id, n) CROSS JOIN LATERAL (
+		SELECT * FROM deliveries d WHERE d.id = q.id AND ` + claimable + ` OFFSET 0 FOR UPDATE SKIP LOCKED) d
+	UNION ALL
+	SELECT q.n, false, d.* FROM unnest($8::uuid[], $9::int[], $10::bool[]) WITH ORDINALITY AS q(lane, share, strays, n) CROSS JOIN LATERAL (
+		SELECT * FROM deliveries d WHERE d.subscription_id = q.lane AND ` + claimable + ` AND (NOT q.strays OR d.sequence = 0)
+		ORDER BY d.subscription_id, d.visible_at LIMIT q.share FOR UPDATE SKIP LOCKED) d
+), ranked AS (
+	SELECT DISTINCT ON (p.id) p.id, p.n, p.payload_bytes, p.claim, p.claimed_by, p.attempts, p.manual,
+		CASE WHEN p.first THEN 0 ELSE row_number() OVER (PARTITION BY p.first, p.subscription_id ORDER BY p.visible_at, p.id) END AS nth,
+		p.claim IS NOT NULL AS lost,
+		CASE WHEN p.claim IS NOT NULL AND p.interruptions >= $11 THEN 1 ELSE 0 END AS cost,
+		p.claim IS NOT NULL AND p.interruptions >= $11 AND
+			p.spent + 1 >= (SELECT l.budget FROM lanes l WHERE l.subscription_id = p.subscription_id) AS ended
+	FROM picked p ORDER BY p.id, p.first DESC
+), arranged AS MATERIALIZED (
+	SELECT r.*, row_number() OVER w AS k, sum(r.payload_bytes) OVER w AS bytes, count(*) OVER () AS found
+	FROM ranked r WINDOW w AS (ORDER BY r.nth, r.n)
+)
+UPDATE deliveries d SET
+	visible_at = CASE WHEN a.ended THEN d.visible_at ELSE now() + $2::interval END,
+	claim = CASE WHEN NOT a.ended THEN ($7::uuid[])[a.k] END,
+	claimed_by = CASE WHEN NOT a.ended THEN $1::uuid END,
+	attempts = d.attempts + CASE WHEN a.ended THEN 0 ELSE 1 END,
+	interruptions = d.interruptions + a.lost::int, spent = d.spent + a.cost,
+	manual = CASE WHEN a.ended THEN 0 ELSE d.manual END,
+	last_outcome = CASE WHEN a.lost THEN 'interrupted' ELSE d.last_outcome END,
+	last_status_code = CASE WHEN a.lost THEN 0 ELSE d.last_status_code END,
+	last_error = CASE WHEN a.lost THEN '' ELSE d.last_error END,
+	state = CASE WHEN a.ended THEN 'exhausted' ELSE d.state END,
+	reason = CASE WHEN a.ended THEN 'attempts' ELSE d.reason END,
+	completed_at = CASE WHEN a.ended THEN now() END,
+	touched = d.touched OR a.ended,
+	updated_at = now()
+FROM arranged a
+WHERE d.id = a.id AND a.k <= $3 AND (a.bytes <= $4 OR a.k = 1 AND $12)
+RETURNING a.k, a.found, d.payload_bytes, a.claim, a.claimed_by, a.attempts, a.manual <> 0, ` + deliveryColumns
+
+// round takes from each lane up to its share, and says whether to go on: there is room that some lanes left and others could
+// fill.
+func (c *claim) round(ctx context.Context, tx pgx.Tx) (more bool, err error) {
+	ids, err := c.byID(ctx, tx)
+	if err != nil {
+		return false, err
+	}
 	var lanes uuids
 	var shares []int32
-	var fifo []bool
-	places := map[posthorn.UUID]int{}
+	var strays []bool
 	for i := range c.plan.lanes {
 		l := &c.plan.lanes[i]
-		if l.room == 0 || l.share <= l.asked {
-			continue
+		switch {
+		case l.share == 0 || l.manualOnly || l.fifo && !l.strays:
+		case l.share == 1 && !l.fifo && !l.oldest.IsZero():
+			// The walk has found it already: the case of more lanes than the limit.
+			ids = append(ids, l.oldest)
+			l.oldest = posthorn.UUID{}
+		default:
+			lanes, shares, strays = append(lanes, l.SubscriptionID.UUID), append(shares, int32(l.share)), append(strays, l.strays)
 		}
-		l.asked = l.share
-		places[l.SubscriptionID.UUID] = i
-		given[i] = nil
-		if l.fifo {
-			picked, err := c.pickHeads(ctx, tx, s, l)
-			if err != nil {
-				return err
-			}
-			given[i] = picked
-			if l.manualOnly || !l.strays {
-				continue
-			}
-		}
-		lanes, shares, fifo = append(lanes, l.SubscriptionID.UUID), append(shares, int32(l.share)), append(fifo, l.fifo)
 	}
-	if len(lanes) == 0 {
-		return nil
+	if len(ids)+len(lanes) == 0 {
+		return false, nil
 	}
-	var picked []pick
-	var b pgx.Batch
-	b.Queue(steer)
-	b.Queue(pickOldest, lanes, shares, fifo).Query(func(rows pgx.Rows) (err error) {
-		picked, err = pgx.CollectRows(rows, scanPick)
-		return err
-	})
-	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
-		return err
+	got, left, err := c.take(ctx, tx, ids, lanes, shares, strays)
+	if err != nil {
+		return false, err
 	}
-	for _, p := range picked {
-		i := places[p.lane]
-		given[i] = append(given[i], p)
-	}
-	return nil
+	c.plan.manual = nil
+	c.limited = c.limited || left > 0 || len(c.taken) >= c.req.Limit
+	return !c.limited && c.share(got), nil
 }
 
-// pickHeads locks the lowest delivery of each key of a held FIFO lane.
-func (c *claim) pickHeads(ctx context.Context, tx pgx.Tx, s *Store, l *lanePlan) ([]pick, error) {
-	lane := l.SubscriptionID.UUID
+// byID are the deliveries to be taken by id: manual retries first, then the heads of held FIFO lanes.
+func (c *claim) byID(ctx context.Context, tx pgx.Tx) (uuids, error) {
+	ids := slices.Clone(c.plan.manual)
+	for i := range c.plan.lanes {
+		l := &c.plan.lanes[i]
+		if !l.fifo || l.share == 0 {
+			continue
+		}
+		due, err := c.heads(ctx, tx, l)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, due...)
+	}
+	return ids, nil
+}
+
+// heads are the due lowest deliveries of a held FIFO lane's keys, up to its share.
+func (c *claim) heads(ctx context.Context, tx pgx.Tx, l *lanePlan) ([]posthorn.UUID, error) {
+	lane, cursors := l.SubscriptionID.UUID, &c.store.fifo
 	var due []posthorn.UUID
 	var b pgx.Batch
 	b.Queue(steer)
 	seen, last := 0, ""
-	b.Queue(heads, uuid(lane), s.fifo.get(lane), fifoKeys, l.manualOnly).Query(func(rows pgx.Rows) error {
-		defer rows.Close()
-		for rows.Next() {
-			var id posthorn.UUID
-			var ready bool
-			if err := rows.Scan(&last, (*uuid)(&id), &ready); err != nil {
-				return err
-			}
+	b.Queue(heads, uuid(lane), cursors.get(lane), fifoKeys, l.manualOnly).Query(func(rows pgx.Rows) error {
+		var id posthorn.UUID
+		var ready bool
+		_, err := pgx.ForEachRow(rows, []any{&last, (*uuid)(&id), &ready}, func() error {
 			seen++
 			if ready && len(due) < l.share {
 				due = append(due, id)
 			}
-		}
-		return rows.Err()
+			return nil
+		})
+		return err
 	})
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return nil, err
@@ -167,66 +184,70 @@ func (c *claim) pickHeads(ctx context.Context, tx pgx.Tx, s *Store, l *lanePlan)
 	if seen < fifoKeys {
 		last = ""
 	}
-	s.fifo.set(lane, last)
-	return c.lockThese(ctx, tx, due)
+	cursors.set(lane, last)
+	return due, nil
 }
 
-func (c *claim) lockThese(ctx context.Context, tx pgx.Tx, ids []posthorn.UUID) ([]pick, error) {
-	if len(ids) == 0 {
-		return nil, nil
+// take moves what one round picks: how many of each lane, and how many picked ones did not fit.
+func (c *claim) take(ctx context.Context, tx pgx.Tx, ids, lanes uuids, shares []int32, strays []bool) (got map[posthorn.SubscriptionID]int, left int, err error) {
+	limit := c.req.Limit - len(c.taken)
+	tokens := make(uuids, limit)
+	now := c.store.Now()
+	for i := range tokens {
+		tokens[i] = posthorn.NewUUID(now)
 	}
-	var picked []pick
+	type place struct {
+		k int
+		taken
+	}
+	var places []place
+	var found int
 	var b pgx.Batch
 	b.Queue(steer)
-	b.Queue(pickThese, uuids(ids)).Query(func(rows pgx.Rows) (err error) {
-		picked, err = pgx.CollectRows(rows, scanPick)
+	b.Queue(takeDue, uuid(c.req.Node.UUID), posthorn.Lease, limit, c.req.MaxBytes-c.bytes, ids, len(c.plan.manual), tokens,
+		lanes, shares, strays, posthorn.FreeInterruptions, len(c.taken) == 0).Query(func(rows pgx.Rows) error {
+		var p place
+		var bytes int64
+		fields := append([]any{
+			&p.k, &found, &bytes, (*uuid)(&p.lost.id), (*uuid)(&p.lost.node), &p.lost.number, &p.lost.manual,
+		}, deliveryFields(&p.Delivery)...)
+		_, err := pgx.ForEachRow(rows, fields, func() error {
+			c.bytes += bytes
+			p.lost.tenant, p.lost.delivery, p.lost.event = p.TenantID.UUID, p.ID.UUID, p.EventID.UUID
+			p.lost.subscription = p.SubscriptionID.UUID
+			places = append(places, p)
+			return nil
+		})
 		return err
 	})
-	err := tx.SendBatch(ctx, &b).Close()
-	return picked, err
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return nil, 0, err
+	}
+	slices.SortFunc(places, func(a, b place) int { return a.k - b.k })
+	got = map[posthorn.SubscriptionID]int{}
+	for _, p := range places {
+		c.taken = append(c.taken, p.taken)
+		got[p.SubscriptionID]++
+	}
+	return got, found - len(places), nil
 }
 
-// arrange puts the picks in order and cuts them to the limit and the bytes.
-func (c *claim) arrange(manual []pick, given [][]pick) {
-	bytes := int64(0)
-	taken := map[posthorn.UUID]int{}
-	seen := map[posthorn.UUID]bool{}
-	// take is false when nothing more fits.
-	take := func(p pick, room int) bool {
-		if seen[p.id] || taken[p.lane] >= room {
-			return true
-		}
-		if len(c.picks) >= c.req.Limit || len(c.picks) > 0 && bytes+p.bytes > c.req.MaxBytes {
-			c.limited = true
-			return false
-		}
-		seen[p.id] = true
-		taken[p.lane]++
-		bytes += p.bytes
-		c.picks = append(c.picks, p)
-		return true
-	}
-	for _, p := range manual {
-		if !take(p, roomOf(c.req, posthorn.SubscriptionID{UUID: p.lane})) {
-			return
+// share divides what is left of the limit among the lanes that gave all that they were asked for and have room.
+func (c *claim) share(got map[posthorn.SubscriptionID]int) bool {
+	var open []*lanePlan
+	for i := range c.plan.lanes {
+		l := &c.plan.lanes[i]
+		n := got[l.SubscriptionID]
+		l.room -= n
+		if n >= l.share && l.share > 0 && l.room > 0 {
+			open = append(open, l)
+		} else {
+			l.share = 0
 		}
 	}
-	for nth := 0; ; nth++ {
-		any := false
-		for i := range given {
-			if nth >= len(given[i]) {
-				continue
-			}
-			any = true
-			// A probe beside manual retries does not share their room.
-			room := max(c.plan.lanes[i].room, roomOf(c.req, c.plan.lanes[i].SubscriptionID))
-			if !take(given[i][nth], room) {
-				return
-			}
-		}
-		if !any {
-			c.limited = c.limited || len(c.picks) >= c.req.Limit
-			return
-		}
+	rest := c.req.Limit - len(c.taken)
+	for _, l := range open {
+		l.share = min(l.room, (rest+len(open)-1)/len(open))
 	}
+	return len(open) > 0
 }

@@ -21,11 +21,11 @@ type withdrawal struct {
 }
 
 const (
-	withdrawExpired = `SELECT ` + pickColumns + ` FROM (SELECT * FROM deliveries d
+	withdrawExpired = `SELECT ` + lockedColumns + ` FROM (SELECT * FROM deliveries d
 		WHERE d.state = 'pending' AND d.expires_at IS NOT NULL AND d.expires_at <= now()
 		ORDER BY d.expires_at LIMIT $1 FOR UPDATE SKIP LOCKED) d`
 	// ofLanes reads pending deliveries along the queue's index, lane by lane, as long as more are wanted.
-	ofLanes = `SELECT ` + pickColumns + ` FROM unnest($1::uuid[]) AS q(lane)
+	ofLanes = `SELECT ` + lockedColumns + ` FROM unnest($1::uuid[]) AS q(lane)
 		CROSS JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = q.lane OFFSET 0) l
 		CROSS JOIN LATERAL (SELECT * FROM deliveries d
 			WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.id < $3 AND `
@@ -126,11 +126,11 @@ func (s *Store) withdraw(ctx context.Context, c withdrawal, n int) ([]posthorn.D
 		if c.lanes != nil {
 			args = []any{c.lanes, n, uuid(posthorn.MinUUID(s.Now().Add(idSlack - c.age))), c.age}
 		}
-		var found []pick
+		var found []locked
 		var b pgx.Batch
 		b.Queue(steer)
 		b.Queue(c.query, args...).Query(func(rows pgx.Rows) (err error) {
-			found, err = pgx.CollectRows(rows, scanPick)
+			found, err = pgx.CollectRows(rows, scanLocked)
 			return err
 		})
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil || len(found) == 0 {
