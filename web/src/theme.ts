@@ -1,6 +1,7 @@
 // The look of the dashboard. Mantine's defaults miss WCAG AA in places (dimmed text, badges, errors on light; dimmed on
 // dark); the corrections are all here and nowhere else.
 import {
+  Accordion,
   ActionIcon,
   Badge,
   Button,
@@ -54,6 +55,7 @@ export const theme = createTheme({
   cursorType: "pointer",
   headings: { fontWeight: "650" },
   components: {
+    Accordion: Accordion.extend({ styles: { label: { fontSize: "var(--mantine-font-size-sm)", fontWeight: 550 } } }),
     ActionIcon: ActionIcon.extend({ defaultProps: { variant: "subtle", color: "gray" } }),
     Badge: Badge.extend({ defaultProps: { variant: "light", radius: "sm", tt: "none", fw: 550 } }),
     Button: Button.extend({ defaultProps: { fw: 550 } }),

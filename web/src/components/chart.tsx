@@ -11,7 +11,8 @@ export interface Series {
 interface Props {
   data: Record<string, string | number | null>[];
   series: Series[];
-  kind: "area" | "bars";
+  /** points: an area that also shows values with nothing beside them. */
+  kind: "area" | "points" | "bars";
   unit: (value: number) => string;
   label: string;
   height?: number;
@@ -37,11 +38,13 @@ export default function Chart({ data, series, kind, unit, label, height = 240 }:
   };
   return (
     <div role="img" aria-label={label}>
-      {kind === "area" ? (
+      {kind !== "bars" ? (
         <AreaChart
           {...props}
           curveType="monotone"
-          withDots={false}
+          withDots={kind === "points"}
+          dotProps={{ r: 2, strokeWidth: 0 }}
+          activeDotProps={{ r: 4, strokeWidth: 0 }}
           strokeWidth={1.8}
           fillOpacity={0.14}
           connectNulls={false}

@@ -75,7 +75,7 @@ export function ChoiceFilter({ value, onChange, label, choices, width = 150 }: C
       aria-label={label}
       placeholder={label}
       size="xs"
-      w={{ base: "calc(50% - 4px)", xs: width }}
+      w={{ base: "calc(50% - 5px)", xs: width }}
       data={choices}
       value={value ?? null}
       onChange={(v) => onChange(v ?? undefined)}

@@ -13,8 +13,8 @@ describe("format", () => {
   ])("shows the share %d as %s", (share, want) => expect(percent(share)).toBe(want));
 
   it.each([
-    [0.04, "0 ms"],
-    [0.42, "0.4 ms"],
+    [0.04, "0.04 ms"],
+    [4.24, "4.2 ms"],
     [42.4, "42 ms"],
     [1300, "1.3 s"],
     [15_020, "15 s"],

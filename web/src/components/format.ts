@@ -31,6 +31,7 @@ function trim(digits: string): string {
 
 /** A measured time, given in milliseconds: 0.4 ms, 42 ms, 1.3 s, 2 m 5 s. */
 export function milliseconds(ms: number): string {
+  if (ms < 1) return `${trim(ms.toFixed(2))} ms`;
   if (ms < 10) return `${trim(ms.toFixed(1))} ms`;
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${trim((ms / 1000).toFixed(ms < 10_000 ? 2 : 1))} s`;

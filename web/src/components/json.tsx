@@ -57,7 +57,6 @@ const colouredAtOnce = 20_000;
 function piece(t: Token, i: number) {
   if (t.kind === "plain") return t.text;
   return (
-    // biome-ignore lint/suspicious/noArrayIndexKey: the pieces of a text have no other identity
     <span key={i} className={classes[t.kind]}>
       {t.text}
     </span>
@@ -67,7 +66,10 @@ function piece(t: Token, i: number) {
 export function JsonView({ text, label, maxHeight = 420 }: { text: string; label: string; maxHeight?: number }) {
   const [whole, setWhole] = useState(false);
   const shown = whole ? text : text.slice(0, colouredAtOnce);
-  const pieces = useMemo(() => (shown.length <= colouredAtOnce ? tokens(shown) : null), [shown]);
+  const pieces = useMemo(
+    () => (shown.length <= colouredAtOnce && /^\s*[[{"]/.test(shown) ? tokens(shown) : null),
+    [shown],
+  );
   return (
     <Box className={classes.frame}>
       <ScrollArea.Autosize

@@ -22,8 +22,8 @@ export default function JsonEditor({ value, onChange, label, strict }: Props) {
       EditorView.lineWrapping,
       EditorView.contentAttributes.of({ "aria-label": label }),
       EditorView.theme({
-        "&": { backgroundColor: "var(--ph-code)", fontSize: "13px" },
-        ".cm-gutters": { backgroundColor: "var(--ph-code)", color: "var(--mantine-color-dimmed)" },
+        "&": { backgroundColor: "var(--ph-code) !important", fontSize: "13px" },
+        ".cm-gutters": { backgroundColor: "transparent !important", color: "var(--mantine-color-dimmed)" },
         ".cm-content": { fontFamily: "var(--mantine-font-family-monospace)" },
       }),
     ],

@@ -81,6 +81,15 @@ export function Card({ title, actions, children, flush }: CardProps) {
   );
 }
 
+/** Facts beside one another, as many as fit. */
+export function Facts({ children }: { children: ReactNode }) {
+  return (
+    <Group gap="md" align="flex-start" style={{ columnGap: 36 }}>
+      {children}
+    </Group>
+  );
+}
+
 /** A name and its value, one under the other. */
 export function Fact({ name, children }: { name: string; children: ReactNode }) {
   return (

@@ -104,6 +104,7 @@ export function Row<T>({ row, columns, id, selection }: RowProps<T>) {
           key={c.title}
           className={clsx(classes.cell, c.align === "right" && classes.right)}
           data-narrow={c.narrow ?? "beside"}
+          data-title={c.title}
         >
           {c.cell(row)}
         </Box>

@@ -9,18 +9,28 @@ interface EmptyProps {
   children?: ReactNode;
   icon?: ReactNode;
   action?: ReactNode;
+  /** For a part of a page that is often empty. */
+  small?: boolean;
 }
 
-export function Empty({ title, children, icon, action }: EmptyProps) {
+export function Empty({ title, children, icon, action, small }: EmptyProps) {
   return (
-    <Center py={48} px="md">
+    <Center py={small ? 22 : 48} px="md">
       <Stack align="center" gap="xs" maw={460} ta="center">
-        <ThemeIcon size={48} radius="xl" variant="light" color="gray">
-          {icon ?? <IconInbox size={26} stroke={1.6} />}
-        </ThemeIcon>
-        <Title order={2} size="h4">
-          {title}
-        </Title>
+        {!small && (
+          <ThemeIcon size={48} radius="xl" variant="light" color="gray">
+            {icon ?? <IconInbox size={26} stroke={1.6} />}
+          </ThemeIcon>
+        )}
+        {small ? (
+          <Text fw={550} size="sm">
+            {title}
+          </Text>
+        ) : (
+          <Title order={2} size="h4">
+            {title}
+          </Title>
+        )}
         {children && (
           <Text c="dimmed" size="sm" component="div">
             {children}

@@ -13,6 +13,13 @@ export function Time({ at, as = "relative" }: Props) {
   return as === "relative" ? <Relative at={at} /> : <Fixed at={at} as={as} />;
 }
 
+/** When something is due: "in 5 m", or "due" once the time has come. */
+export function Due({ at }: { at: string | null | undefined }) {
+  const now = useNow();
+  if (!at) return <>–</>;
+  return Date.parse(at) <= now ? <span title={utc(Date.parse(at))}>due</span> : <Time at={at} />;
+}
+
 function Relative({ at }: { at: string }) {
   const now = useNow();
   const t = Date.parse(at);

@@ -63,6 +63,7 @@ function take(updates: Update[]) {
   soon(["events", "list"], 2000);
   soon(["deliveries", "list"], 2000);
   soon(["subscriptions"], 4000);
+  soon(["play"], 300);
   soon(["queue"], 3000);
   soon(["stats"], 5000);
   for (const listener of updateListeners) listener(updates);

@@ -10,7 +10,7 @@ import { Card, Page } from "../components/page";
 import { type Column, Rows, rowLink } from "../components/rows";
 import { Empty, Loaded, LoadMore } from "../components/states";
 import { DeliveryBadge, Outcome, outcomeLabel, outcomeNames } from "../components/status";
-import { Time } from "../components/time";
+import { Due, Time } from "../components/time";
 import { type Delivery, type DeliveryFilter, deliveryList } from "../data/deliveries";
 import { Bulk } from "./bulk";
 
@@ -40,7 +40,7 @@ export const deliveryColumns: Column<Delivery>[] = [
     width: "100px",
     align: "right",
     narrow: "hidden",
-    cell: (d) => (d.in_flight ? "on its way" : <Time at={d.next_attempt_at} />),
+    cell: (d) => (d.in_flight ? "on its way" : <Due at={d.next_attempt_at} />),
   },
   { title: "Created", width: "90px", align: "right", cell: (d) => <Time at={d.created_at} /> },
 ];

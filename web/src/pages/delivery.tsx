@@ -1,14 +1,14 @@
-import { Alert, Button, Group, SimpleGrid, Text, Title } from "@mantine/core";
+import { Alert, Button, Group, Text, Title } from "@mantine/core";
 import { IconBan, IconInfoCircle, IconRefresh } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { Id } from "../components/copy";
 import { hostPath, span } from "../components/format";
 import { TextLink } from "../components/link";
-import { Card, Fact, Page } from "../components/page";
+import { Card, Fact, Facts, Page } from "../components/page";
 import { Empty, Loaded, Loading, ProblemAlert } from "../components/states";
 import { DeliveryBadge } from "../components/status";
-import { Time } from "../components/time";
+import { Due, Time } from "../components/time";
 import { Timeline } from "../components/timeline";
 import { type Attempt, attemptsOf } from "../data/attempts";
 import { type Delivery, deliveryById, useDeliveryChange } from "../data/deliveries";
@@ -45,7 +45,7 @@ export default function DeliveryPage() {
     >
       <Explanation delivery={d} />
       <Card>
-        <Facts delivery={d} />
+        <DeliveryFacts delivery={d} />
       </Card>
       <Attempts delivery={d} />
     </Page>
@@ -95,10 +95,10 @@ function Explanation({ delivery }: { delivery: Delivery }) {
   );
 }
 
-function Facts({ delivery: d }: { delivery: Delivery }) {
+function DeliveryFacts({ delivery: d }: { delivery: Delivery }) {
   const took = d.completed_at ? (Date.parse(d.completed_at) - Date.parse(d.created_at)) / 1000 : undefined;
   return (
-    <SimpleGrid cols={{ base: 2, sm: 3, lg: 6 }}>
+    <Facts>
       <Fact name="Event">
         <TextLink to="/ui/events/$id" params={{ id: d.event_id }} inherit>
           {d.event_type}
@@ -114,7 +114,7 @@ function Facts({ delivery: d }: { delivery: Delivery }) {
       </Fact>
       <Fact name="Attempts">{d.attempts}</Fact>
       {d.next_attempt_at && (
-        <Fact name="Next attempt">{d.in_flight ? "on its way" : <Time at={d.next_attempt_at} />}</Fact>
+        <Fact name="Next attempt">{d.in_flight ? "on its way" : <Due at={d.next_attempt_at} />}</Fact>
       )}
       {d.completed_at && (
         <Fact name="Ended">
@@ -128,7 +128,7 @@ function Facts({ delivery: d }: { delivery: Delivery }) {
       )}
       {d.ordering_key && <Fact name="Ordering key">{d.ordering_key}</Fact>}
       {d.replay_id && <Fact name="Made by replay">{d.replay_id}</Fact>}
-    </SimpleGrid>
+    </Facts>
   );
 }
 

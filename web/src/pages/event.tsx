@@ -1,4 +1,4 @@
-import { Button, Code, Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
+import { Button, Code, Group, Stack, Text, Title } from "@mantine/core";
 import { IconBolt, IconRepeat } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
@@ -8,7 +8,7 @@ import { bytes, hostPath } from "../components/format";
 import { Headers } from "../components/headers";
 import { indented, JsonView } from "../components/json";
 import { ButtonLink, TextLink } from "../components/link";
-import { Card, Fact, Page } from "../components/page";
+import { Card, Fact, Facts, Page } from "../components/page";
 import { type Column, Rows, rowLink } from "../components/rows";
 import { Empty, Loaded, Loading, ProblemAlert } from "../components/states";
 import { DeliveryBadge, Outcome, StatusBadge } from "../components/status";
@@ -72,7 +72,7 @@ function Detail({ event, back }: { event: EventWithPayload; back: { to: "/ui/eve
       }
     >
       <Card>
-        <Facts event={event} />
+        <EventFacts event={event} />
       </Card>
       <Card title="Deliveries" flush>
         <Loaded query={status} loading={<Stack p="md">{<Loading rows={2} />}</Stack>}>
@@ -86,9 +86,9 @@ function Detail({ event, back }: { event: EventWithPayload; back: { to: "/ui/eve
   );
 }
 
-function Facts({ event }: { event: EventWithPayload }) {
+function EventFacts({ event }: { event: EventWithPayload }) {
   return (
-    <SimpleGrid cols={{ base: 2, sm: 3, lg: 6 }}>
+    <Facts>
       <Fact name="Accepted">
         <Time at={event.created_at} as="full" />
       </Fact>
@@ -106,7 +106,7 @@ function Facts({ event }: { event: EventWithPayload }) {
           <Time at={event.expires_at} as="full" />
         </Fact>
       )}
-    </SimpleGrid>
+    </Facts>
   );
 }
 

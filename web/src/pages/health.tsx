@@ -32,15 +32,17 @@ export function HealthView() {
   );
 }
 
+const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+
 function Part({ part }: { part: Component }) {
   return (
-    <Card title={part.name} actions={<StatusBadge kind="health" status={part.status} />}>
+    <Card title={sentence(part.name)} actions={<StatusBadge kind="health" status={part.status} />}>
       <Stack gap="xs">
         {part.message && <Text size="sm">{part.message}</Text>}
         <SimpleGrid cols={2} spacing="xs">
           <Fact name="Answered in">{milliseconds(part.latency_ms)}</Fact>
           {Object.entries(part.details ?? {}).map(([name, value]) => (
-            <Fact key={name} name={name.replaceAll("_", " ")}>
+            <Fact key={name} name={sentence(name.replaceAll("_", " "))}>
               {typeof value === "object" ? JSON.stringify(value) : String(value)}
             </Fact>
           ))}

@@ -62,6 +62,11 @@ function Hold({ lane }: { lane: LaneView }) {
 }
 
 export function Lanes({ lanes }: { lanes: LaneView[] }) {
-  if (lanes.length === 0) return <Empty title="Nothing waits">Every delivery was sent as soon as it was due.</Empty>;
+  if (lanes.length === 0)
+    return (
+      <Empty small title="Nothing waits">
+        Every delivery was sent as soon as it was due.
+      </Empty>
+    );
   return <Rows label="Lanes" columns={columns} rows={lanes} keyOf={(l) => l.subscription_id} />;
 }

@@ -12,7 +12,7 @@ import { queue } from "../data/queue";
 import { type Range, type StatsView, stats, successRate } from "../data/stats";
 import { subscriptionChoices } from "../data/subscriptions";
 import { InTrouble, RecentChanges, RecentDeliveries } from "./overviewlists";
-import { latencySeries, rateSeries } from "./series";
+import { latencySeries, perSecond, rateSeries } from "./series";
 
 const Chart = lazy(() => import("../components/chart"));
 const route = getRouteApi("/");
@@ -92,7 +92,7 @@ function Figures({ view }: { view?: StatsView }) {
       <Stat
         name="Delivered"
         value={totals ? rate(totals.succeeded / seconds) : "–"}
-        note={totals && `${count(totals.succeeded)} of ${count(totals.accepted)} events’ deliveries`}
+        note={totals && `${count(totals.succeeded)} deliveries, ${count(totals.accepted)} events accepted`}
       />
       <Stat
         name="Attempts that succeeded"
@@ -136,9 +136,9 @@ function ChartOrWait({ view, kind }: { view?: StatsView; kind: "rate" | "latency
     <Suspense fallback={wait}>
       <Group grow>
         {kind === "rate" ? (
-          <Chart {...rateSeries(view)} kind="area" unit={rate} label="Attempts a second, succeeded and failed" />
+          <Chart {...rateSeries(view)} kind="area" unit={perSecond} label="Attempts a second, succeeded and failed" />
         ) : (
-          <Chart {...latencySeries(view)} kind="area" unit={milliseconds} label="Latency, p50, p95 and p99" />
+          <Chart {...latencySeries(view)} kind="points" unit={milliseconds} label="Latency, p50, p95 and p99" />
         )}
       </Group>
     </Suspense>

@@ -77,7 +77,7 @@ export function RecentDeliveries() {
         {({ pages }) => {
           const rows = (pages[0]?.data ?? []).slice(0, 8);
           return rows.length === 0 ? (
-            <Empty title="No deliveries yet" />
+            <Empty small title="No deliveries yet" />
           ) : (
             <Rows label="Latest deliveries" columns={deliveryColumns} rows={rows} keyOf={(d) => d.id} />
           );
@@ -112,7 +112,7 @@ export function RecentChanges() {
         {(all) => {
           const rows = [...all].sort((a, b) => b.updated_at.localeCompare(a.updated_at)).slice(0, 8);
           return rows.length === 0 ? (
-            <Empty title="Nothing yet" />
+            <Empty small title="Nothing yet" />
           ) : (
             <Rows label="Recently changed subscriptions" columns={changeColumns} rows={rows} keyOf={(s) => s.id} />
           );

@@ -39,6 +39,11 @@ export function rateSeries(view: StatsView): Chart {
   };
 }
 
+/** A value of those series, on axes and in hints: always the same unit. */
+export function perSecond(value: number): string {
+  return `${Number(value.toPrecision(2))}/s`;
+}
+
 /** Time from acceptance to success; nothing where nothing was delivered. */
 export function latencySeries(view: StatsView): Chart {
   const label = when(view);

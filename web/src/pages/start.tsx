@@ -9,8 +9,10 @@ import { Card, Page } from "../components/page";
 import { ProblemAlert } from "../components/states";
 import { DeliveryBadge, Outcome } from "../components/status";
 import { eventStatus, usePublish } from "../data/events";
+import { bin, binUrl } from "../data/play";
 import { asProblem } from "../data/problem";
 import { useCreateSubscription } from "../data/subscriptions";
+import { Bin } from "./bin";
 import { validate } from "./subscriptionvalues";
 
 const receivers = [
@@ -29,11 +31,19 @@ h.HTTPServer(("", 9000), R).serve_forever()'`,
   },
 ];
 
+const binName = "first";
+
 export default function Start() {
+  const receiver = useQuery(bin(binName));
+  if (receiver.isPending) return null;
+  return <Guide play={!!receiver.data} />;
+}
+
+function Guide({ play }: { play: boolean }) {
   const create = useCreateSubscription();
   const publish = usePublish();
   const form = useForm({
-    initialValues: { url: "http://localhost:9000/webhooks" },
+    initialValues: { url: play ? binUrl(binName) : "http://localhost:9000/webhooks" },
     validate: { url: validate.url },
     validateInputOnBlur: true,
   });
@@ -60,11 +70,20 @@ export default function Start() {
             <Group align="flex-start" gap="sm">
               <TextInput
                 label="URL of a receiver"
-                description="Anything that answers a POST with 2xx."
+                description={
+                  play
+                    ? "The built-in test receiver, or any other that answers a POST with 2xx."
+                    : "Anything that answers a POST with 2xx."
+                }
                 flex="1 1 260px"
                 {...form.getInputProps("url")}
               />
-              <Button type="submit" loading={go.isPending} leftSection={<IconSend size={16} />} mt={46}>
+              <Button
+                type="submit"
+                loading={go.isPending}
+                leftSection={<IconSend size={16} />}
+                mt={{ base: 0, xs: 46 }}
+              >
                 {go.data ? "Send another" : "Subscribe and send"}
               </Button>
             </Group>
@@ -73,30 +92,37 @@ export default function Start() {
           {go.data && <Watch event={go.data.event.id} />}
         </Stack>
       </Card>
-      <Card title="No receiver at hand? Run one of these">
-        <Tabs defaultValue="Node.js" keepMounted={false}>
-          <Tabs.List mb="xs">
-            {receivers.map((r) => (
-              <Tabs.Tab key={r.name} value={r.name}>
-                {r.name}
-              </Tabs.Tab>
-            ))}
-          </Tabs.List>
-          {receivers.map((r) => (
-            <Tabs.Panel key={r.name} value={r.name}>
-              <CodeView text={r.text} label={`receiver in ${r.name}`} />
-            </Tabs.Panel>
-          ))}
-        </Tabs>
-        <Text size="xs" c="dimmed" mt="sm">
-          Plain http and addresses of this machine are allowed with <Code>posthorn serve --dev</Code>; otherwise see{" "}
-          <Code>POSTHORN_ALLOW_HTTP</Code> and <Code>POSTHORN_ALLOW_PRIVATE</Code>.
-        </Text>
-      </Card>
+      {play ? <Bin name={binName} /> : <OwnReceiver />}
       <Card title="The same from a program">
         <Program />
       </Card>
     </Page>
+  );
+}
+
+/** How to have a receiver where there is no built-in one. */
+function OwnReceiver() {
+  return (
+    <Card title="No receiver at hand? Run one of these">
+      <Tabs defaultValue="Node.js" keepMounted={false}>
+        <Tabs.List mb="xs">
+          {receivers.map((r) => (
+            <Tabs.Tab key={r.name} value={r.name}>
+              {r.name}
+            </Tabs.Tab>
+          ))}
+        </Tabs.List>
+        {receivers.map((r) => (
+          <Tabs.Panel key={r.name} value={r.name}>
+            <CodeView text={r.text} label={`receiver in ${r.name}`} />
+          </Tabs.Panel>
+        ))}
+      </Tabs>
+      <Text size="xs" c="dimmed" mt="sm">
+        Plain http and addresses of this machine are allowed with <Code>posthorn serve --dev</Code>; otherwise see{" "}
+        <Code>POSTHORN_ALLOW_HTTP</Code> and <Code>POSTHORN_ALLOW_PRIVATE</Code>.
+      </Text>
+    </Card>
   );
 }
 

@@ -77,7 +77,9 @@ export function SubscriptionHealth({ subscription: s }: { subscription: Subscrip
           {({ pages }) => {
             const rows = pages.flatMap((p) => p.data);
             return rows.length === 0 ? (
-              <Empty title="Nothing was delivered to it yet">Send a test to see that it works.</Empty>
+              <Empty small title="Nothing was delivered to it yet">
+                Send a test to see that it works.
+              </Empty>
             ) : (
               <Rows label="Recent deliveries" columns={columns} rows={rows} keyOf={(d) => d.id} />
             );

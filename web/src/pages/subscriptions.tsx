@@ -1,4 +1,4 @@
-import { Badge, Group, Text } from "@mantine/core";
+import { Badge, Box, Group, Text } from "@mantine/core";
 import { IconPlus } from "@tabler/icons-react";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
@@ -23,16 +23,16 @@ const columns: Column<Subscription>[] = [
     width: "minmax(160px, 2fr)",
     narrow: "line",
     cell: (s) => (
-      <>
+      <Box pt={s.description ? 6 : 0}>
         <Link to="/ui/subscriptions/$id" params={{ id: s.id }} className={rowLink}>
           {s.description || hostPath(s.url)}
         </Link>
         {s.description && (
-          <Text size="xs" c="dimmed" truncate>
+          <Text size="xs" c="dimmed" truncate pb={6}>
             {hostPath(s.url)}
           </Text>
         )}
-      </>
+      </Box>
     ),
   },
   {

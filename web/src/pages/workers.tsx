@@ -14,7 +14,7 @@ import { type Worker, workers } from "../data/workers";
 import { deliveryColumns } from "./deliveries";
 import { Lanes } from "./lanes";
 import { Nodes } from "./nodes";
-import { rateSeries } from "./series";
+import { perSecond, rateSeries } from "./series";
 
 const Chart = lazy(() => import("../components/chart"));
 
@@ -48,7 +48,7 @@ export default function Workers() {
               <Chart
                 {...rateSeries(hour.data)}
                 kind="area"
-                unit={rate}
+                unit={perSecond}
                 height={220}
                 label="Attempts a second in the last hour"
               />
@@ -102,7 +102,7 @@ function Figures({ nodes, backlog }: { nodes?: Worker[]; backlog?: QueueView }) 
 /** How many retries are due in each of the next hours. */
 function Retries({ queue: q }: { queue: QueueView }) {
   const total = q.retries.reduce((sum, n) => sum + n, 0);
-  if (total === 0) return <Empty title="No retries are scheduled" />;
+  if (total === 0) return <Empty small title="No retries are scheduled" />;
   const data = q.retries.map((n, i) => ({ at: i === 0 ? "this hour" : `+${i} h`, retries: n }));
   return (
     <Chart
@@ -126,7 +126,7 @@ function RecentFailures() {
         {({ pages }) => {
           const rows = (pages[0]?.data ?? []).slice(0, 8);
           return rows.length === 0 ? (
-            <Empty title="No delivery was given up">
+            <Empty small title="No delivery was given up">
               What fails is retried; it stands here when its attempts are used up.
             </Empty>
           ) : (

@@ -1,0 +1,122 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+import { openPage, startBrowser, startReceiver, startServer } from "./harness.mjs";
+import { fill, settle, trouble } from "./pages.mjs";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+let server;
+let browser;
+let receivers;
+let pages;
+before(async () => {
+  [server, browser] = await Promise.all([startServer(), startBrowser()]);
+  receivers = { good: await startReceiver(200), bad: await startReceiver(trouble), slow: await startReceiver(200) };
+  pages = await fill(server, receivers);
+});
+after(async () => {
+  await browser?.close();
+  await server?.destroy();
+  for (const receiver of Object.values(receivers ?? {})) await receiver.close();
+});
+
+async function violations(page) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() =>
+    globalThis.axe.run(document, {
+      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    }),
+  );
+  return found.violations.map((v) =>
+    `${v.id}: ${v.nodes.map((n) => `${n.target} ${n.failureSummary}`).join("; ")}`.slice(0, 900),
+  );
+}
+
+for (const scheme of ["light", "dark"]) {
+  test(`axe finds nothing on any page, ${scheme}`, async () => {
+    const page = await openPage(browser, server, { scheme });
+    const found = {};
+    for (const [name, path] of Object.entries(pages)) {
+      await page.goto(path);
+      await settle(page);
+      const list = await violations(page);
+      if (list.length > 0) found[name] = list;
+    }
+    assert.deepEqual(found, {});
+    assert.deepEqual(page.faults, []);
+  });
+
+  test(`axe finds nothing in dialogs and on the sign-in page, ${scheme}`, async () => {
+    const page = await openPage(browser, server, { scheme });
+    const found = {};
+    const look = async (name) => {
+      const list = await violations(page);
+      if (list.length > 0) found[name] = list;
+    };
+    await page.goto("/ui/deliveries?status=exhausted");
+    await settle(page);
+    await page.getByRole("button", { name: "Retry all" }).click();
+    await page.getByRole("dialog").getByText("get one attempt now").waitFor();
+    await look("bulk");
+    await page.goto("/");
+    await settle(page);
+    await page.keyboard.press("/");
+    await page.getByPlaceholder("A page, a command").fill("order");
+    await look("palette");
+    await page.goto("/ui/settings");
+    await page.getByRole("button", { name: "Create a key" }).click();
+    await page.getByLabel("Name").waitFor();
+    await look("key");
+    await page.goto(pages.event);
+    await settle(page);
+    await page.getByRole("button", { name: "Replay" }).click();
+    await page.getByText("Only these").click();
+    await look("replay");
+    const outside = await openPage(browser, server, { scheme, signedIn: false });
+    await outside.goto("/");
+    await outside.getByRole("button", { name: "Sign in" }).waitFor();
+    const list = await violations(outside);
+    if (list.length > 0) found.signin = list;
+    assert.deepEqual(found, {});
+  });
+}
+
+test("no page is wider than a phone, and axe finds nothing there", async () => {
+  const page = await openPage(browser, server, { width: 390, height: 844 });
+  const found = {};
+  for (const [name, path] of Object.entries(pages)) {
+    await page.goto(path);
+    await settle(page);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    const list = [...(await violations(page)), ...(wide > 0 ? [`${wide} px too wide`] : [])];
+    if (list.length > 0) found[name] = list;
+  }
+  await page.goto("/");
+  await page.getByRole("button", { name: "Menu", exact: true }).click();
+  await page.getByRole("link", { name: "Workers and queue" }).click();
+  await page.getByRole("heading", { name: "Workers and queue" }).waitFor();
+  assert.deepEqual(found, {});
+});
+
+test("the first view is small and fast", async () => {
+  const page = await openPage(browser, server);
+  let script = 0;
+  page.on("response", async (response) => {
+    if (!/javascript/.test(response.headers()["content-type"] ?? "")) return;
+    const sizes = await response
+      .request()
+      .sizes()
+      .catch(() => undefined);
+    script += sizes?.responseBodySize ?? 0;
+  });
+  await page.goto("/ui/events");
+  await settle(page);
+  assert.ok(script > 50_000 && script < 350_000, `${script} bytes of script, compressed`);
+  const start = Date.now();
+  await page.goto("/");
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
+  const took = Date.now() - start;
+  assert.ok(took < 3000, `the overview took ${took} ms`);
+  console.log(`# ${Math.round(script / 1000)} kB of script, first view in ${took} ms`);
+});

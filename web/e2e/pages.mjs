@@ -1,0 +1,85 @@
+// Every page of the dashboard, with something on it: for the accessibility tests and the screenshots.
+
+/** Fills a server with subscriptions and deliveries of every kind. Gives the pages' paths by name. */
+export async function fill(server, { good, bad, slow }) {
+  const shop = await server.subscribe(good.url, {
+    description: "Shop back office",
+    event_types: ["order.*", "invoice.*"],
+    metadata: { team: "shop" },
+  });
+  await server.subscribe(bad.url, {
+    description: "Warehouse",
+    event_types: ["order.*"],
+    retry: { schedule: [0.2, 0.3, 900] },
+  });
+  const crm = await server.subscribe(slow.url, {
+    description: "Customer relations",
+    event_types: ["customer.*"],
+    rate_limit: { limit: 10, per: "second" },
+  });
+  const gone = await server.subscribe(bad.url, {
+    description: "Old integration",
+    event_types: ["gone.*"],
+    retry: { schedule: [] },
+  });
+  const types = ["order.created", "order.paid", "order.shipped", "invoice.paid", "customer.created"];
+  for (let i = 0; i < 40; i++) {
+    await server.publish(types[i % types.length], {
+      id: 1000 + i,
+      total: "59.90",
+      currency: "EUR",
+      lines: [{ sku: "A-1", n: 2 }],
+    });
+  }
+  await server.publish("gone.away", { id: 1 });
+  const event = await server.publish("order.created", {
+    id: 2041,
+    total: "129.00",
+    customer: { name: "Zoë", vip: true },
+    notes: null,
+  });
+  await server.until("/deliveries?status=exhausted", (l) => l.data.length >= 1);
+  const failing = await server.until("/deliveries?outcome=http_error&event_type=order.*&status=pending", (l) =>
+    l.data.some((d) => d.attempts >= 3),
+  );
+  await server.api("POST", `/subscriptions/${crm.id}/pause`);
+  await server.publish("customer.created", { id: 9 });
+  await server.until(`/deliveries?subscription_id=${gone.id}&status=exhausted`, (l) => l.data.length === 1);
+  const delivery = failing.data.find((d) => d.attempts >= 3);
+  return {
+    overview: "/",
+    start: "/ui/start",
+    events: "/ui/events",
+    publish: "/ui/events/publish?type=order.created",
+    event: `/ui/events/${event.id}`,
+    deliveries: "/ui/deliveries",
+    delivery: `/ui/deliveries/${delivery.id}`,
+    live: "/ui/live",
+    subscriptions: "/ui/subscriptions",
+    subscription: `/ui/subscriptions/${shop.id}`,
+    test: `/ui/subscriptions/${shop.id}?tab=test`,
+    verify: `/ui/subscriptions/${shop.id}?tab=verify`,
+    details: `/ui/subscriptions/${shop.id}?tab=settings`,
+    edit: `/ui/subscriptions/${shop.id}/edit`,
+    create: "/ui/subscriptions/new",
+    workers: "/ui/workers",
+    keys: "/ui/settings",
+    tenants: "/ui/settings?tab=tenants",
+    health: "/ui/settings?tab=health",
+    missing: "/ui/nowhere",
+  };
+}
+
+/** Answers as a warehouse in trouble: mostly with 503. */
+export function trouble(request) {
+  return request.headers["webhook-event-type"] === "gone.away"
+    ? 404
+    : { status: 503, text: '{"error":"database is read-only"}' };
+}
+
+/** Waits until a page has drawn what it has. */
+export async function settle(page) {
+  await page.waitForLoadState("networkidle", { timeout: 2000 }).catch(() => undefined);
+  await page.waitForFunction(() => !document.querySelector("[aria-label=Loading], .mantine-Skeleton-root"));
+  await page.evaluate(() => document.fonts.ready);
+}

@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { key, openPage, startBrowser, startServer } from "./harness.mjs";
+
+let server;
+let browser;
+before(async () => {
+  [server, browser] = await Promise.all([startServer(), startBrowser()]);
+});
+after(async () => {
+  await browser?.close();
+  await server?.destroy();
+});
+
+async function signIn(page, text) {
+  await page.getByLabel("API key", { exact: true }).fill(text);
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+test("a wrong key is refused in words; a right one opens the page that was asked for; signing out forgets it", async () => {
+  const page = await openPage(browser, server, { signedIn: false });
+  await page.goto("/ui/events?type=order.*");
+  await signIn(page, "phk_wrong0123456789012345678901234567890123");
+  await page.getByText("This key is unknown, expired or revoked").waitFor();
+  await signIn(page, key);
+  await page.getByRole("heading", { name: "Events", exact: true }).waitFor();
+  assert.match(page.url(), /type=order\.\*/);
+
+  await page.reload();
+  await page.getByRole("heading", { name: "Events", exact: true }).waitFor();
+  await page.getByRole("button", { name: "Account" }).click();
+  await page.getByRole("menuitem", { name: "Sign out" }).click();
+  await page.getByRole("button", { name: "Sign in" }).waitFor();
+  await page.reload();
+  await page.getByRole("button", { name: "Sign in" }).waitFor();
+  assert.equal(
+    await page
+      .evaluate(() => JSON.stringify(sessionStorage) + JSON.stringify(localStorage))
+      .then((s) => s.includes("phk_")),
+    false,
+  );
+  assert.deepEqual(page.faults, []);
+});
+
+test("a key that may only publish is told what it lacks", async () => {
+  const made = await server.api("POST", "/keys", { name: "publisher", scopes: ["publish"] });
+  const page = await openPage(browser, server, { signedIn: false });
+  await page.goto("/");
+  await signIn(page, made.key);
+  await page.getByText("Sign in with a key whose scope allows this").waitFor();
+});
+
+test("an expired key ends the session by itself, with the reason", async () => {
+  const made = await server.api("POST", "/keys", {
+    name: "short",
+    scopes: ["read"],
+    expires_at: new Date(Date.now() + 4000).toISOString(),
+  });
+  const page = await openPage(browser, server, { signedIn: false });
+  await page.goto("/");
+  await signIn(page, made.key);
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
+  await page.getByText("it expired or was revoked").waitFor({ timeout: 25_000 });
+  await signIn(page, key);
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
+  assert.deepEqual(page.faults, []);
+});
+
+test("keys are created, shown once, and revoked", async () => {
+  const page = await openPage(browser, server);
+  await page.goto("/ui/settings");
+  await page.getByRole("button", { name: "Create a key" }).click();
+  await page.getByLabel("Name").fill("billing service");
+  await page.getByRole("dialog").getByRole("button", { name: "Create" }).click();
+  const text = await page.getByRole("dialog").getByText(/^phk_/).innerText();
+  await server.api("POST", "/events", { type: "a.b", payload: 1 }, text);
+  await page.getByRole("button", { name: "Done" }).click();
+  await page.getByRole("button", { name: "Revoke billing service" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
+  await page.getByRole("button", { name: "Revoke billing service" }).waitFor({ state: "detached" });
+  await assert.rejects(server.api("POST", "/events", { type: "a.b", payload: 1 }, text), /401/);
+});
+
+test("the server goes away and comes back: the page says so, recovers, and shows what happened meanwhile", async () => {
+  const page = await openPage(browser, server);
+  await page.goto("/ui/events");
+  await page.getByText("Live", { exact: true }).waitFor();
+  await server.stop("SIGKILL");
+  await page.getByText("Posthorn cannot be reached").waitFor();
+  await page.getByText("Reconnecting").waitFor();
+  await server.start();
+  await server.publish("while.away");
+  await page.getByRole("button", { name: "Try now" }).click();
+  await page.getByText("Posthorn cannot be reached").waitFor({ state: "detached" });
+  await page.getByRole("link", { name: "while.away" }).waitFor();
+  await page.getByText("Live", { exact: true }).waitFor();
+
+  await server.publish("after.return");
+  await page.getByRole("link", { name: "after.return" }).waitFor();
+});
