@@ -51,20 +51,19 @@ type Node struct {
 	Tenant    posthorn.TenantID
 	ID        posthorn.NodeID
 
-	setup  Setup
-	client *egress.Client
-	raw    *sqlite.Store
+	setup   Setup
+	client  *egress.Client
+	raw     *sqlite.Store
+	stopped bool
 }
 
-// Play runs a test in fake time on one node, which is stopped at its end.
+// Play runs a test in fake time on one node.
 func Play(t *testing.T, setup Setup, test func(t *testing.T, n *Node)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := StartNode(t, setup)
 		synctest.Wait()
 		test(t, n)
-		n.Stop(time.Minute)
-		n.Network.Close()
 	})
 }
 
@@ -80,7 +79,7 @@ func (n *Node) Receive(name string, change ...func(*posthorn.Subscription)) (*Re
 // sealKey is the one key of all tests.
 const sealKey = "cG9zdGhvcm4taG9va3Rlc3Qta2V5LTAwMDAwMDAwMDA="
 
-// StartNode makes a node and starts it.
+// StartNode makes a node and starts it. It stops with the test, unless it was stopped before.
 func StartNode(t testing.TB, setup Setup) *Node {
 	t.Helper()
 	if setup.Window == 0 {
@@ -95,6 +94,7 @@ func StartNode(t testing.TB, setup Setup) *Node {
 		}
 		if setup.Network == nil {
 			setup.Network = NewNetwork()
+			t.Cleanup(setup.Network.Close)
 		}
 		n.raw = openStore(t, setup.Dir)
 	}
@@ -107,6 +107,7 @@ func StartNode(t testing.TB, setup Setup) *Node {
 	if n.Engine != nil {
 		n.Engine.Start()
 	}
+	t.Cleanup(func() { n.Stop(time.Minute) })
 	return n
 }
 
@@ -186,8 +187,12 @@ func (a announcer) Announce(ctx context.Context, tenant posthorn.TenantID, e *po
 	return a.n.Publisher.Announce(ctx, tenant, e)
 }
 
-// Stop ends the node as a signal would, giving what is in flight this long.
+// Stop ends the node as a signal would, giving what is in flight this long. Stopping again does nothing.
 func (n *Node) Stop(grace time.Duration) {
+	if n.stopped {
+		return
+	}
+	n.stopped = true
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	n.Publisher.Stop()

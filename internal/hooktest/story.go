@@ -262,6 +262,7 @@ func (s *Story) Run() {
 		s.t = t
 		if s.setup.Network == nil {
 			s.setup.Network = NewNetwork()
+			t.Cleanup(s.setup.Network.Close)
 		}
 		network := s.setup.Network
 		s.node = StartNode(t, s.setup)
@@ -277,7 +278,6 @@ func (s *Story) Run() {
 		}
 		s.sleepUntil(s.end + time.Second)
 		s.node.Stop(time.Minute)
-		network.Close()
 		for _, sub := range s.subscribers {
 			s.check(sub)
 		}
