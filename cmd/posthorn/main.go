@@ -22,14 +22,24 @@ var version = "dev"
 type commands struct {
 	config.Settings
 
-	Serve   serve        `cmd:"" help:"Run the service: API, worker and janitor, or some of them (--roles)."`
-	Demo    demo         `cmd:"" help:"Run the service with sample receivers and show real deliveries."`
-	Migrate migrate      `cmd:"" help:"Bring the store's schema up to date and exit."`
-	Config  configure    `cmd:"" help:"Print the effective settings, secrets masked."`
-	Keys    keys         `cmd:"" help:"Create, list and revoke API keys."`
-	Cleanup cleanup      `cmd:"" help:"Remove what is older than the retention now."`
-	Health  health       `cmd:"" help:"Ask a running node whether it is ready; exit 1 when it is not."`
-	Bench   benchmark    `cmd:"" help:"Measure a server: rates, latencies, losses and cost, also against no storage at all."`
+	Serve   serve     `cmd:"" help:"Run the service: API, worker and janitor, or some of them (--roles)."`
+	Demo    demo      `cmd:"" help:"Run the service with sample receivers and show real deliveries."`
+	Migrate migrate   `cmd:"" help:"Bring the store's schema up to date and exit."`
+	Config  configure `cmd:"" help:"Print the effective settings, secrets masked."`
+	Keys    keys      `cmd:"" help:"Create, list and revoke API keys."`
+	Cleanup cleanup   `cmd:"" help:"Remove what is older than the retention now."`
+	Health  health    `cmd:"" help:"Ask a running node whether it is ready; exit 1 when it is not."`
+	Bench   benchmark `cmd:"" help:"Measure a server: rates, latencies, losses and cost, also against no storage at all."`
+
+	Trigger       trigger       `cmd:"" group:"api" help:"Publish an event."`
+	Tail          tail          `cmd:"" group:"api" help:"Print deliveries and attempts as they happen."`
+	Listen        listen        `cmd:"" group:"api" help:"Forward live events to a program on this machine, with no tunnel."`
+	Events        events        `cmd:"" group:"api" help:"List and show events."`
+	Deliveries    deliveries    `cmd:"" group:"api" help:"List, show, retry and cancel deliveries."`
+	Subscriptions subscriptions `cmd:"" group:"api" help:"List, show, pause and resume subscriptions."`
+	Apply         apply         `cmd:"" group:"api" help:"Make the subscriptions what a file says."`
+	Dump          dump          `cmd:"" group:"api" help:"Print the subscriptions as a file for apply."`
+
 	Version printVersion `cmd:"" help:"Print the version."`
 }
 
@@ -46,7 +56,8 @@ func main() {
 	var c commands
 	parsed := kong.Parse(&c, kong.Name("posthorn"), kong.UsageOnError(),
 		kong.Description("Posthorn delivers webhooks: it stores events durably, signs them, delivers them and retries."),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&c.Settings))
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&c.Settings), kong.Help(help),
+		kong.ExplicitGroups([]kong.Group{{Key: groupAPI, Title: "Commands for a running server (POSTHORN_URL, POSTHORN_API_KEY):"}}))
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	if err := parsed.Run(); err != nil {

@@ -35,9 +35,14 @@ var rooms = map[string][]string{
 	"internal/delivery":  {"internal/signing", "internal/egress"},
 	"internal/api":       {"internal/ingest", "internal/auth", "internal/signing", "internal/egress", "internal/filter"},
 	"internal/config":    {"internal/seal"},
+	"internal/client":    {},
+	"internal/console":   {"internal/client", "internal/signing"},
+	"internal/doctor":    {"internal/config", "internal/egress", "internal/redis"},
+	"docs":               {},
+	"deploy/grafana":     {},
 	"web":                {},
 	"deploy":             {},
-	"cmd/posthorn":       {"internal/app", "internal/bench", "internal/client", "internal/config", "internal/signing", "internal/telemetry"},
+	"cmd/posthorn":       {"internal/app", "internal/bench", "internal/client", "internal/config", "internal/console", "internal/doctor", "internal/telemetry"},
 }
 
 // mayImportAll are the rooms that put the others together; testOnly are imported by nothing but tests.
@@ -48,7 +53,7 @@ var (
 
 // libraries that belong to certain rooms alone.
 var libraries = map[string][]string{
-	"github.com/jackc/pgx/v5":       {"internal/postgres"},
+	"github.com/jackc/pgx/v5":       {"internal/postgres", "internal/doctor"},
 	"modernc.org/sqlite":            {"internal/sqlite"},
 	"github.com/redis/rueidis":      {"internal/redis", "internal/bus", "internal/cache", "internal/limit"},
 	"github.com/danielgtaylor/huma": {"internal/api"},
