@@ -30,7 +30,6 @@ var rooms = map[string][]string{
 	"internal/filter":    {},
 	"internal/janitor":   {},
 	"internal/play":      {},
-	"internal/client":    {},
 	"internal/bench":     {"internal/signing"},
 	"internal/delivery":  {"internal/signing", "internal/egress"},
 	"internal/api":       {"internal/ingest", "internal/auth", "internal/signing", "internal/egress", "internal/filter"},
