@@ -35,6 +35,7 @@ var rooms = map[string][]string{
 	"internal/api":       {"internal/ingest", "internal/auth", "internal/signing", "internal/egress", "internal/filter"},
 	"internal/config":    {"internal/seal"},
 	"internal/client":    {},
+	"internal/console":   {"internal/client", "internal/signing"},
 	"internal/doctor":    {"internal/config", "internal/egress", "internal/redis"},
 	"docs":               {},
 	"deploy/grafana":     {},
