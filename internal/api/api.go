@@ -134,7 +134,7 @@ type Handler struct {
 	handler http.Handler
 	hub     *hub
 	health  healthCache
-	buffers sync.Pool
+	bodies  bodies
 	close   sync.Once
 }
 

@@ -25,15 +25,15 @@ func TestDeliveryAndAttempts(t *testing.T) {
 	path := "/deliveries/" + d.ID.String()
 	var read delivery
 	s.call(http.MethodGet, path, s.admin, nil).want(http.StatusOK).into(&read)
-	if text2(read) != text2(d) || d.Status != posthorn.Pending || d.Attempts != 1 || *d.LastStatusCode != 503 || d.NextAttemptAt == nil || d.InFlight {
-		t.Errorf("read %s, listed %s", text2(read), text2(d))
+	if jsonText(read) != jsonText(d) || d.Status != posthorn.Pending || d.Attempts != 1 || *d.LastStatusCode != 503 || d.NextAttemptAt == nil || d.InFlight {
+		t.Errorf("read %s, listed %s", jsonText(read), jsonText(d))
 	}
 	var attempts list[attempt]
 	s.call(http.MethodGet, path+"/attempts", s.admin, nil).want(http.StatusOK).into(&attempts)
 	a := attempts.Data[0]
 	if a.Number != 1 || *a.Error != "http_503" || *a.Response.Body != "café " || !a.Response.BodyTruncated || a.Response.BodyBase64 != nil ||
 		*a.Timings.DNS != 1 || a.Timings.Connect != nil || a.Timings.Total != 12 || a.Request.Headers["Webhook-Id"][0] != event {
-		t.Errorf("attempt %s", text2(a))
+		t.Errorf("attempt %s", jsonText(a))
 	}
 }
 
@@ -67,11 +67,11 @@ func TestRetryAndCancel(t *testing.T) {
 	var d delivery
 	s.call(http.MethodPost, path+"/retry", s.admin, nil).want(http.StatusAccepted).into(&d)
 	if d.Status != posthorn.Pending || !strings.Contains(d.Explanation, "asked for by hand") {
-		t.Errorf("retried: %s", text2(d))
+		t.Errorf("retried: %s", jsonText(d))
 	}
 	s.call(http.MethodPost, path+"/cancel", s.admin, nil).want(http.StatusOK).into(&d)
 	if d.Status != posthorn.Cancelled || *d.Reason != posthorn.ReasonRequested || d.CompletedAt == nil || d.NextAttemptAt != nil {
-		t.Errorf("cancelled: %s", text2(d))
+		t.Errorf("cancelled: %s", jsonText(d))
 	}
 	s.call(http.MethodPost, path+"/cancel", s.admin, nil).want(http.StatusConflict)
 	s.call(http.MethodPost, path+"/retry", s.admin, nil).want(http.StatusAccepted)

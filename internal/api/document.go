@@ -143,7 +143,7 @@ func finishProblem(ctx huma.Context, _ string, v any) (any, error) {
 }
 
 func problemOfParameters(model *huma.ErrorModel, id string) *problem {
-	p := newProblem(answers[posthorn.Invalid], "the request has invalid values")
+	p := newProblem(answers[posthorn.Invalid], "the request has invalid values; correct what errors names, and send it again")
 	p.RequestID = id
 	for _, e := range model.Errors {
 		p.Errors = append(p.Errors, fieldError{e.Location, strings.TrimPrefix(e.Message, "invalid value: ")})

@@ -3,9 +3,11 @@ package api
 import (
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,7 +20,7 @@ func TestPublish(t *testing.T) {
 	s.subscribe(s.admin, nil)
 	got := s.call(http.MethodPost, "/events", s.admin, `{"type":"order.created","payload":{"a":1}}`).want(http.StatusAccepted).object()
 	if len(got) != 5 || got["deliveries"] != 2.0 || got["duplicate"] != false || got["type"] != "order.created" {
-		t.Errorf("published: %s", text2(got))
+		t.Errorf("published: %s", jsonText(got))
 	}
 	if at, err := time.Parse(time.RFC3339, got["created_at"].(string)); err != nil || time.Since(at) > time.Minute {
 		t.Errorf("created_at: %v %v", got["created_at"], err)
@@ -48,7 +50,7 @@ func TestIdempotency(t *testing.T) {
 	first := publish("k", "", "1").want(http.StatusAccepted).object()
 	again := publish("", "k", "1").want(http.StatusAccepted).object()
 	if again["id"] != first["id"] || again["duplicate"] != true || again["deliveries"] != first["deliveries"] || again["created_at"] != first["created_at"] {
-		t.Errorf("first %s, again %s", text2(first), text2(again))
+		t.Errorf("first %s, again %s", jsonText(first), jsonText(again))
 	}
 	publish("k", "k", "1").want(http.StatusAccepted)
 	publish("k", "", "2").want(http.StatusConflict)
@@ -77,6 +79,53 @@ func TestPayloadLimit(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer "+s.admin)
 	r.Header.Set("Content-Type", "application/json")
 	s.do(r).want(http.StatusRequestEntityTooLarge)
+}
+
+// TestBodiesAreBounded holds many large bodies open: those that would be too much are turned away, and when the others
+// are gone there is room again.
+func TestBodiesAreBounded(t *testing.T) {
+	s := open(t, nil)
+	var writers []*io.PipeWriter
+	var answers []chan int
+	for range maxBodies/posthorn.MaxBatchBytes + 4 {
+		r, w := io.Pipe()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.server.URL+"/events/batch", r)
+		must(t, err)
+		req.Header.Set("Authorization", "Bearer "+s.admin)
+		req.Header.Set("Content-Type", "application/json")
+		answer := make(chan int, 1)
+		go func() {
+			resp, err := s.server.Client().Do(req)
+			if err != nil {
+				answer <- 0
+				return
+			}
+			resp.Body.Close()
+			answer <- resp.StatusCode
+		}()
+		writers, answers = append(writers, w), append(answers, answer)
+	}
+	turnedAway := 0
+	var held sync.WaitGroup
+	for _, w := range writers {
+		held.Go(func() { _, _ = w.Write(make([]byte, posthorn.MaxBatchBytes-1)) })
+	}
+	held.Wait()
+	for _, w := range writers {
+		_ = w.Close()
+	}
+	for _, answer := range answers {
+		if status := <-answer; status == http.StatusServiceUnavailable || status == 0 {
+			turnedAway++
+		}
+	}
+	if turnedAway == 0 || turnedAway == len(writers) {
+		t.Errorf("%d of %d were turned away", turnedAway, len(writers))
+	}
+	if n := s.handler.bodies.held.Load(); n != 0 {
+		t.Errorf("%d bytes are still counted", n)
+	}
+	s.publish(s.admin, "a")
 }
 
 func TestMediaTypes(t *testing.T) {
@@ -158,10 +207,10 @@ func TestReadEvent(t *testing.T) {
 	binary := s.call(http.MethodPost, "/events", s.admin, `{"type":"z","payload_base64":"/w==","content_type":"application/octet-stream"}`).object()["id"].(string)
 	got = s.call(http.MethodGet, "/events/"+binary, s.admin, nil).object()
 	if got["payload"] != nil || got["payload_base64"] != "/w==" || got["status"] != "unmatched" || got["deliveries"] != 0.0 {
-		t.Errorf("read %s", text2(got))
+		t.Errorf("read %s", jsonText(got))
 	}
-	if got := s.call(http.MethodGet, "/events/"+binary+"/status", s.admin, nil).want(http.StatusOK).object(); text2(got["deliveries"]) != "[]" || got["status"] != "unmatched" {
-		t.Errorf("status %s", text2(got))
+	if got := s.call(http.MethodGet, "/events/"+binary+"/status", s.admin, nil).want(http.StatusOK).object(); jsonText(got["deliveries"]) != "[]" || got["status"] != "unmatched" {
+		t.Errorf("status %s", jsonText(got))
 	}
 }
 
@@ -179,11 +228,11 @@ func TestEventStatusAndList(t *testing.T) {
 	if got["event_id"] != waiting || got["status"] != "pending" || d["subscription_id"] != id || d["url"] != "https://example.com/hook" ||
 		d["attempts"] != 1.0 || d["last_outcome"] != "http_error" || d["last_status_code"] != 503.0 || d["next_attempt_at"] == nil ||
 		!strings.Contains(d["explanation"].(string), "503 Service Unavailable") {
-		t.Errorf("status %s", text2(got))
+		t.Errorf("status %s", jsonText(got))
 	}
 	got = s.call(http.MethodGet, "/events/"+done+"/status", s.admin, nil).want(http.StatusOK).object()
 	if d := got["deliveries"].([]any)[0].(map[string]any); got["status"] != "succeeded" || d["status"] != "succeeded" || d["next_attempt_at"] != nil {
-		t.Errorf("status %s", text2(got))
+		t.Errorf("status %s", jsonText(got))
 	}
 	for query, want := range map[string][]string{
 		"":                            {nobody, waiting, done},
@@ -216,11 +265,11 @@ func TestReplay(t *testing.T) {
 	var got deliveryData
 	s.call(http.MethodPost, "/events/"+event+"/replay", s.admin, `{}`).want(http.StatusAccepted).into(&got)
 	if len(got.Data) != 1 || got.Data[0].SubscriptionID.String() != id || got.Data[0].Status != posthorn.Pending {
-		t.Errorf("replayed %s", text2(got))
+		t.Errorf("replayed %s", jsonText(got))
 	}
 	s.call(http.MethodPost, "/events/"+event+"/replay", s.admin, map[string]any{"subscription_ids": []string{late}}).want(http.StatusAccepted).into(&got)
 	if len(got.Data) != 1 || got.Data[0].SubscriptionID.String() != late {
-		t.Errorf("replayed %s", text2(got))
+		t.Errorf("replayed %s", jsonText(got))
 	}
 	s.call(http.MethodDelete, "/subscriptions/"+late, s.admin, nil).want(http.StatusNoContent)
 	theirs := s.subscribe(s.foreign, nil)

@@ -41,22 +41,38 @@ func TestExplain(t *testing.T) {
 		lane posthorn.Lane
 		want string
 	}{
-		{"Delivered", posthorn.Delivery{State: posthorn.Delivered, Attempts: 3, LastStatusCode: 204}, active, free,
-			"Delivered: attempt 3 was answered 204 No Content."},
+		{
+			"Delivered",
+			posthorn.Delivery{State: posthorn.Delivered, Attempts: 3, LastStatusCode: 204},
+			active, free,
+			"Delivered: attempt 3 was answered 204 No Content.",
+		},
 		{"Due", pending(nil), active, free, "It is due now and is sent as soon as a worker has room for this subscription."},
 		{"DueFIFO", pending(nil), fifo, free, "It waits for its turn: this subscription gets its deliveries in order, one after the other."},
-		{"Later", pending(func(d *posthorn.Delivery) { d.DueAt = now.Add(26 * time.Hour) }), active, free,
-			"Not sent yet: it is due at 2026-02-01 11:30:00 UTC (in 26 h 0 min)."},
-		{"InFlight", pending(func(d *posthorn.Delivery) { d.ClaimedUntil, d.Attempts = now.Add(time.Second), 1 }), active, free,
-			"Attempt 1 is on its way."},
-		{"InFlightByHand", pending(func(d *posthorn.Delivery) { d.ClaimedUntil, d.Attempts, d.Manual = now.Add(time.Second), 4, 1 }), active, free,
-			"Attempt 4, asked for by hand, is on its way."},
-		{"LeaseRanOut", pending(func(d *posthorn.Delivery) { d.ClaimedUntil, d.Attempts = now.Add(-time.Second), 1 }), active, free,
-			"It is due now and is sent as soon as a worker has room for this subscription."},
-		{"ByHand", pending(func(d *posthorn.Delivery) { d.Manual = posthorn.ManualAfterEnd }), active, free,
-			"A retry was asked for by hand; the next free worker sends it."},
-		{"Retry", failed(5 * time.Minute), active, free,
-			"Attempt 2 was answered 503 Service Unavailable. The next attempt is due at 2026-01-31 09:35:00 UTC (in 5 min 0 s); 8 are left in its retry policy."},
+		{
+			"Later", pending(func(d *posthorn.Delivery) { d.DueAt = now.Add(26 * time.Hour) }), active, free,
+			"Not sent yet: it is due at 2026-02-01 11:30:00 UTC (in 26 h 0 min).",
+		},
+		{
+			"InFlight", pending(func(d *posthorn.Delivery) { d.ClaimedUntil, d.Attempts = now.Add(time.Second), 1 }), active, free,
+			"Attempt 1 is on its way.",
+		},
+		{
+			"InFlightByHand", pending(func(d *posthorn.Delivery) { d.ClaimedUntil, d.Attempts, d.Manual = now.Add(time.Second), 4, 1 }), active, free,
+			"Attempt 4, asked for by hand, is on its way.",
+		},
+		{
+			"LeaseRanOut", pending(func(d *posthorn.Delivery) { d.ClaimedUntil, d.Attempts = now.Add(-time.Second), 1 }), active, free,
+			"It is due now and is sent as soon as a worker has room for this subscription.",
+		},
+		{
+			"ByHand", pending(func(d *posthorn.Delivery) { d.Manual = posthorn.ManualAfterEnd }), active, free,
+			"A retry was asked for by hand; the next free worker sends it.",
+		},
+		{
+			"Retry", failed(5 * time.Minute), active, free,
+			"Attempt 2 was answered 503 Service Unavailable. The next attempt is due at 2026-01-31 09:35:00 UTC (in 5 min 0 s); 8 are left in its retry policy.",
+		},
 		{"LastRetry", pending(func(d *posthorn.Delivery) {
 			d.Attempts, d.Spent, d.DueAt, d.LastOutcome = 9, 9, now.Add(5*time.Second), posthorn.Timeout
 		}), active, free, "Attempt 9 took longer than the subscription's timeout. The next attempt is due at 2026-01-31 09:30:05 UTC (in 5 s); it is the last one of its retry policy."},
@@ -65,14 +81,22 @@ func TestExplain(t *testing.T) {
 		{"Failing", pending(nil), failing, free, "Held because its subscription failed for too long without one success and was disabled; it is sent when the subscription is resumed."},
 		{"Deleted", pending(nil), deleted, free, "Its subscription was deleted, so it is about to be cancelled."},
 		{"Vanished", pending(nil), nil, free, "Its subscription was deleted, so it is about to be cancelled."},
-		{"Throttled", failed(0), active, throttled,
-			"Attempt 2 was answered 503 Service Unavailable. The receiver asked for a pause; nothing is sent to it until 2026-01-31 09:31:00 UTC."},
-		{"ThrottledShorter", failed(time.Hour), active, throttled,
-			"Attempt 2 was answered 503 Service Unavailable. The next attempt is due at 2026-01-31 10:30:00 UTC (in 1 h 0 min); 8 are left in its retry policy."},
-		{"Breaker", pending(nil), active, open,
-			"The receiver failed too often in a row; nothing is sent to it until 2026-01-31 09:31:00 UTC, when one delivery tries it again."},
-		{"Probing", pending(nil), active, probing,
-			"The receiver failed too often in a row; one delivery is trying it again, and the others follow when that succeeds."},
+		{
+			"Throttled", failed(0), active, throttled,
+			"Attempt 2 was answered 503 Service Unavailable. The receiver asked for a pause; nothing is sent to it until 2026-01-31 09:31:00 UTC.",
+		},
+		{
+			"ThrottledShorter", failed(time.Hour), active, throttled,
+			"Attempt 2 was answered 503 Service Unavailable. The next attempt is due at 2026-01-31 10:30:00 UTC (in 1 h 0 min); 8 are left in its retry policy.",
+		},
+		{
+			"Breaker", pending(nil), active, open,
+			"The receiver failed too often in a row; nothing is sent to it until 2026-01-31 09:31:00 UTC, when one delivery tries it again.",
+		},
+		{
+			"Probing", pending(nil), active, probing,
+			"The receiver failed too often in a row; one delivery is trying it again, and the others follow when that succeeds.",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

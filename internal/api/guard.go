@@ -71,8 +71,10 @@ func bearerKey(header http.Header) string {
 }
 
 func limited(wait time.Duration) error {
-	return &posthorn.Error{Kind: posthorn.RateLimited, RetryAfter: wait,
-		Message: "too many requests; wait as long as Retry-After says"}
+	return &posthorn.Error{
+		Kind: posthorn.RateLimited, RetryAfter: wait,
+		Message: "too many requests; wait as long as Retry-After says",
+	}
 }
 
 // bound is one limit that applies to a request.

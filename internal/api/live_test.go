@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -204,5 +205,24 @@ func TestLiveRereads(t *testing.T) {
 	s.handler.hub.reread()
 	if e := v.want("delivery"); e.data["event_id"] != event {
 		t.Errorf("reread %v", e)
+	}
+}
+
+// TestLiveOutlivesTheReadTimeout is served as the service is: with a time to read the request in.
+func TestLiveOutlivesTheReadTimeout(t *testing.T) {
+	s := open(t, nil)
+	s.server.Close()
+	s.server = httptest.NewUnstartedServer(s.handler)
+	s.server.Config.ReadTimeout = 100 * time.Millisecond
+	s.server.Start()
+	t.Cleanup(s.server.Close)
+	s.subscribe(s.admin, nil)
+	v := s.watch("", "")
+	v.next()
+	deadline := time.After(300 * time.Millisecond)
+	<-deadline
+	event := s.publish(s.admin, "a.b")
+	if e := v.want("delivery"); e.data["event_id"] != event {
+		t.Errorf("got %v", e)
 	}
 }

@@ -34,7 +34,7 @@ func TestHealth(t *testing.T) {
 		s.handler.health.until = time.Time{}
 		got := s.call(http.MethodGet, "/health", "", nil).want(test.status).object()
 		if got["status"] != string(test.want) || len(got["components"].([]any)) != 2 {
-			t.Errorf("health %s", text2(got))
+			t.Errorf("health %s", jsonText(got))
 		}
 	}
 	for _, path := range []string{"/health/live", "/healthz", "/health/ready"} {
@@ -59,11 +59,11 @@ func TestWorkers(t *testing.T) {
 	var l list[worker]
 	s.call(http.MethodGet, "/workers", s.admin, nil).want(http.StatusOK).into(&l)
 	if len(l.Data) != 1 || l.Data[0].ID != s.node || l.Data[0].Status != "alive" || l.Data[0].UptimeSeconds < 60 || l.Data[0].Doing[0].Attempt != 2 {
-		t.Errorf("workers %s", text2(l))
+		t.Errorf("workers %s", jsonText(l))
 	}
 	path := "/workers/" + s.node.String()
 	if got := s.call(http.MethodPost, path+"/drain", s.admin, nil).want(http.StatusAccepted).object(); got["status"] != "draining" {
-		t.Errorf("drained %s", text2(got))
+		t.Errorf("drained %s", jsonText(got))
 	}
 	s.call(http.MethodGet, path, s.admin, nil).want(http.StatusOK)
 	drain, err := s.store.Heartbeat(t.Context(), &posthorn.Node{ID: s.node, StartedAt: now})
@@ -92,11 +92,11 @@ func TestQueue(t *testing.T) {
 	var q queueView
 	s.call(http.MethodGet, "/queue", s.admin, nil).want(http.StatusOK).into(&q)
 	if q.Pending != 2 || q.Due != 2 || len(q.Lanes) != 1 || q.Lanes[0].SubscriptionID.String() != id || q.Lanes[0].Backlog != 2 || q.Lanes[0].Breaker != "closed" {
-		t.Errorf("queue %s", text2(q))
+		t.Errorf("queue %s", jsonText(q))
 	}
 	s.call(http.MethodGet, "/queue?all=true", s.admin, nil).want(http.StatusOK).into(&q)
 	if q.Pending != 3 || len(q.Lanes) != 2 {
-		t.Errorf("queue of all %s", text2(q))
+		t.Errorf("queue of all %s", jsonText(q))
 	}
 	reader := s.addKey(s.home, nil, posthorn.ScopeManage)
 	s.call(http.MethodGet, "/queue?all=true", reader, nil).want(http.StatusForbidden)
@@ -112,7 +112,7 @@ func TestStats(t *testing.T) {
 	var v statsView
 	s.call(http.MethodGet, "/stats?step=1m", s.admin, nil).want(http.StatusOK).into(&v)
 	if v.Totals.Accepted != 1 || v.Totals.Attempts != 2 || v.Totals.Succeeded != 1 || v.Totals.Duration.P50MS == nil || len(v.Data) == 0 || v.StepSeconds != 60 {
-		t.Errorf("stats %s", text2(v))
+		t.Errorf("stats %s", jsonText(v))
 	}
 	s.call(http.MethodGet, "/stats?step=2m", s.admin, nil).wantFaults("query.step")
 	s.call(http.MethodGet, "/stats?step=1m&since=2020-01-01T00:00:00Z", s.admin, nil).wantFaults("query.since")
@@ -149,8 +149,8 @@ func TestQuantile(t *testing.T) {
 func TestKeysAndTenants(t *testing.T) {
 	s := open(t, nil)
 	tenant := s.call(http.MethodPost, "/tenants", s.admin, map[string]any{"name": "acme", "ip_allowlist": []string{"127.0.0.1", "10.1.2.3/8"}}).want(http.StatusCreated).object()
-	if text2(tenant["ip_allowlist"]) != `["127.0.0.1/32","10.0.0.0/8"]` || tenant["rate_limit"] != nil {
-		t.Errorf("tenant %s", text2(tenant))
+	if jsonText(tenant["ip_allowlist"]) != `["127.0.0.1/32","10.0.0.0/8"]` || tenant["rate_limit"] != nil {
+		t.Errorf("tenant %s", jsonText(tenant))
 	}
 	s.call(http.MethodPost, "/tenants", s.admin, map[string]any{"name": "acme"}).want(http.StatusConflict)
 	s.call(http.MethodPost, "/tenants", s.admin, map[string]any{"name": "", "ip_allowlist": []string{"x"}, "rate_limit": map[string]any{"limit": 0, "per": "x"}}).
@@ -162,8 +162,8 @@ func TestKeysAndTenants(t *testing.T) {
 		"name": "k", "scopes": []string{"read", "publish", "read"}, "tenant_id": tenant["id"], "expires_at": "2099-01-01T00:00:00Z",
 	}).want(http.StatusCreated).object()
 	key := made["key"].(string)
-	if !strings.HasPrefix(key, made["prefix"].(string)) || text2(made["scopes"]) != `["publish","read"]` || made["tenant_id"] != tenant["id"] {
-		t.Errorf("key %s", text2(made))
+	if !strings.HasPrefix(key, made["prefix"].(string)) || jsonText(made["scopes"]) != `["publish","read"]` || made["tenant_id"] != tenant["id"] {
+		t.Errorf("key %s", jsonText(made))
 	}
 	s.call(http.MethodGet, "/events", key, nil).want(http.StatusOK)
 	must(t, s.auth.Flush(t.Context()))

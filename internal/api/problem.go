@@ -101,7 +101,9 @@ func problemOf(err error) *problem {
 	}
 	p := newProblem(a, "%s", e.Message)
 	p.cause = err
-	p.Errors = fieldErrors(e.Fields)
+	if p.Errors = fieldErrors(e.Fields); p.Errors != nil {
+		p.Detail += "; correct what errors names, and send it again"
+	}
 	switch e.Kind {
 	case posthorn.Unauthenticated:
 		p.header("WWW-Authenticate", `Bearer realm="posthorn"`)

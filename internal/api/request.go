@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -160,19 +161,50 @@ func secure(header http.Header, id string) {
 	}
 }
 
+// bodies are the bodies under way: buffers for reuse, and how many bytes they hold together.
+type bodies struct {
+	idle sync.Pool
+	held atomic.Int64
+}
+
 // buffer holds a body while it is being answered.
 type buffer struct {
 	bytes.Buffer
-	pool *sync.Pool
+	of   *bodies
+	held int64
 }
 
-// keptBuffer bounds the buffers that are kept for reuse.
-const keptBuffer = 1 << 20
+const (
+	// keptBuffer bounds the buffers that are kept for reuse.
+	keptBuffer = 1 << 20
+	// maxBodies bounds all bodies under way. A buffer that grows is up to twice as large, so that a thousand clients
+	// who send large bodies slowly cost at most 64 MiB.
+	maxBodies = 32 << 20
+)
+
+var errBodies = errors.New("too many bodies at once")
+
+// meter counts a body as it arrives.
+type meter struct {
+	from io.Reader
+	into *buffer
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.from.Read(p)
+	m.into.held += int64(n)
+	if m.into.of.held.Add(int64(n)) > maxBodies {
+		return n, errBodies
+	}
+	return n, err
+}
 
 func (b *buffer) free() {
+	b.of.held.Add(-b.held)
+	b.held = 0
 	if b.Cap() <= keptBuffer {
 		b.Reset()
-		b.pool.Put(b)
+		b.of.idle.Put(b)
 	}
 }
 
@@ -184,25 +216,36 @@ func (h *Handler) readBody(c *call, op *operation) (*buffer, error) {
 	if c.request.ContentLength > op.maxBody {
 		return nil, tooLarge(op.maxBody)
 	}
-	b, ok := h.buffers.Get().(*buffer)
+	b, ok := h.bodies.idle.Get().(*buffer)
 	if !ok {
-		b = &buffer{pool: &h.buffers}
+		b = &buffer{of: &h.bodies}
 	}
-	_, err := b.ReadFrom(http.MaxBytesReader(c.ResponseWriter, c.request.Body, op.maxBody))
+	_, err := b.ReadFrom(&meter{http.MaxBytesReader(c.ResponseWriter, c.request.Body, op.maxBody), b})
 	if err == nil {
 		return b, nil
 	}
 	b.free()
+	return nil, bodyError(err, op.maxBody)
+}
+
+// bodyError says why a body was not read.
+func bodyError(err error, most int64) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge(op.maxBody)
+		return tooLarge(most)
+	}
+	if errors.Is(err, errBodies) {
+		return &posthorn.Error{
+			Kind: posthorn.Unavailable, RetryAfter: time.Second,
+			Message: "too many large bodies are arriving at once; try again",
+		}
 	}
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, newProblem(answerTimeout, "the body did not arrive in time; send it without pauses")
+		return newProblem(answerTimeout, "the body did not arrive in time; send it without pauses")
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return nil, posthorn.NewError(posthorn.Malformed, "the body ended before its stated length")
+		return posthorn.NewError(posthorn.Malformed, "the body ended before its stated length")
 	}
-	return nil, &posthorn.Error{Kind: posthorn.Malformed, Message: "the body cannot be read", Err: err}
+	return &posthorn.Error{Kind: posthorn.Malformed, Message: "the body cannot be read", Err: err}
 }
 
 func tooLarge(limit int64) error {

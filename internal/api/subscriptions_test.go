@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/auth"
 	"github.com/posthorn/posthorn/internal/signing"
 )
 
@@ -33,14 +35,14 @@ func TestSubscriptionLifecycle(t *testing.T) {
 	delete(want, "secret")
 	got := read.object()
 	delete(got, "lane")
-	if a, b := text2(want), text2(got); a != b {
+	if a, b := jsonText(want), jsonText(got); a != b {
 		t.Errorf("created %s\nread %s", a, b)
 	}
 	for name, value := range map[string]string{
 		"event_types": `["a.b","order.*"]`, "headers": `{"X-Token":"••••••"}`, "retry": `{"schedule":[5,60]}`, "timeout_seconds": "2.5",
 		"rate_limit": `{"limit":10,"per":"minute"}`, "status": `"active"`, "disabled_reason": "null", "description": `"<b>ünïcode</b>"`,
 	} {
-		if is := text2(got[name]); is != value {
+		if is := jsonText(got[name]); is != value {
 			t.Errorf("%s is %s, want %s", name, is, value)
 		}
 	}
@@ -54,8 +56,8 @@ func TestSubscriptionLifecycle(t *testing.T) {
 	s.call(http.MethodDelete, path, s.admin, nil).want(http.StatusNotFound)
 }
 
-// text2 is a value as JSON text.
-func text2(v any) string {
+// jsonText is a value as JSON text.
+func jsonText(v any) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -73,8 +75,8 @@ func TestPutResetsWhatIsLeftOut(t *testing.T) {
 	got := s.call(http.MethodPut, path, s.admin, map[string]any{
 		"url": "https://example.com/other", "headers": map[string]string{"x-a": mask, "X-C": "three"},
 	}).want(http.StatusOK).object()
-	if got["description"] != "" || got["timeout_seconds"] != 15.0 || got["status"] != "paused" || text2(got["headers"]) != `{"X-C":"••••••","x-a":"••••••"}` {
-		t.Errorf("after PUT %s", text2(got))
+	if got["description"] != "" || got["timeout_seconds"] != 15.0 || got["status"] != "paused" || jsonText(got["headers"]) != `{"X-C":"••••••","x-a":"••••••"}` {
+		t.Errorf("after PUT %s", jsonText(got))
 	}
 	if s.call(http.MethodGet, path+"/secret", s.admin, nil).object()["secret"] != secret {
 		t.Error("PUT changed the secret")
@@ -140,7 +142,7 @@ func TestPatchMerges(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got := s.callWith(http.MethodPatch, path, s.admin, test.patch, http.Header{"Content-Type": {mergePatchType}}).want(http.StatusOK).object()
 			for name, want := range test.want {
-				if is := text2(got[name]); is != want {
+				if is := jsonText(got[name]); is != want {
 					t.Errorf("%s is %s, want %s", name, is, want)
 				}
 			}
@@ -168,8 +170,11 @@ func TestSubscriptionFaults(t *testing.T) {
 		fields map[string]any
 		want   []string
 	}{
-		{"All", map[string]any{"url": "ftp://x", "event_types": []string{"ok", "b@d"}, "timeout_seconds": 61, "max_in_flight": 0, "ordering": "x"},
-			[]string{"body.event_types[1]", "body.max_in_flight", "body.ordering", "body.timeout_seconds", "body.url"}},
+		{
+			"All",
+			map[string]any{"url": "ftp://x", "event_types": []string{"ok", "b@d"}, "timeout_seconds": 61, "max_in_flight": 0, "ordering": "x"},
+			[]string{"body.event_types[1]", "body.max_in_flight", "body.ordering", "body.timeout_seconds", "body.url"},
+		},
 		{"Retry", map[string]any{"retry": map[string]any{"schedule": []float64{1, 1e9}}}, []string{"body.retry.schedule[1]"}},
 		{"RetryTooLong", map[string]any{"retry": map[string]any{"schedule": []float64{600000}}}, []string{"body.retry"}},
 		{"RetryField", map[string]any{"retry": map[string]any{"shedule": []float64{1}}}, []string{"body.retry.shedule"}},
@@ -198,7 +203,7 @@ func TestPauseAndResume(t *testing.T) {
 	for range 2 {
 		got := s.call(http.MethodPost, path+"/pause", s.admin, nil).want(http.StatusOK).object()
 		if got["status"] != "paused" || got["lane"].(map[string]any)["held_since"] == nil {
-			t.Errorf("paused: %s", text2(got))
+			t.Errorf("paused: %s", jsonText(got))
 		}
 	}
 	if d := s.deliveries(s.admin, event)[0]; !strings.HasPrefix(d.Explanation, "Held since ") || s.work(nil) != 0 {
@@ -206,7 +211,7 @@ func TestPauseAndResume(t *testing.T) {
 	}
 	s.call(http.MethodPost, path+"/test", s.admin, nil).want(http.StatusConflict)
 	if got := s.call(http.MethodPost, path+"/resume", s.admin, nil).want(http.StatusOK).object(); got["status"] != "active" {
-		t.Errorf("resumed: %s", text2(got))
+		t.Errorf("resumed: %s", jsonText(got))
 	}
 	if s.work(nil) != 1 {
 		t.Error("what was held is not due")
@@ -227,7 +232,7 @@ func TestSecrets(t *testing.T) {
 	}
 	var rotated secretView
 	s.call(http.MethodPost, path+"/secret/rotate", s.admin, `{"overlap_seconds":60}`).want(http.StatusOK).into(&rotated)
-	if v := read(); v.Secret == given || len(v.Previous) != 1 || v.Previous[0].Secret != given || text2(v) != text2(rotated) {
+	if v := read(); v.Secret == given || len(v.Previous) != 1 || v.Previous[0].Secret != given || jsonText(v) != jsonText(rotated) {
 		t.Errorf("after rotation %+v", v)
 	}
 	if left := time.Until(rotated.Previous[0].ExpiresAt); left < 50*time.Second || left > time.Minute {
@@ -337,9 +342,23 @@ func TestTest(t *testing.T) {
 	s.call(http.MethodPost, "/subscriptions/"+id+"/test", s.admin, nil).want(http.StatusOK).into(&got)
 	if got.Attempt == nil || got.Attempt.Outcome != posthorn.Succeeded || got.Delivery.Status != posthorn.Delivered ||
 		got.Delivery.SubscriptionID.String() != id || got.Delivery.EventType != posthorn.TestEventType {
-		t.Errorf("tested: %s", text2(got))
+		t.Errorf("tested: %s", jsonText(got))
 	}
 	if n := len(s.deliveries(s.admin, got.EventID.String())); n != 1 {
 		t.Errorf("the test went to %d subscriptions", n)
 	}
+}
+
+// FuzzCursor reads any cursor: only what was written for the list is read, and as what it was.
+func FuzzCursor(f *testing.F) {
+	c := &call{path: "/events", identity: &auth.Identity{Tenant: &posthorn.Tenant{}}, request: &http.Request{URL: &url.URL{RawQuery: "type=a"}}}
+	f.Add(writeCursor(c, posthorn.NewUUID(time.Unix(1, 0))))
+	f.Add("")
+	f.Add(strings.Repeat("A", cursorLength))
+	f.Fuzz(func(t *testing.T, text string) {
+		id, err := readCursor(c, "query.cursor", text)
+		if err == nil && text != "" && writeCursor(c, id) != text {
+			t.Errorf("%q was read and is not what is written", text)
+		}
+	})
 }

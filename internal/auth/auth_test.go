@@ -289,6 +289,7 @@ func (o oneKey) FindKey(context.Context, [32]byte) (*posthorn.Key, error) { retu
 func (o oneKey) GetTenant(context.Context, posthorn.TenantID) (*posthorn.Tenant, error) {
 	return &posthorn.Tenant{}, nil
 }
+
 func (o oneKey) TouchKeys(context.Context, map[posthorn.KeyID]time.Time) error {
 	return errors.ErrUnsupported
 }
