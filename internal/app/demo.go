@@ -169,7 +169,7 @@ func (d *demonstration) show(s posthorn.Signal) {
 			d.print("delivery   %-17s → %-10s %s", u.EventType, name, u.State)
 			continue
 		}
-		what := fmt.Sprintf("%s", u.Outcome)
+		what := string(u.Outcome)
 		if u.StatusCode != 0 {
 			what += fmt.Sprintf(" %d", u.StatusCode)
 		}
