@@ -17,19 +17,23 @@ postgres_bindir() {
 
 redis_server() { command -v redis-server || command -v valkey-server; }
 
+# pgbouncer_bin prints the pooler for the cluster's tests; Debian puts it where only root's PATH leads.
+pgbouncer_bin() { command -v pgbouncer || PATH=/usr/local/sbin:/usr/sbin command -v pgbouncer; }
+
 # chromium_bin prints the browser for the end-to-end tests. CHROMIUM_BIN names one.
 chromium_bin() {
   if [[ -n ${CHROMIUM_BIN:-} ]]; then echo "$CHROMIUM_BIN"; return; fi
   command -v chromium || command -v chromium-browser || command -v google-chrome
 }
 
-# missing_packages ROLE... prints the Debian packages of the roles (postgres, redis, chromium) that are not there.
+# missing_packages ROLE... prints the Debian packages of the roles (postgres, redis, pgbouncer, chromium) that are not there.
 missing_packages() {
   local role
   for role in "$@"; do
     case $role in
       postgres) postgres_bindir >/dev/null || echo postgresql ;;
       redis) redis_server >/dev/null || echo redis-server ;;
+      pgbouncer) pgbouncer_bin >/dev/null || echo pgbouncer ;;
       chromium) chromium_bin >/dev/null || echo chromium ;;
       *) echo "missing_packages: unknown role $role" >&2; return 2 ;;
     esac
