@@ -85,3 +85,17 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		}
 	}
 }
+
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	n := binary.Start(t)
+	out := posthorn(t, n, "doctor", "--dev", "--reach", n.URL+"/healthz")
+	for _, want := range []string{"ok    configuration", "ok    egress", "ok    clock", "0 to fix"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("doctor lacks %q:\n%s", want, out)
+		}
+	}
+	if out, _, err := try(t, n, "doctor", "--dev", "--port", "99999", "--reach", n.URL+"/healthz", "--json"); err == nil || !strings.Contains(out, "PORT must be") {
+		t.Errorf("a bad port: %v\n%s", err, out)
+	}
+}

@@ -29,6 +29,7 @@ type commands struct {
 	Keys    keys      `cmd:"" help:"Create, list and revoke API keys."`
 	Cleanup cleanup   `cmd:"" help:"Remove what is older than the retention now."`
 	Health  health    `cmd:"" help:"Ask a running node whether it is ready; exit 1 when it is not."`
+	Doctor  checkup   `cmd:"" help:"Look at configuration, clock, database, Redis, DNS and egress, and say what to fix."`
 	Bench   benchmark `cmd:"" help:"Measure a server: rates, latencies, losses and cost, also against no storage at all."`
 
 	Trigger       trigger       `cmd:"" group:"api" help:"Publish an event."`
