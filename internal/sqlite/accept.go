@@ -85,7 +85,7 @@ func (in *intake) accept(a *posthorn.Acceptance) posthorn.Accepted {
 	e := a.Event
 	var key *keyRow
 	if e.IdempotencyKey != "" {
-		key = &keyRow{content: contentHash(e), event: e.ID, createdAt: in.now}
+		key = &keyRow{content: e.ContentHash(), event: e.ID, createdAt: in.now}
 		if used := in.keys[keyName{e.TenantID, e.IdempotencyKey}]; used != nil {
 			return used.answer(key)
 		}

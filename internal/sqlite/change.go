@@ -187,11 +187,10 @@ func (c *changing) apply(d *posthorn.Delivery) error {
 		d.Manual, d.DueAt, d.Interruptions = posthorn.ManualAfterEnd, c.now, 0
 	}
 	d.State, d.Reason, d.UpdatedAt, d.CompletedAt = posthorn.Pending, posthorn.ReasonNone, c.now, time.Time{}
-	// A person who asks for it after the event has expired wants it sent all the same.
 	_, err := c.exec(`UPDATE deliveries SET state = 0, reason = '', manual = ?, due_at = ?, visible_at = ?, interruptions = ?,
 		claim = NULL, claimed_by = NULL, last_outcome = ?, last_status_code = ?, last_error = ?, updated_at = ?,
-		completed_at = 0, expires_at = CASE WHEN expires_at > ? THEN expires_at ELSE 0 END WHERE id = ?`,
+		completed_at = 0 WHERE id = ?`,
 		int64(d.Manual), stamp(d.DueAt), stamp(c.now), int64(d.Interruptions), string(d.LastOutcome),
-		int64(d.LastStatusCode), d.LastError, stamp(c.now), stamp(c.now), d.ID.UUID[:])
+		int64(d.LastStatusCode), d.LastError, stamp(c.now), d.ID.UUID[:])
 	return err
 }

@@ -3,11 +3,6 @@ package sqlite
 import (
 	"crypto/sha256"
 	"database/sql"
-	"encoding/binary"
-	"hash"
-	"io"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -50,30 +45,4 @@ func (t *tx) usedKeys(pairs []any) (map[keyName]*keyRow, error) {
 		return err
 	})
 	return used, err
-}
-
-// contentHash is what makes two publishes the same: type, content type, headers, ordering key and payload, each with its
-// length so that none runs into the next.
-func contentHash(e *posthorn.Event) (sum [sha256.Size]byte) {
-	h := sha256.New()
-	part := func(s string) {
-		length(h, len(s))
-		_, _ = io.WriteString(h, s)
-	}
-	part(e.Type)
-	part(e.ContentType)
-	part(e.OrderingKey)
-	length(h, len(e.Headers))
-	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
-		part(name)
-		part(e.Headers[name])
-	}
-	length(h, len(e.Payload))
-	_, _ = h.Write(e.Payload)
-	h.Sum(sum[:0])
-	return sum
-}
-
-func length(h hash.Hash, n int) {
-	_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
 }

@@ -108,8 +108,10 @@ func (r *recording) move(h *held, result *posthorn.Result, next posthorn.State) 
 	if next != posthorn.Pending {
 		completed = r.now
 	}
-	if next == posthorn.Exhausted {
+	if next == posthorn.Exhausted || next == posthorn.Cancelled {
 		reason = result.Reason
+	}
+	if next == posthorn.Exhausted {
 		for _, c := range r.counts.both(h.tenant, h.subscription) {
 			c.exhausted++
 		}
@@ -117,10 +119,13 @@ func (r *recording) move(h *held, result *posthorn.Result, next posthorn.State) 
 	h.state, h.claim = next, posthorn.AttemptID{}
 	if result.Attempt == nil {
 		h.attempts--
-		_, err := r.exec(`UPDATE deliveries SET state = ?, reason = ?, attempts = ?, due_at = ?, visible_at = ?, claim = NULL,
-			claimed_by = NULL, updated_at = ?, completed_at = ? WHERE id = ?`,
-			stateNumber(next), string(reason), int64(h.attempts), stamp(h.dueAt), stamp(visible), stamp(r.now),
-			stamp(completed), result.DeliveryID.UUID[:])
+		if next != posthorn.Pending {
+			h.manual = posthorn.NotManual
+		}
+		_, err := r.exec(`UPDATE deliveries SET state = ?, reason = ?, attempts = ?, manual = ?, due_at = ?, visible_at = ?,
+			claim = NULL, claimed_by = NULL, updated_at = ?, completed_at = ? WHERE id = ?`,
+			stateNumber(next), string(reason), int64(h.attempts), int64(h.manual), stamp(h.dueAt), stamp(visible),
+			stamp(r.now), stamp(completed), result.DeliveryID.UUID[:])
 		return err
 	}
 	a := result.Attempt

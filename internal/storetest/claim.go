@@ -16,6 +16,7 @@ func claimTests() group {
 		{"Limit", claimLimit},
 		{"PerLane", claimPerLane},
 		{"Rooms", claimRooms},
+		{"OnlyRooms", claimOnlyRooms},
 		{"MaxBytes", claimMaxBytes},
 		{"NeverShared", claimNeverShared},
 		{"LanesLeftOut", claimLanesLeftOut},
@@ -157,6 +158,22 @@ func claimRooms(f *Fixture) {
 	if idle.Next == 0 {
 		f.T.Fatal("next is 0 although only a full lane has something due")
 	}
+}
+
+// claimOnlyRooms asks for some lanes and no others.
+func claimOnlyRooms(f *Fixture) {
+	wanted, other := f.Subscribe(), f.Subscribe()
+	_, ids := f.Publish(wanted, other)
+	only := func(r *posthorn.ClaimRequest) {
+		r.PerLane, r.Rooms = 0, map[posthorn.SubscriptionID]int{wanted: 5}
+	}
+	f.wantIDs("claimed", f.ClaimBatch(only).Claims, ids[0])
+	batch := f.ClaimBatch(only)
+	equal(f, "claims", len(batch.Claims), 0)
+	if batch.Next == 0 {
+		f.T.Fatal("next is 0 although only a lane that was not asked for has something due")
+	}
+	f.ClaimOne(ids[1])
 }
 
 func claimMaxBytes(f *Fixture) {

@@ -14,6 +14,7 @@ func recordTests() group {
 		{"KeepDue", recordKeepDue},
 		{"Exhausted", recordExhausted},
 		{"NothingSent", recordNothingSent},
+		{"NothingSentAndWithdrawn", recordWithdrawn},
 		{"KeepsEveryField", recordKeepsFields},
 		{"OwnFaultCostsNothing", recordOwnFault},
 		{"TwiceMovesOnce", recordTwice},
@@ -99,6 +100,20 @@ func recordNothingSent(f *Fixture) {
 	d = f.wantState(id, posthorn.Exhausted, posthorn.ReasonWindow)
 	equal(f, "attempts", d.Attempts, 0)
 	f.wantOutcomes(id)
+}
+
+func recordWithdrawn(f *Fixture) {
+	ended := f.Exhaust(f.Subscribe())
+	f.retry(ended)
+	f.PublishOne(f.Subscribe())
+	for _, c := range f.Claim() {
+		answer := f.Record(posthorn.Result{Claim: c.Claim, On: posthorn.OnWithdraw, Reason: posthorn.ReasonExpired})[0]
+		equal(f, "answered state", answer.State, posthorn.Cancelled)
+		d := f.wantState(c.DeliveryID, posthorn.Cancelled, posthorn.ReasonExpired)
+		equal(f, "attempts", d.Attempts, c.Number-1)
+		equal(f, "manual", d.Manual, posthorn.NotManual)
+	}
+	f.ClaimNone()
 }
 
 func recordKeepsFields(f *Fixture) {
