@@ -11,35 +11,25 @@ const (
 )
 
 // breaker counts one lane's failures in a row on this node. Whether the breaker is open is the store's to know, for all
-// nodes alike.
+// nodes alike: openings counts those in a row that it told of.
 type breaker struct {
 	failures int
-	// openings counts those in a row that the store told of; since is when this node learned of the last.
 	openings int
-	since    time.Time
-}
-
-// know takes what the store says.
-func (b *breaker) know(openings int, now time.Time) {
-	if openings > b.openings {
-		b.since = now
-	}
-	b.openings = openings
 }
 
 // succeeded starts the count anew.
 func (b *breaker) succeeded() { b.failures = 0 }
 
-// failed counts a failure that was the subscriber's fault, and returns how long to open for, or zero. After an opening
-// every request is a probe, so one failure opens again; those that were under way when it opened say nothing new.
-func (b *breaker) failed(started, now time.Time) time.Duration {
+// failed counts a failure that was the subscriber's fault of a request that was sent after so many openings, and returns
+// how long to open for, or zero. After an opening every request is a probe, so one failure opens again; those that were
+// under way when it opened say nothing new.
+func (b *breaker) failed(openings int) time.Duration {
 	b.failures++
-	if b.openings == 0 && b.failures < breakerThreshold || b.openings > 0 && !started.After(b.since) {
+	if b.openings > openings || b.openings == 0 && b.failures < breakerThreshold {
 		return 0
 	}
 	d := min(breakerFirst<<min(b.openings, 16), breakerLongest)
 	b.openings++
-	b.since = now
 	b.failures = 0
 	return d
 }

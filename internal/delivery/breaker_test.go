@@ -9,58 +9,45 @@ import (
 
 func TestBreakerOpensAfterTwentyInARow(t *testing.T) {
 	var b breaker
-	at := noon
 	for i := 1; i < breakerThreshold; i++ {
-		want(t, "opens early", b.failed(at, at), 0)
+		want(t, "opens early", b.failed(0), 0)
 	}
 	b.succeeded()
 	for i := 1; i < breakerThreshold; i++ {
-		want(t, "opens early after a success", b.failed(at, at), 0)
+		want(t, "opens early after a success", b.failed(0), 0)
 	}
-	want(t, "opens for", b.failed(at, at), 10*time.Second)
+	want(t, "opens for", b.failed(0), 10*time.Second)
 }
 
 func TestBreakerDoublesUpToFiveMinutes(t *testing.T) {
-	var b breaker
-	at := noon
-	for range breakerThreshold - 1 {
-		b.failed(at, at)
-	}
+	b := breaker{failures: breakerThreshold - 1}
 	for _, want := range []time.Duration{10, 20, 40, 80, 160, 300, 300, 300} {
-		at = at.Add(time.Hour)
-		if got := b.failed(at, at.Add(time.Second)); got != want*time.Second {
+		if got := b.failed(b.openings); got != want*time.Second {
 			t.Errorf("opens for %s, want %ds", got, want)
 		}
 	}
-	b.know(1000, at)
-	want(t, "after a thousand openings", b.failed(at.Add(time.Hour), at.Add(time.Hour)), 5*time.Minute)
+	b.openings = 1000
+	want(t, "after a thousand openings", b.failed(1000), 5*time.Minute)
 }
 
 // TestBreakerIgnoresWhatWasUnderWay is about the requests that were sent before the breaker opened: they fail in a bunch,
 // and only the next probe says something new.
 func TestBreakerIgnoresWhatWasUnderWay(t *testing.T) {
-	var b breaker
-	sent, opened := noon, noon.Add(15*time.Second)
-	for range breakerThreshold - 1 {
-		b.failed(sent, opened)
-	}
-	want(t, "opens for", b.failed(sent, opened), 10*time.Second)
+	b := breaker{failures: breakerThreshold - 1}
+	want(t, "opens for", b.failed(0), 10*time.Second)
 	for range 44 {
-		want(t, "one of the same bunch opens for", b.failed(sent, opened), 0)
+		want(t, "one of the same bunch opens for", b.failed(0), 0)
 	}
 	want(t, "openings", b.openings, 1)
-	probe := opened.Add(10 * time.Second)
-	want(t, "the probe opens for", b.failed(probe, probe), 20*time.Second)
+	want(t, "the probe opens for", b.failed(1), 20*time.Second)
 }
 
 func TestBreakerLearnsFromOtherNodes(t *testing.T) {
-	var b breaker
-	b.know(2, noon)
-	want(t, "a request under way when another node opened it", b.failed(noon.Add(-time.Second), noon.Add(time.Second)), 0)
-	probe := noon.Add(30 * time.Second)
-	want(t, "a probe here", b.failed(probe, probe), 40*time.Second)
-	b.know(0, probe)
-	want(t, "closed by another node", b.failed(probe.Add(time.Second), probe.Add(time.Second)), 0)
+	b := breaker{openings: 2}
+	want(t, "a request under way when another node opened it", b.failed(1), 0)
+	want(t, "a probe here", b.failed(2), 40*time.Second)
+	b.openings, b.failures = 0, 0
+	want(t, "one under way when another node closed it", b.failed(3), 0)
 }
 
 func TestReach(t *testing.T) {

@@ -168,7 +168,7 @@ func (e *Engine) takeLaneStates(states []posthorn.Lane, leased time.Time) map[po
 	known := make(map[posthorn.SubscriptionID]bool)
 	for _, state := range states {
 		l := e.lane(state.SubscriptionID, state.TenantID)
-		if l.stateAt.After(leased) {
+		if l.changing > 0 || l.stateAt.After(leased) {
 			known[l.id] = true
 		} else {
 			e.setLaneState(l, state)

@@ -220,7 +220,7 @@ func (e *Engine) hear(s posthorn.Signal) {
 	}
 	e.call(func() {
 		for i := range s.Lanes {
-			if l := e.lanes[s.Lanes[i].SubscriptionID]; l != nil && s.From != e.opts.Node {
+			if l := e.lanes[s.Lanes[i].SubscriptionID]; l != nil && l.changing == 0 && s.From != e.opts.Node {
 				e.setLaneState(l, s.Lanes[i])
 			}
 		}

@@ -35,8 +35,11 @@ type lane struct {
 	// state is the lane as the store last told; target the subscription, loaded before the first request.
 	state   posthorn.Lane
 	stateAt time.Time
-	target  *target
-	loading bool
+	// changing counts the changes of state that this node has made and the store has not confirmed: what it says
+	// meanwhile may be older.
+	changing int
+	target   *target
+	loading  bool
 	// known is the version of the set that the target was read from, or the target's own.
 	known int64
 	// stale says that the subscription may have changed since it was loaded, in a set of at least a version.
@@ -63,6 +66,8 @@ type item struct {
 	// started is when it was sent, zero while queued; trusted says which half of the slots it takes.
 	started time.Time
 	trusted bool
+	// openings are the breaker's when it was sent.
+	openings int
 	// windowEnd is when its retry window ends.
 	windowEnd time.Time
 	lost      bool
@@ -144,7 +149,7 @@ func (e *Engine) dispatch(l *lane) {
 			l.permits--
 		}
 		l.inFlight++
-		it.target, it.started, it.trusted = l.target, now, l.trusted
+		it.target, it.started, it.trusted, it.openings = l.target, now, l.trusted, l.breaker.openings
 		it.windowEnd = it.Delivery.WindowEnd(&l.state, e.opts.Window, e.opts.Store.Now())
 		e.background.Go(func() { e.send(it) })
 	}
@@ -207,7 +212,7 @@ func (e *Engine) setLaneState(l *lane, state posthorn.Lane) {
 	now := e.opts.Store.Now()
 	opened := l.state.BreakerOpens > 0 && state.BreakerOpens == 0 || !l.state.HeldSince.IsZero() && state.HeldSince.IsZero()
 	l.state, l.stateAt = state, time.Now()
-	l.breaker.know(state.BreakerOpens, l.stateAt)
+	l.breaker.openings = state.BreakerOpens
 	e.setRoom(l)
 	switch {
 	case l.blocked(now):

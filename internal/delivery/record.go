@@ -111,7 +111,10 @@ func (r *recorder) write(batch []outcome) {
 
 func (r *recorder) split(batch []outcome) {
 	if len(batch) == 1 {
-		r.e.call(func() { r.e.drop(batch[0].item) })
+		r.e.call(func() {
+			batch[0].settle()
+			r.e.drop(batch[0].item)
+		})
 		return
 	}
 	r.write(batch[:len(batch)/2])
@@ -140,6 +143,7 @@ func (r *recorder) record(batch []outcome) (posthorn.RecordReport, error) {
 func (e *Engine) recorded(batch []outcome, report posthorn.RecordReport) {
 	for i, o := range batch {
 		r := report.Results[i]
+		o.settle()
 		e.drop(o.item)
 		e.report.recorded(o.result)
 		l := o.item.lane
@@ -155,9 +159,16 @@ func (e *Engine) recorded(batch []outcome, report posthorn.RecordReport) {
 		}
 	}
 	for _, state := range report.Lanes {
-		if l := e.lanes[state.SubscriptionID]; l != nil {
+		if l := e.lanes[state.SubscriptionID]; l != nil && l.changing == 0 {
 			e.setLaneState(l, state)
 		}
+	}
+}
+
+// settle notes that the store has the change, or never will.
+func (o *outcome) settle() {
+	if o.change != nil {
+		o.item.lane.changing--
 	}
 }
 

@@ -134,7 +134,7 @@ func (e *Engine) laneChange(l *lane, f *flight) *posthorn.LaneChange {
 		e.failed(l, &c, storeNow)
 		// A throttled lane is not broken, and a manual retry passes an open breaker without being its probe.
 		if f.verdict.throttle == 0 && !(a.Manual && l.state.BreakerOpens > 0) {
-			c.OpenFor = l.breaker.failed(a.StartedAt, now)
+			c.OpenFor = l.breaker.failed(f.openings)
 		}
 	}
 	c.Throttle = f.verdict.throttle
@@ -145,6 +145,7 @@ func (e *Engine) laneChange(l *lane, f *flight) *posthorn.LaneChange {
 		return nil
 	}
 	e.applyChange(l, &c, storeNow)
+	l.changing++
 	return &c
 }
 
