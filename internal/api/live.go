@@ -285,9 +285,13 @@ func appendUpdate(text []byte, u *posthorn.Update) []byte {
 			TotalMS: milliseconds(u.Duration), RecordedAt: u.At.UTC(),
 		})
 	}
+	due := u.DueAt
+	if u.State != posthorn.Pending {
+		due = time.Time{}
+	}
 	return appendEvent(text, "delivery", u.At, liveDelivery{
 		ID: u.DeliveryID, EventID: u.EventID, EventType: u.EventType, SubscriptionID: u.SubscriptionID, Status: u.State,
-		Reason: nonEmpty(u.Reason), Attempts: u.Attempts, NextAttemptAt: optional(u.DueAt), UpdatedAt: u.At.UTC(),
+		Reason: nonEmpty(u.Reason), Attempts: u.Attempts, NextAttemptAt: optional(due), UpdatedAt: u.At.UTC(),
 	})
 }
 

@@ -309,7 +309,7 @@ func (s *site) tell(claims []posthorn.Claimed, record posthorn.RecordBatch, repo
 		signal.Updates = append(signal.Updates, posthorn.Update{
 			At: r.At, TenantID: d.TenantID, DeliveryID: d.ID, EventID: d.EventID, SubscriptionID: d.SubscriptionID, EventType: d.EventType,
 			State: r.State, Attempts: a.Number, Attempt: a.ID, Number: a.Number, Outcome: a.Outcome, StatusCode: a.StatusCode,
-			Duration: a.Timing.Total,
+			Duration: a.Timing.Total, DueAt: d.DueAt,
 		})
 	}
 	s.bus.Publish(s.t.Context(), signal)
