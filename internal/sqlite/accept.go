@@ -171,7 +171,8 @@ func (in *intake) store() error {
 
 // Replay makes new deliveries of a stored event.
 func (s *Store) Replay(ctx context.Context, tenant posthorn.TenantID, event posthorn.EventID, replay posthorn.ReplayID,
-	matches []posthorn.Match) ([]posthorn.Delivery, error) {
+	matches []posthorn.Match,
+) ([]posthorn.Delivery, error) {
 	var made []posthorn.Delivery
 	err := s.write(ctx, func(t *tx) error {
 		e, err := getEvent(t, tenant, event)

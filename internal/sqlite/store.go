@@ -74,8 +74,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Path == "" {
 		return nil, errors.New("open sqlite store: no path")
 	}
-	s := &Store{clock: o.Now, sealer: o.Sealer, path: o.Path,
-		searching: make(chan struct{}, 1), resume: map[posthorn.SubscriptionID]string{}}
+	s := &Store{
+		clock: o.Now, sealer: o.Sealer, path: o.Path,
+		searching: make(chan struct{}, 1), resume: map[posthorn.SubscriptionID]string{},
+	}
 	if s.clock == nil {
 		s.clock = time.Now
 	}

@@ -171,7 +171,8 @@ func (s *Store) SubscriptionsSince(ctx context.Context, tenant posthorn.TenantID
 
 // UpdateSubscription lets change alter one. change runs inside the writing transaction: it must not call the store.
 func (s *Store) UpdateSubscription(ctx context.Context, tenant posthorn.TenantID, id posthorn.SubscriptionID,
-	change func(*posthorn.Subscription) error) (*posthorn.Subscription, error) {
+	change func(*posthorn.Subscription) error,
+) (*posthorn.Subscription, error) {
 	var after *posthorn.Subscription
 	err := s.write(ctx, func(t *tx) error {
 		before, err := s.readSubscription(t, tenant, id)

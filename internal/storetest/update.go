@@ -79,7 +79,7 @@ func updateKinds(f *Fixture) {
 	_, err := f.Store.CancelDelivery(f.Context(), f.Tenant, cancelled)
 	f.must(err)
 	f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, gone))
-	f.withdrawAll(usual)
+	f.withdrawAll(usual(100))
 	f.retry(exhausted)
 	list, _ := f.updates(f.Store.Now().Add(-time.Minute), 100)
 	for id, state := range want {

@@ -22,8 +22,10 @@ func withdrawTests() group {
 	}}
 }
 
-// the defaults of the product.
-var usual = posthorn.Withdrawal{Hold: 30 * 24 * time.Hour, Window: retention, Batch: 100}
+// usual is a withdrawal by the product's defaults.
+func usual(batch int) posthorn.Withdrawal {
+	return posthorn.Withdrawal{Hold: 30 * 24 * time.Hour, Window: retention, Batch: batch}
+}
 
 // withdrawAll runs all steps.
 func (f *Fixture) withdrawAll(w posthorn.Withdrawal) (ended map[posthorn.Reason]int, updates []posthorn.Update) {
@@ -48,7 +50,7 @@ func (f *Fixture) withdrawAll(w posthorn.Withdrawal) (ended map[posthorn.Reason]
 // wantEnded withdraws all and fails unless that many ended for one reason and none for another.
 func (f *Fixture) wantEnded(reason posthorn.Reason, n int) []posthorn.Update {
 	f.T.Helper()
-	ended, updates := f.withdrawAll(usual)
+	ended, updates := f.withdrawAll(usual(100))
 	sum := 0
 	for _, n := range ended {
 		sum += n
@@ -198,18 +200,18 @@ func withdrawSteps(f *Fixture) {
 		f.PublishOne(sub)
 	}
 	f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, sub))
-	report, err := f.Store.WithdrawDeliveries(f.Context(), posthorn.Withdrawal{Hold: usual.Hold, Window: usual.Window, Batch: 10})
+	report, err := f.Store.WithdrawDeliveries(f.Context(), usual(10))
 	f.must(err)
 	equal(f, "done after one step", report.Done, false)
 	if n := report.Ended[posthorn.ReasonSubscriptionDeleted]; n == 0 || n > 10 {
 		f.T.Fatalf("a step of 10 ended %d", n)
 	}
-	f.withdrawAll(posthorn.Withdrawal{Hold: usual.Hold, Window: usual.Window, Batch: 10})
+	f.withdrawAll(usual(10))
 	equal(f, "cancelled", len(f.deliveries(posthorn.DeliveryFilter{States: []posthorn.State{posthorn.Cancelled}})), 25)
 }
 
 func withdrawNothing(f *Fixture) {
-	report, err := f.Store.WithdrawDeliveries(f.Context(), usual)
+	report, err := f.Store.WithdrawDeliveries(f.Context(), usual(100))
 	f.must(err)
 	equal(f, "done", report.Done, true)
 	f.PublishOne(f.Subscribe())
