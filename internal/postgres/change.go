@@ -88,7 +88,7 @@ func (s *Store) CancelDelivery(ctx context.Context, tenant posthorn.TenantID, id
 		if state != posthorn.Pending {
 			return posthorn.NewError(posthorn.Conflict, "the delivery has ended already")
 		}
-		changed, err = s.end(ctx, tx, []ending{{p, posthorn.Cancelled, posthorn.ReasonRequested}})
+		changed, err = end(ctx, tx, []ending{{p, posthorn.Cancelled, posthorn.ReasonRequested}})
 		return err
 	})
 	if err != nil {
@@ -105,15 +105,20 @@ type ending struct {
 }
 
 // end ends locked pending deliveries. A claim they had is lost, its attempt written as interrupted.
-func (s *Store) end(ctx context.Context, tx pgx.Tx, endings []ending) ([]posthorn.Delivery, error) {
+func end(ctx context.Context, tx pgx.Tx, endings []ending) ([]posthorn.Delivery, error) {
 	var ids uuids
 	var states, reasons []string
 	var lost []interrupted
+	counts := tally{}
 	for _, e := range endings {
 		ids = append(ids, e.id)
 		states, reasons = append(states, string(e.state)), append(reasons, string(e.reason))
 		if !e.lost.id.IsZero() {
 			lost = append(lost, e.lost)
+			counts.interrupted(e.lost)
+		}
+		if e.state == posthorn.Exhausted {
+			counts.count(e.lost.tenant, e.lost.subscription, tallied{exhausted: 1})
 		}
 	}
 	var ended []posthorn.Delivery
@@ -132,6 +137,7 @@ func (s *Store) end(ctx context.Context, tx pgx.Tx, endings []ending) ([]posthor
 		ended, err = pgx.CollectRows(rows, scanDelivery)
 		return err
 	})
+	counts.queue(&b, posthorn.UUID{})
 	err := tx.SendBatch(ctx, &b).Close()
 	return ended, err
 }
@@ -163,13 +169,13 @@ func (s *Store) ChangeDeliveries(ctx context.Context, tenant posthorn.TenantID, 
 	slices.SortFunc(ids, compareIDs)
 	err = s.write(ctx, "change deliveries", func(ctx context.Context, tx pgx.Tx) error {
 		report = posthorn.BulkReport{Next: next}
-		return s.changeThese(ctx, tx, c, ids, &report)
+		return changeThese(ctx, tx, c, ids, &report)
 	})
 	return report, err
 }
 
 // changeThese locks what still allows the change, in order of id, and changes it.
-func (s *Store) changeThese(ctx context.Context, tx pgx.Tx, c posthorn.BulkChange, ids uuids, report *posthorn.BulkReport) error {
+func changeThese(ctx context.Context, tx pgx.Tx, c posthorn.BulkChange, ids uuids, report *posthorn.BulkReport) error {
 	allowed := retryable
 	if c.On == posthorn.OnCancel {
 		allowed = `d.state = 'pending'`
@@ -199,7 +205,7 @@ func (s *Store) changeThese(ctx context.Context, tx pgx.Tx, c posthorn.BulkChang
 		for i, p := range found {
 			endings[i] = ending{p, posthorn.Cancelled, posthorn.ReasonRequested}
 		}
-		_, err := s.end(ctx, tx, endings)
+		_, err := end(ctx, tx, endings)
 		return err
 	}
 	retry := make(uuids, len(found))

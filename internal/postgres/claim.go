@@ -131,11 +131,16 @@ func (c *claim) complete(ctx context.Context, tx pgx.Tx) error {
 	}
 	var tenants, events, lanes uuids
 	var lost []interrupted
+	counts := tally{}
 	seen := map[posthorn.UUID]bool{}
 	for i := range c.taken {
 		t := &c.taken[i]
 		if !t.lost.id.IsZero() {
 			lost = append(lost, t.lost)
+			counts.interrupted(t.lost)
+		}
+		if t.ended() {
+			counts.count(t.TenantID.UUID, t.SubscriptionID.UUID, tallied{exhausted: 1})
 		}
 		if !seen[t.EventID.UUID] {
 			seen[t.EventID.UUID] = true
@@ -149,6 +154,7 @@ func (c *claim) complete(ctx context.Context, tx pgx.Tx) error {
 	var b pgx.Batch
 	b.Queue(steer)
 	queueInterrupted(&b, lost)
+	counts.queue(&b, c.req.Node.UUID)
 	if probed := c.probed(); len(probed) > 0 {
 		b.Queue(`UPDATE lanes SET breaker_until = now() + $2::interval WHERE subscription_id = ANY($1)`, probed, posthorn.Lease)
 	}

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -47,9 +46,6 @@ func (s *Store) EventDeliveries(ctx context.Context, tenant posthorn.TenantID, i
 		WHERE d.event_id = $1 AND d.tenant_id = $2 ORDER BY d.id LIMIT 10000`, uuid(id.UUID), uuid(tenant.UUID))
 }
 
-// idSlack is how far an id may be from the moment its row was written.
-const idSlack = time.Minute
-
 // ListDeliveries implements posthorn.DeliveryStore.
 func (s *Store) ListDeliveries(ctx context.Context, tenant posthorn.TenantID, f posthorn.DeliveryFilter, p posthorn.Page,
 ) ([]posthorn.Delivery, posthorn.UUID, error) {
@@ -69,10 +65,10 @@ func (s *Store) listDeliveries(ctx context.Context, tenant posthorn.TenantID, f 
 	const order = ` ORDER BY d.id DESC LIMIT $4`
 	lowest := [16]byte{}
 	if !f.Since.IsZero() {
-		lowest = posthorn.MinUUID(f.Since.Add(-idSlack))
+		lowest = posthorn.MinUUID(f.Since.Add(-s.slack))
 	}
 	if !f.Until.IsZero() {
-		if end := posthorn.MinUUID(f.Until.Add(idSlack)); compareIDs(end, before) < 0 {
+		if end := posthorn.MinUUID(f.Until.Add(s.slack)); compareIDs(end, before) < 0 {
 			before = end
 		}
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -78,26 +79,68 @@ func (s *Store) look(ctx context.Context, req *posthorn.ClaimRequest) (*duePlan,
 			return nil, err
 		}
 		first = nil
-		for i := range walked {
-			after = walked[i].SubscriptionID.UUID
-			if wrapped && !start.IsZero() && compareIDs(after, start) > 0 {
-				return plan.shared(req), nil
-			}
-			plan.add(&walked[i], req)
-			if len(plan.lanes) >= req.Limit {
-				s.cursor.set(after)
-				plan.truncated = true
-				return plan.shared(req), nil
+		ended := len(walked) < window
+		if len(walked) > 0 {
+			after = walked[len(walked)-1].SubscriptionID.UUID
+		}
+		if wrapped && !start.IsZero() {
+			// Once around: what lies behind the start has been seen.
+			seen := slices.IndexFunc(walked, func(w walkedLane) bool { return compareIDs(w.SubscriptionID.UUID, start) > 0 })
+			if seen >= 0 {
+				walked, ended = walked[:seen], true
 			}
 		}
-		if len(walked) == window {
-			continue
-		}
-		if wrapped {
+		served, err := s.plan(ctx, plan, walked, req)
+		switch {
+		case err != nil:
+			return nil, err
+		case !served.IsZero():
+			s.cursor.set(served)
+			plan.truncated = true
 			return plan.shared(req), nil
+		case ended && wrapped:
+			return plan.shared(req), nil
+		case ended:
+			after, wrapped = posthorn.UUID{}, true
 		}
-		after, wrapped = posthorn.UUID{}, true
 	}
+}
+
+// plan takes walked lanes into the plan. When that is full it says with which lane.
+func (s *Store) plan(ctx context.Context, plan *duePlan, walked []walkedLane, req *posthorn.ClaimRequest) (posthorn.UUID, error) {
+	due := walked[:0:0]
+	var lanes []posthorn.UUID
+	for i := range walked {
+		if w := &walked[i]; plan.due(w, req) {
+			due = append(due, *w)
+			if w.fifo {
+				lanes = append(lanes, w.SubscriptionID.UUID)
+			}
+		}
+	}
+	// What is due in a FIFO lane may wait behind what is not.
+	found, err := s.lookOrdered(ctx, s.pool, lanes, make([]bool, len(lanes)))
+	if err != nil {
+		return posthorn.UUID{}, err
+	}
+	for i := range due {
+		w := &due[i]
+		if w.fifo {
+			o := found[0]
+			found = found[1:]
+			if len(o.due) == 0 && !w.strays {
+				if !o.next.IsZero() {
+					plan.expect(o.next.Sub(w.now))
+				}
+				continue
+			}
+		}
+		plan.add(w, req)
+		if len(plan.lanes) >= req.Limit {
+			return w.SubscriptionID.UUID, nil
+		}
+	}
+	return posthorn.UUID{}, nil
 }
 
 // walkedLane is a lane with the moment it was read at.
@@ -135,11 +178,10 @@ func roomOf(req *posthorn.ClaimRequest, id posthorn.SubscriptionID) int {
 	return req.PerLane
 }
 
-// add takes a lane into the plan if it is due, or notes when it will be.
-func (p *duePlan) add(w *walkedLane, req *posthorn.ClaimRequest) {
-	room := roomOf(req, w.SubscriptionID)
-	if !w.active || room <= 0 {
-		return
+// due says whether a lane has something for this node now, and notes when it will otherwise.
+func (p *duePlan) due(w *walkedLane, req *posthorn.ClaimRequest) bool {
+	if !w.active || roomOf(req, w.SubscriptionID) <= 0 {
+		return false
 	}
 	due := w.first
 	if w.ThrottledUntil.After(due) {
@@ -150,15 +192,20 @@ func (p *duePlan) add(w *walkedLane, req *posthorn.ClaimRequest) {
 	}
 	if wait := due.Sub(w.now); wait > 0 {
 		p.expect(wait)
-		return
+		return false
 	}
-	if room -= p.byHand[w.SubscriptionID]; w.probe {
+	return true
+}
+
+// add takes a due lane into the plan.
+func (p *duePlan) add(w *walkedLane, req *posthorn.ClaimRequest) {
+	room := roomOf(req, w.SubscriptionID) - p.byHand[w.SubscriptionID]
+	if w.probe {
 		room = 1
 	}
-	if room <= 0 {
-		return
+	if room > 0 {
+		p.lanes = append(p.lanes, lanePlan{dueLane: w.dueLane, room: room})
 	}
-	p.lanes = append(p.lanes, lanePlan{dueLane: w.dueLane, room: room})
 }
 
 func (p *duePlan) expect(wait time.Duration) {

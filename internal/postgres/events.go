@@ -80,10 +80,10 @@ func (s *Store) listEvents(ctx context.Context, tenant posthorn.TenantID, f *pos
 	const order = ` ORDER BY e.id DESC LIMIT $4`
 	lowest := [16]byte{}
 	if !f.Since.IsZero() {
-		lowest = posthorn.MinUUID(f.Since.Add(-idSlack))
+		lowest = posthorn.MinUUID(f.Since.Add(-s.slack))
 	}
 	if !f.Until.IsZero() {
-		if end := posthorn.MinUUID(f.Until.Add(idSlack)); compareIDs(end, before) < 0 {
+		if end := posthorn.MinUUID(f.Until.Add(s.slack)); compareIDs(end, before) < 0 {
 			before = end
 		}
 	}

@@ -37,16 +37,15 @@ func (s *Store) Health(ctx context.Context) (posthorn.StoreHealth, error) {
 	return h, err
 }
 
-// countQueue counts pending deliveries of lanes ($1), at most $5; $2 says which are open and $3 which are held, $4 the hours
-// ahead. One that is claimed is neither due nor a retry to come.
+// countQueue counts pending deliveries of lanes ($1), at most $5; $2 says which are open and not FIFO, $3 which are held, $4
+// the hours ahead. One that is claimed is neither due nor a retry to come.
 const countQueue = `
-SELECT count(*), count(*) FILTER (WHERE open AND NOT claimed AND visible_at <= now()), count(*) FILTER (WHERE held),
+SELECT count(*), count(*) FILTER (WHERE open AND visible_at <= now()), count(*) FILTER (WHERE held),
 	ARRAY(SELECT count(r.hour) FROM generate_series(0, $4 - 1) AS h(hour) LEFT JOIN unnest(array_agg(q.hour)) AS r(hour) ON r.hour = h.hour
 		GROUP BY h.hour ORDER BY h.hour)
 FROM (
-	SELECT l.open, l.held, d.visible_at, d.claim IS NOT NULL AND d.visible_at > now() AS claimed,
-		CASE WHEN d.attempts > 0 AND d.claim IS NULL AND d.visible_at > now()
-			THEN floor(extract(epoch FROM d.visible_at - now()) / 3600)::int END AS hour
+	SELECT l.open, l.held, d.visible_at, CASE WHEN d.attempts > 0 AND d.claim IS NULL AND d.visible_at > now()
+		THEN floor(extract(epoch FROM d.due_at - now()) / 3600)::int END AS hour
 	FROM unnest($1::uuid[], $2::bool[], $3::bool[]) AS l(id, open, held) CROSS JOIN LATERAL (
 		SELECT * FROM deliveries d WHERE d.subscription_id = l.id AND d.state = 'pending'
 		ORDER BY d.subscription_id, d.visible_at LIMIT $5) d
@@ -55,15 +54,21 @@ FROM (
 // Queue implements posthorn.Insight.
 func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Queue, error) {
 	var q posthorn.Queue
-	var lanes uuids
+	var lanes, fifo uuids
 	var open, held []bool
+	var now time.Time
 	err := s.eachLane(ctx, func(l *walkedLane) {
+		now = l.now
 		if l.deleted || !tenant.IsZero() && l.TenantID != tenant {
 			return
 		}
-		lanes, open, held = append(lanes, l.SubscriptionID.UUID), append(open, l.active && (l.open || l.probe)), append(held, !l.active)
-		if late := l.now.Sub(l.first); l.active && (l.open || l.probe) && late > q.OldestDue {
-			q.OldestDue = late
+		sendable := l.active && (l.open || l.probe)
+		lanes, open, held = append(lanes, l.SubscriptionID.UUID), append(open, sendable && !l.fifo), append(held, !l.active)
+		switch {
+		case sendable && l.fifo:
+			fifo = append(fifo, l.SubscriptionID.UUID)
+		case sendable:
+			q.OldestDue = max(q.OldestDue, now.Sub(l.first))
 		}
 	})
 	if err != nil {
@@ -75,7 +80,17 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 		b.Queue(countQueue, lanes, open, held, retryHours, countCap+1).QueryRow(func(row pgx.Row) error {
 			return row.Scan(&q.Pending, &q.Due, &q.Held, &q.Retries)
 		})
-		return s.pool.SendBatch(ctx, &b).Close()
+		if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
+			return err
+		}
+		found, err := s.lookOrdered(ctx, s.pool, fifo, make([]bool, len(fifo)))
+		for _, o := range found {
+			q.Due += len(o.due)
+			if !o.since.IsZero() {
+				q.OldestDue = max(q.OldestDue, now.Sub(o.since))
+			}
+		}
+		return err
 	})
 	if q.Pending > countCap {
 		q.Pending, q.Capped = countCap, true
@@ -87,24 +102,25 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 const countLanes = `
 SELECT l.id, c.backlog, c.in_flight, c.next FROM unnest($1::uuid[]) AS l(id) CROSS JOIN LATERAL (
 	SELECT count(*) AS backlog, count(*) FILTER (WHERE d.claim IS NOT NULL AND d.visible_at > now()) AS in_flight,
-		min(d.visible_at) FILTER (WHERE d.claim IS NULL) AS next
+		min(d.visible_at) FILTER (WHERE d.claim IS NULL AND d.visible_at > now()) AS next
 	FROM (SELECT d.claim, d.visible_at FROM deliveries d WHERE d.subscription_id = l.id AND d.state = 'pending'
 		ORDER BY d.subscription_id, d.visible_at LIMIT $2) d) c`
 
 // LaneBacklogs implements posthorn.Insight. All lanes are counted a little way first, then the longest further.
 func (s *Store) LaneBacklogs(ctx context.Context, tenant posthorn.TenantID, limit int) ([]posthorn.LaneBacklog, error) {
 	found := map[posthorn.UUID]*posthorn.LaneBacklog{}
+	fifo := map[posthorn.UUID]time.Time{}
 	var ids uuids
 	err := s.eachLane(ctx, func(l *walkedLane) {
 		if l.deleted || !tenant.IsZero() && l.TenantID != tenant {
 			return
 		}
-		b := &posthorn.LaneBacklog{Lane: l.Lane}
-		if late := l.now.Sub(l.first); late > 0 {
-			b.OldestDue = late
+		id := l.SubscriptionID.UUID
+		found[id] = &posthorn.LaneBacklog{Lane: l.Lane, OldestDue: max(l.now.Sub(l.first), 0)}
+		ids = append(ids, id)
+		if l.fifo {
+			fifo[id] = l.now
 		}
-		found[l.SubscriptionID.UUID] = b
-		ids = append(ids, l.SubscriptionID.UUID)
 	})
 	for _, most := range []int{laneCapFirst, laneCap} {
 		if err == nil {
@@ -114,6 +130,9 @@ func (s *Store) LaneBacklogs(ctx context.Context, tenant posthorn.TenantID, limi
 			return cmp.Or(cmp.Compare(found[b].Backlog, found[a].Backlog), cmp.Compare(found[b].OldestDue, found[a].OldestDue))
 		})
 		ids = ids[:min(len(ids), max(limit, 1))]
+	}
+	if err == nil {
+		err = s.orderLanes(ctx, ids, fifo, found)
 	}
 	if err != nil {
 		return nil, err
@@ -131,12 +150,34 @@ func (s *Store) countLanes(ctx context.Context, ids uuids, most int, found map[p
 			var next time.Time
 			_, err := pgx.ForEachRow(rows, []any{(*uuid)(&id), &backlog, &inFlight, (*moment)(&next)}, func() error {
 				l := found[id]
-				l.Backlog, l.InFlight, l.NextDue, l.Capped = backlog, inFlight, next, backlog >= most
+				l.Backlog, l.InFlight, l.NextDue, l.Capped = backlog-inFlight, inFlight, next, backlog >= most
 				return nil
 			})
 			return err
 		})
 		return s.pool.SendBatch(ctx, &b).Close()
+	})
+}
+
+// orderLanes corrects what is due in FIFO lanes: what waits behind the first of its key is not. fifo has the moment each was
+// read at.
+func (s *Store) orderLanes(ctx context.Context, ids uuids, fifo map[posthorn.UUID]time.Time, found map[posthorn.UUID]*posthorn.LaneBacklog) error {
+	var lanes uuids
+	for _, id := range ids {
+		if _, ok := fifo[id]; ok {
+			lanes = append(lanes, id)
+		}
+	}
+	return s.do(ctx, "look at FIFO lanes", func(ctx context.Context) error {
+		looked, err := s.lookOrdered(ctx, s.pool, lanes, make([]bool, len(lanes)))
+		for i, o := range looked {
+			l := found[lanes[i]]
+			l.NextDue, l.OldestDue = o.next, 0
+			if !o.since.IsZero() {
+				l.OldestDue = max(fifo[lanes[i]].Sub(o.since), 0)
+			}
+		}
+		return err
 	})
 }
 

@@ -3,63 +3,11 @@ package postgres
 import (
 	"context"
 	"slices"
-	"sync"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/posthorn/posthorn"
 )
-
-// fifoKeys bounds the ordering keys of one lane that one claim looks at.
-const fifoKeys = 1000
-
-// fifoCursors remember where the look at a FIFO lane with more keys than that goes on.
-type fifoCursors struct {
-	mu sync.Mutex
-	at map[posthorn.UUID]string
-}
-
-func (f *fifoCursors) get(lane posthorn.UUID) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.at[lane]
-}
-
-func (f *fifoCursors) set(lane posthorn.UUID, key string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if key == "" {
-		delete(f.at, lane)
-		return
-	}
-	if f.at == nil {
-		f.at = map[posthorn.UUID]string{}
-	}
-	f.at[lane] = key
-}
-
-// heads walks the ordering keys of a FIFO lane ($1) from one on ($2), at most $3: of each the lowest pending delivery,
-// which alone may be given. A retry by hand can put one below another that is under way already, so there the next few
-// are looked at too. The last row says how far the walk came.
-const heads = `
-WITH RECURSIVE head AS (
-	(SELECT d.ordering_key, d.id, d.visible_at, d.expires_at, d.manual, 1 AS step FROM deliveries d
-		WHERE d.subscription_id = $1 AND d.state = 'pending' AND d.sequence > 0 AND d.ordering_key >= $2
-		ORDER BY d.ordering_key, d.sequence LIMIT 1)
-	UNION ALL
-	SELECT n.ordering_key, n.id, n.visible_at, n.expires_at, n.manual, head.step + 1 FROM head CROSS JOIN LATERAL (
-		SELECT d.ordering_key, d.id, d.visible_at, d.expires_at, d.manual FROM deliveries d
-		WHERE d.subscription_id = $1 AND d.state = 'pending' AND d.sequence > 0 AND d.ordering_key > head.ordering_key
-		ORDER BY d.ordering_key, d.sequence LIMIT 1) n
-	WHERE head.step < $3)
-SELECT head.ordering_key, head.id,
-	head.visible_at <= now() AND (head.expires_at IS NULL OR head.expires_at > now()) AND (head.manual <> 0 OR NOT $4) AND
-	(head.manual = 0 OR NOT EXISTS (
-		SELECT FROM (SELECT d.claim, d.visible_at FROM deliveries d
-			WHERE d.subscription_id = $1 AND d.state = 'pending' AND d.sequence > 0 AND d.ordering_key = head.ordering_key
-			ORDER BY d.ordering_key, d.sequence LIMIT 100) d
-		WHERE d.claim IS NOT NULL AND d.visible_at > now()))
-FROM head`
 
 // claimable is when a pending delivery may be given, but for its lane.
 const claimable = `d.state = 'pending' AND d.visible_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now())`
@@ -142,50 +90,23 @@ func (c *claim) round(ctx context.Context, tx pgx.Tx) (more bool, err error) {
 	return !c.limited && c.share(got), nil
 }
 
-// byID are the deliveries to be taken by id: manual retries first, then the heads of held FIFO lanes.
+// byID are the deliveries to be taken by id: manual retries first, then the heads of held FIFO lanes, which are looked up
+// again now that nobody else can claim from them.
 func (c *claim) byID(ctx context.Context, tx pgx.Tx) (uuids, error) {
 	ids := slices.Clone(c.plan.manual)
+	var lanes []*lanePlan
+	var keys []posthorn.UUID
+	var byHand []bool
 	for i := range c.plan.lanes {
-		l := &c.plan.lanes[i]
-		if !l.fifo || l.share == 0 {
-			continue
+		if l := &c.plan.lanes[i]; l.fifo && l.share > 0 {
+			lanes, keys, byHand = append(lanes, l), append(keys, l.SubscriptionID.UUID), append(byHand, l.manualOnly)
 		}
-		due, err := c.heads(ctx, tx, l)
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, due...)
 	}
-	return ids, nil
-}
-
-// heads are the due lowest deliveries of a held FIFO lane's keys, up to its share.
-func (c *claim) heads(ctx context.Context, tx pgx.Tx, l *lanePlan) ([]posthorn.UUID, error) {
-	lane, cursors := l.SubscriptionID.UUID, &c.store.fifo
-	var due []posthorn.UUID
-	var b pgx.Batch
-	b.Queue(steer)
-	seen, last := 0, ""
-	b.Queue(heads, uuid(lane), cursors.get(lane), fifoKeys, l.manualOnly).Query(func(rows pgx.Rows) error {
-		var id posthorn.UUID
-		var ready bool
-		_, err := pgx.ForEachRow(rows, []any{&last, (*uuid)(&id), &ready}, func() error {
-			seen++
-			if ready && len(due) < l.share {
-				due = append(due, id)
-			}
-			return nil
-		})
-		return err
-	})
-	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
-		return nil, err
+	found, err := c.store.lookOrdered(ctx, tx, keys, byHand)
+	for i, l := range lanes {
+		ids = append(ids, found[i].due[:min(len(found[i].due), l.share)]...)
 	}
-	if seen < fifoKeys {
-		last = ""
-	}
-	cursors.set(lane, last)
-	return due, nil
+	return ids, err
 }
 
 // take moves what one round picks: how many of each lane, and how many picked ones did not fit.

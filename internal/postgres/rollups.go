@@ -1,5 +1,13 @@
 package postgres
 
+import (
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posthorn/posthorn"
+)
+
 // tallyMoved adds what recordAttempts moved to the rollups of its node ($1): one row per subscription and, under the zero
 // subscription, one per tenant. The bounds of the latencies are posthorn.LatencyBounds in seconds.
 const tallyMoved = `
@@ -7,7 +15,7 @@ const tallyMoved = `
 		latency, duration)
 	SELECT t.tenant_id, coalesce(t.subscription_id, '00000000-0000-0000-0000-000000000000'), $1::uuid, date_trunc('minute', now()), 1,
 		count(*) FILTER (WHERE t.sent), count(*) FILTER (WHERE t.state = 'succeeded'),
-		count(*) FILTER (WHERE t.sent AND t.outcome <> 'succeeded'), count(*) FILTER (WHERE t.sent AND t.state = 'pending'),
+		count(*) FILTER (WHERE t.sent AND t.outcome <> 'succeeded'), count(*) FILTER (WHERE t.sent AND t.number > 1),
 		count(*) FILTER (WHERE t.state = 'exhausted'),
 		ARRAY[count(*) FILTER (WHERE t.late = 0), count(*) FILTER (WHERE t.late = 1), count(*) FILTER (WHERE t.late = 2),
 			count(*) FILTER (WHERE t.late = 3), count(*) FILTER (WHERE t.late = 4), count(*) FILTER (WHERE t.late = 5),
@@ -18,7 +26,7 @@ const tallyMoved = `
 			count(*) FILTER (WHERE t.slow = 6), count(*) FILTER (WHERE t.slow = 7), count(*) FILTER (WHERE t.slow = 8),
 			count(*) FILTER (WHERE t.slow = 9), count(*) FILTER (WHERE t.slow = 10), count(*) FILTER (WHERE t.slow = 11)]
 	FROM (
-		SELECT m.tenant_id, m.subscription_id, m.sent, m.state, m.outcome, CASE WHEN m.sent THEN m.slow END AS slow,
+		SELECT m.tenant_id, m.subscription_id, m.sent, m.number, m.state, m.outcome, CASE WHEN m.sent THEN m.slow END AS slow,
 			CASE WHEN m.state = 'succeeded' THEN width_bucket(extract(epoch FROM now() - m.created_at)::float8,
 				'{0.002,0.005,0.01,0.025,0.05,0.1,0.25,1,5,30,300}'::float8[]) END AS late
 		FROM moved m
@@ -52,3 +60,62 @@ const (
 		coalesce(sum(r.duration[7]), 0), coalesce(sum(r.duration[8]), 0), coalesce(sum(r.duration[9]), 0),
 		coalesce(sum(r.duration[10]), 0), coalesce(sum(r.duration[11]), 0), coalesce(sum(r.duration[12]), 0)]::bigint[]`
 )
+
+// tally counts what is not a result for the rollups: interrupted attempts, and deliveries exhausted without a further one.
+type tally map[[2]posthorn.UUID]*tallied
+
+type tallied struct{ attempts, retried, exhausted int64 }
+
+// count adds to a subscription's row and, under the zero subscription, its tenant's.
+func (y tally) count(tenant, subscription posthorn.UUID, n tallied) {
+	for _, key := range [...][2]posthorn.UUID{{tenant, subscription}, {tenant}} {
+		c := y[key]
+		if c == nil {
+			c = &tallied{}
+			y[key] = c
+		}
+		c.attempts, c.retried, c.exhausted = c.attempts+n.attempts, c.retried+n.retried, c.exhausted+n.exhausted
+	}
+}
+
+// interrupted counts a lost attempt.
+func (y tally) interrupted(i interrupted) {
+	n := tallied{attempts: 1}
+	if i.number > 1 {
+		n.retried = 1
+	}
+	y.count(i.tenant, i.subscription, n)
+}
+
+const addTally = `
+	INSERT INTO rollups AS r (tenant_id, subscription_id, node_id, minute, part, attempts, failed, retried, exhausted, latency, duration)
+	SELECT t.tenant_id, t.subscription_id, $1, date_trunc('minute', now()), 1, t.attempts, t.attempts, t.retried, t.exhausted,
+		array_fill(0::bigint, '{12}'), array_fill(0::bigint, '{12}')
+	FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[]) AS t(tenant_id, subscription_id, attempts, retried, exhausted)
+	ON CONFLICT (tenant_id, subscription_id, minute, node_id, part) DO UPDATE SET attempts = r.attempts + excluded.attempts,
+		failed = r.failed + excluded.failed, retried = r.retried + excluded.retried, exhausted = r.exhausted + excluded.exhausted`
+
+// queue adds the tally to a pipeline, in the order of the rows' key.
+func (y tally) queue(b *pgx.Batch, node posthorn.UUID) {
+	if len(y) == 0 {
+		return
+	}
+	keys := make([][2]posthorn.UUID, 0, len(y))
+	for key := range y {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b [2]posthorn.UUID) int {
+		if c := compareIDs(a[0], b[0]); c != 0 {
+			return c
+		}
+		return compareIDs(a[1], b[1])
+	})
+	var tenants, subscriptions [][16]byte
+	var attempts, retried, exhausted []int64
+	for _, key := range keys {
+		c := y[key]
+		tenants, subscriptions = append(tenants, key[0]), append(subscriptions, key[1])
+		attempts, retried, exhausted = append(attempts, c.attempts), append(retried, c.retried), append(exhausted, c.exhausted)
+	}
+	b.Queue(addTally, [16]byte(node), tenants, subscriptions, attempts, retried, exhausted)
+}

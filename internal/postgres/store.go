@@ -25,6 +25,9 @@ import (
 // oldestServer is the first PostgreSQL this store is written for, as server_version_num has it.
 const oldestServer = 140000
 
+// idSlack is how far an id is from the moment its row is written at most: ids are made just before, on the store's clock.
+const idSlack = time.Minute
+
 // Sealer keeps confidential parts unreadable at rest. The binding ties a sealed value to its row.
 type Sealer interface {
 	Seal(plaintext []byte, bind string) []byte
@@ -54,6 +57,8 @@ type Store struct {
 	schema, expected int64
 	// offset is what must be added to this process's clock to have the database's, in nanoseconds.
 	offset atomic.Int64
+	// slack is how far an id may be from the moment its row was written; tests that move time raise it.
+	slack time.Duration
 	// cursor is where the next look for due lanes begins, and fifo the same within long FIFO lanes.
 	cursor cursor
 	fifo   fifoCursors
@@ -72,7 +77,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection pool: %w", err)
 	}
-	s := &Store{pool: pool, seal: opts.Sealer, log: opts.Log}
+	s := &Store{pool: pool, seal: opts.Sealer, log: opts.Log, slack: idSlack}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -2,83 +2,15 @@ package postgres
 
 import (
 	"bytes"
-	"context"
-	"crypto/sha256"
-	"database/sql"
-	"encoding/hex"
 	"fmt"
-	"net/url"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/peterldowns/pgtestdb"
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/storetest"
 )
-
-// serverURL names the PostgreSQL of the tests.
-func serverURL(t testing.TB) *url.URL {
-	t.Helper()
-	text := os.Getenv("TEST_DATABASE_URL")
-	if text == "" {
-		t.Fatal("TEST_DATABASE_URL is not set: run `make test`, which starts a throwaway PostgreSQL")
-	}
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
-
-// newDatabase makes a database of the test's own from a migrated template, and gives its URL.
-func newDatabase(t testing.TB) string {
-	t.Helper()
-	u := serverURL(t)
-	password, _ := u.User.Password()
-	config := pgtestdb.Config{
-		DriverName: "pgx", Host: u.Hostname(), Port: u.Port(), User: u.User.Username(), Password: password,
-		Database: strings.TrimPrefix(u.Path, "/"), Options: u.RawQuery, ForceTerminateConnections: true,
-	}
-	return pgtestdb.Custom(quiet{t}, config, schema{}).URL()
-}
-
-// quiet keeps the log to what a test says itself.
-type quiet struct{ testing.TB }
-
-func (quiet) Logf(string, ...any) {}
-
-// schema makes the template: once per state of the migrations and day, whose partitions it has.
-type schema struct{}
-
-func (schema) Hash() (string, error) {
-	h := sha256.New()
-	files, err := migrations.ReadDir("migration")
-	for _, file := range files {
-		text, failure := migrations.ReadFile("migration/" + file.Name())
-		if failure != nil {
-			return "", failure
-		}
-		h.Write(text)
-	}
-	source, failure := os.ReadFile("partitions.go")
-	if failure != nil {
-		return "", failure
-	}
-	h.Write(source)
-	return time.Now().UTC().Format(dayFormat) + hex.EncodeToString(h.Sum(nil)[:8]), err
-}
-
-func (schema) Migrate(ctx context.Context, _ *sql.DB, config pgtestdb.Config) error {
-	s, err := Open(ctx, Options{URL: config.URL(), Sealer: reversing{}})
-	if err != nil {
-		return err
-	}
-	return s.Close()
-}
 
 // reversing is a sealer that hides and binds enough for a test.
 type reversing struct{}
@@ -156,11 +88,19 @@ func elapse(t *testing.T, store posthorn.Store, d time.Duration) {
 	}
 	var b pgx.Batch
 	for _, table := range tables {
+		if table.Name == "rollups" {
+			// By way of another age, or a row could meet the one before it on the way.
+			b.Queue(`UPDATE rollups SET minute = minute - $1::interval - interval '1000 years'`, d)
+			b.Queue(`UPDATE rollups SET minute = minute + interval '1000 years'`)
+			continue
+		}
 		b.Queue(`UPDATE `+table.Name+` SET `+table.Set, d)
 	}
 	if err := s.pool.SendBatch(t.Context(), &b).Close(); err != nil {
 		t.Fatal(err)
 	}
+	// Ids stay.
+	s.slack += d
 }
 
 // atRest is every row of every table as text.
@@ -187,7 +127,9 @@ func reopen(t *testing.T, store posthorn.Store) posthorn.Store {
 	s := store.(*Store)
 	databaseURL := s.pool.Config().ConnString()
 	s.Close()
-	return openURL(t, databaseURL)
+	again := openURL(t, databaseURL)
+	again.slack = s.slack
+	return again
 }
 
 func harness() storetest.Harness {

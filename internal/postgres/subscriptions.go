@@ -230,15 +230,19 @@ func (s *Store) SubscriptionsSince(ctx context.Context, tenant posthorn.TenantID
 		moment := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 		return pgx.BeginTxFunc(ctx, s.pool, moment, func(tx pgx.Tx) error {
 			var b pgx.Batch
-			b.Queue(`SELECT coalesce((SELECT version FROM subscription_versions WHERE tenant_id = $1), 0)`, uuid(tenant.UUID)).
-				QueryRow(func(row pgx.Row) error { return row.Scan(&present) })
+			b.Queue(`SELECT coalesce((SELECT version FROM subscription_versions WHERE tenant_id = $1), 0) FROM tenants WHERE id = $1`,
+				uuid(tenant.UUID)).QueryRow(func(row pgx.Row) error { return row.Scan(&present) })
 			b.Queue(`SELECT `+subscriptionColumns+` FROM subscriptions
 				WHERE tenant_id = $1 AND version > $2 AND ($2 > 0 OR deleted_at IS NULL)`, uuid(tenant.UUID), version).
 				Query(func(rows pgx.Rows) (err error) {
 					changed, err = pgx.CollectRows(rows, s.scanSubscription)
 					return err
 				})
-			return tx.SendBatch(ctx, &b).Close()
+			err := tx.SendBatch(ctx, &b).Close()
+			if errors.Is(err, pgx.ErrNoRows) {
+				return posthorn.Absent("tenant")
+			}
+			return err
 		})
 	})
 	return present, changed, err

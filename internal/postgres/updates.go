@@ -46,8 +46,8 @@ func (s *Store) Updates(ctx context.Context, tenant posthorn.TenantID, since tim
 			return err
 		}
 		lowest := func(slack time.Duration) uuid { return uuid(posthorn.MinUUID(since.Add(-slack))) }
-		b.Queue(updatesCreated, uuid(tenant.UUID), since, limit+1, lowest(idSlack)).Query(read)
-		b.Queue(updatesAttempted, uuid(tenant.UUID), since, limit+1, lowest(attemptAge)).Query(read)
+		b.Queue(updatesCreated, uuid(tenant.UUID), since, limit+1, lowest(s.slack)).Query(read)
+		b.Queue(updatesAttempted, uuid(tenant.UUID), since, limit+1, lowest(s.slack+attemptAge)).Query(read)
 		b.Queue(updatesTouched, uuid(tenant.UUID), since, limit+1).Query(read)
 		return s.pool.SendBatch(ctx, &b).Close()
 	})

@@ -124,7 +124,7 @@ func (s *Store) withdraw(ctx context.Context, c withdrawal, n int) ([]posthorn.D
 		ended = nil
 		args := []any{n}
 		if c.lanes != nil {
-			args = []any{c.lanes, n, uuid(posthorn.MinUUID(s.Now().Add(idSlack - c.age))), c.age}
+			args = []any{c.lanes, n, uuid(posthorn.MinUUID(s.Now().Add(s.slack - c.age))), c.age}
 		}
 		var found []locked
 		var b pgx.Batch
@@ -141,7 +141,7 @@ func (s *Store) withdraw(ctx context.Context, c withdrawal, n int) ([]posthorn.D
 			endings[i] = ending{p, c.state, c.reason}
 		}
 		var err error
-		ended, err = s.end(ctx, tx, endings)
+		ended, err = end(ctx, tx, endings)
 		return err
 	})
 	return ended, err

@@ -1,0 +1,118 @@
+package postgres
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posthorn/posthorn"
+)
+
+const (
+	// fifoKeys bounds the ordering keys of one lane that one look goes over, fifoLook those of all its lanes together; each
+	// lane gets at least fifoLeast.
+	fifoKeys, fifoLook, fifoLeast = 1000, 20_000, 16
+)
+
+// fifoCursors remember where the look at a FIFO lane with more keys than that goes on.
+type fifoCursors struct {
+	mu sync.Mutex
+	at map[posthorn.UUID]string
+}
+
+func (f *fifoCursors) get(lane posthorn.UUID) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.at[lane]
+}
+
+func (f *fifoCursors) set(lane posthorn.UUID, key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if key == "" {
+		delete(f.at, lane)
+		return
+	}
+	if f.at == nil {
+		f.at = map[posthorn.UUID]string{}
+	}
+	f.at[lane] = key
+}
+
+// heads walks the ordering keys of FIFO lanes ($1), each from a key on ($2), at most $4 of each: of every key the lowest
+// pending delivery, which alone may be given. A retry by hand can put one below another that is under way already, so
+// there the next few are looked at too; with $3 only such retries count. It answers per lane: the due ones, how many keys
+// there were and which was the last, since when the first of them is due and when the next of the others will be.
+const heads = `
+SELECT q.n, h.due, h.keys, h.last, h.since, h.next
+FROM unnest($1::uuid[], $2::text[], $3::bool[]) WITH ORDINALITY AS q(lane, after, by_hand, n) CROSS JOIN LATERAL (
+	WITH RECURSIVE head AS (
+		(SELECT d.ordering_key, d.id, d.visible_at, d.expires_at, d.manual, d.claim, 1 AS step FROM deliveries d
+			WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.sequence > 0 AND d.ordering_key >= q.after
+			ORDER BY d.subscription_id, d.ordering_key, d.sequence LIMIT 1)
+		UNION ALL
+		SELECT n.*, head.step + 1 FROM head CROSS JOIN LATERAL (
+			SELECT d.ordering_key, d.id, d.visible_at, d.expires_at, d.manual, d.claim FROM deliveries d
+			WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.sequence > 0 AND d.ordering_key > head.ordering_key
+			ORDER BY d.subscription_id, d.ordering_key, d.sequence LIMIT 1) n
+		WHERE head.step < $4
+	), judged AS (
+		SELECT head.*, head.visible_at <= now() AND (head.expires_at IS NULL OR head.expires_at > now()) AND (head.manual <> 0 OR NOT q.by_hand)
+			AND (head.manual = 0 OR NOT EXISTS (
+				SELECT FROM (SELECT d.claim, d.visible_at FROM deliveries d
+					WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.sequence > 0 AND d.ordering_key = head.ordering_key
+					ORDER BY d.subscription_id, d.ordering_key, d.sequence LIMIT 100) d
+				WHERE d.claim IS NOT NULL AND d.visible_at > now())) AS ready
+		FROM head
+	)
+	SELECT coalesce(array_agg(j.id ORDER BY j.step) FILTER (WHERE j.ready), '{}') AS due, count(*) AS keys,
+		coalesce((array_agg(j.ordering_key ORDER BY j.step DESC))[1], '') AS last,
+		min(j.visible_at) FILTER (WHERE j.ready) AS since, min(j.visible_at) FILTER (WHERE j.visible_at > now()) AS next
+	FROM judged j) h`
+
+// ordered is what a look at a FIFO lane found.
+type ordered struct {
+	due []posthorn.UUID
+	// since is when the first of the due ones became so; next when one of the others will, a claim's lease included.
+	since, next time.Time
+}
+
+// lookOrdered looks at FIFO lanes, through a pool or a transaction; the answers are in the order of the lanes.
+func (s *Store) lookOrdered(ctx context.Context, q interface {
+	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
+}, lanes []posthorn.UUID, byHand []bool) ([]ordered, error) {
+	found := make([]ordered, len(lanes))
+	if len(lanes) == 0 {
+		return found, nil
+	}
+	after := make([]string, len(lanes))
+	for i, lane := range lanes {
+		after[i] = s.fifo.get(lane)
+	}
+	most := min(max(fifoLook/len(lanes), fifoLeast), fifoKeys)
+	var b pgx.Batch
+	b.Queue(steer)
+	b.Queue(heads, uuids(lanes), after, byHand, most).Query(func(rows pgx.Rows) error {
+		var place, keys int
+		var due [][16]byte
+		var last string
+		var o ordered
+		_, err := pgx.ForEachRow(rows, []any{&place, &due, &keys, &last, (*moment)(&o.since), (*moment)(&o.next)}, func() error {
+			o.due = make([]posthorn.UUID, len(due))
+			for i := range due {
+				o.due[i] = due[i]
+			}
+			if keys < most {
+				last = ""
+			}
+			s.fifo.set(lanes[place-1], last)
+			found[place-1] = o
+			return nil
+		})
+		return err
+	})
+	err := q.SendBatch(ctx, &b).Close()
+	return found, err
+}
