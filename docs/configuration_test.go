@@ -1,0 +1,101 @@
+package docs_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/posthorn/posthorn/internal/client"
+	"github.com/posthorn/posthorn/internal/config"
+)
+
+const configurationIntroduction = `# Configuration
+
+Written from the code by ` + "`go test ./docs -update`" + `: change the settings' own text in ` + "`internal/config`" + `.
+
+Every setting is an environment variable and a flag of every command of a node; a flag wins. ` + "`posthorn config`" + ` prints what is in
+force with secrets masked, ` + "`posthorn doctor`" + ` looks whether it can work, and [.env.example](../.env.example) is a file to start from.
+
+Lists are separated by commas. Times are written like ` + "`90s`, `30m`, `72h`" + `; networks like ` + "`10.0.0.0/8`" + `, or one address. Settings marked
+🔒 are secrets: keep them in a secret store, not in an image. Every node of a cluster needs the same values, except ` + "`HOST`, `PORT`" + ` and
+` + "`POSTHORN_ROLES`" + `.
+
+## A node
+
+`
+
+const clientIntroduction = `
+## The commands that talk to a server
+
+` + "`posthorn trigger`, `tail`, `listen`, `events`, `deliveries`, `subscriptions`, `apply`, `dump`" + `.
+
+`
+
+// TestConfiguration compares docs/configuration.md with the settings.
+func TestConfiguration(t *testing.T) {
+	want := configurationIntroduction + settingsTable(reflect.TypeFor[config.Settings]()) +
+		clientIntroduction + settingsTable(reflect.TypeFor[client.Settings]())
+	path := filepath.Join(root, "docs/configuration.md")
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if is := read(t, "docs/configuration.md"); is != want {
+		t.Error("docs/configuration.md is not what the settings say: run go test ./docs -update")
+	}
+}
+
+func settingsTable(settings reflect.Type) string {
+	var b strings.Builder
+	b.WriteString("| variable | flag | default | meaning |\n|---|---|---|---|\n")
+	for f := range settings.Fields() {
+		tag := f.Tag
+		secret := ""
+		if tag.Get("secret") != "" {
+			secret = " 🔒"
+		}
+		value := "none"
+		switch {
+		case tag.Get("default") != "":
+			value = "`" + tag.Get("default") + "`"
+		case f.Type.Kind() == reflect.Bool:
+			value = "`false`"
+		case strings.Contains(tag.Get("help"), "(default:"):
+			value = "see meaning"
+		}
+		help := strings.NewReplacer("${enum}", asCode(tag.Get("enum")), " (${default})", "", "|", "\\|").Replace(tag.Get("help"))
+		fmt.Fprintf(&b, "| `%s`%s | `%s` | %s | %s |\n", tag.Get("env"), secret, flagOf(f), value, help)
+	}
+	return b.String()
+}
+
+// asCode is a list of values, each as code.
+func asCode(list string) string {
+	if list == "" {
+		return ""
+	}
+	return "`" + strings.ReplaceAll(list, ",", "`, `") + "`"
+}
+
+// flagOf is the flag that kong makes of a field's name: words at changes of case, with hyphens between.
+func flagOf(f reflect.StructField) string {
+	if name := f.Tag.Get("name"); name != "" {
+		return "--" + name
+	}
+	var b strings.Builder
+	runes := []rune(f.Name)
+	for i, r := range runes {
+		begins := i > 0 && unicode.IsUpper(r) && (unicode.IsLower(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1]))
+		if begins {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return "--" + b.String()
+}
