@@ -27,7 +27,7 @@ test("a failing delivery is found, understood, retried and seen to succeed, with
     .waitFor();
 
   await page.getByRole("navigation").getByRole("link", { name: "Deliveries" }).click();
-  await page.getByRole("textbox", { name: "Status" }).click();
+  await page.getByRole("combobox", { name: "Status" }).click();
   await page.getByRole("option", { name: "Exhausted" }).click();
   await page.waitForURL(/status=exhausted/);
   await page.getByRole("table", { name: "Deliveries" }).getByRole("link", { name: "order.shipped" }).click();

@@ -24,7 +24,7 @@ test("filters are kept in the URL over a reload and the back button", async () =
   await rows.nth(6).waitFor();
   await page.getByRole("textbox", { name: "Type" }).fill("order.paid");
   await page.waitForURL(/type=order\.paid/);
-  await page.getByRole("textbox", { name: "Status" }).click();
+  await page.getByRole("combobox", { name: "Status" }).click();
   await page.getByRole("option", { name: "Exhausted" }).click();
   await page.getByText("1 h", { exact: true }).click();
   await page.waitForURL(/since=1h/);
@@ -34,7 +34,7 @@ test("filters are kept in the URL over a reload and the back button", async () =
   await rows.nth(1).waitFor();
   assert.equal(await rows.count(), 2);
   assert.equal(await page.getByRole("textbox", { name: "Type" }).inputValue(), "order.paid");
-  assert.equal(await page.getByRole("textbox", { name: "Status" }).inputValue(), "Exhausted");
+  assert.equal(await page.getByRole("combobox", { name: "Status" }).inputValue(), "Exhausted");
 
   await rows.first().click();
   await page.getByRole("heading", { name: "Request" }).waitFor();
@@ -69,6 +69,7 @@ test("the palette opens with /, finds an id, and ? shows the keys", async () => 
   await page.keyboard.press("ArrowDown");
   await page.keyboard.press("Enter");
   await page.waitForURL(`**/ui/deliveries/${id}`);
+  await page.getByRole("dialog").waitFor({ state: "detached" });
   await page.keyboard.press("g");
   await page.keyboard.press("s");
   await page.waitForURL("**/ui/subscriptions");

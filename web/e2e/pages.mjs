@@ -12,6 +12,11 @@ export async function fill(server, { good, bad, slow }) {
     event_types: ["order.*"],
     retry: { schedule: [0.2, 0.3, 900] },
   });
+  const ledger = await server.subscribe(bad.url, {
+    description: "Ledger",
+    event_types: ["ledger.*"],
+    retry: { schedule: [0.3, 1.5, 900] },
+  });
   const crm = await server.subscribe(slow.url, {
     description: "Customer relations",
     event_types: ["customer.*"],
@@ -39,13 +44,11 @@ export async function fill(server, { good, bad, slow }) {
     notes: null,
   });
   await server.until("/deliveries?status=exhausted", (l) => l.data.length >= 1);
-  const failing = await server.until("/deliveries?outcome=http_error&event_type=order.*&status=pending", (l) =>
-    l.data.some((d) => d.attempts >= 3),
-  );
+  await server.publish("ledger.closed", { month: "2026-01", balance: "10450.10" });
+  const failing = await server.until(`/deliveries?subscription_id=${ledger.id}`, (l) => l.data[0]?.attempts === 3);
   await server.api("POST", `/subscriptions/${crm.id}/pause`);
   await server.publish("customer.created", { id: 9 });
   await server.until(`/deliveries?subscription_id=${gone.id}&status=exhausted`, (l) => l.data.length === 1);
-  const delivery = failing.data.find((d) => d.attempts >= 3);
   return {
     overview: "/",
     start: "/ui/start",
@@ -53,7 +56,7 @@ export async function fill(server, { good, bad, slow }) {
     publish: "/ui/events/publish?type=order.created",
     event: `/ui/events/${event.id}`,
     deliveries: "/ui/deliveries",
-    delivery: `/ui/deliveries/${delivery.id}`,
+    delivery: `/ui/deliveries/${failing.data[0].id}`,
     live: "/ui/live",
     subscriptions: "/ui/subscriptions",
     subscription: `/ui/subscriptions/${shop.id}`,
@@ -77,9 +80,18 @@ export function trouble(request) {
     : { status: 503, text: '{"error":"database is read-only"}' };
 }
 
-/** Waits until a page has drawn what it has. */
+/** Waits until a page has drawn what it has: a heading, nothing loading, and nothing more arriving for a moment. */
 export async function settle(page) {
-  await page.waitForLoadState("networkidle", { timeout: 2000 }).catch(() => undefined);
+  await page.locator("h1").first().waitFor();
   await page.waitForFunction(() => !document.querySelector("[aria-label=Loading], .mantine-Skeleton-root"));
-  await page.evaluate(() => document.fonts.ready);
+  await page.evaluate(async () => {
+    await document.fonts.ready;
+    let last = document.body.innerHTML.length;
+    for (let quiet = 0; quiet < 3; ) {
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      const now = document.body.innerHTML.length;
+      quiet = now === last ? quiet + 1 : 0;
+      last = now;
+    }
+  });
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { key, openPage, startBrowser, startServer } from "./harness.mjs";
+import { key, openPage, startBrowser, startReceiver, startServer } from "./harness.mjs";
 
 let server;
 let browser;
@@ -82,6 +82,8 @@ test("keys are created, shown once, and revoked", async () => {
 });
 
 test("the server goes away and comes back: the page says so, recovers, and shows what happened meanwhile", async () => {
+  const receiver = await startReceiver();
+  await server.subscribe(receiver.url);
   const page = await openPage(browser, server);
   await page.goto("/ui/events");
   await page.getByText("Live", { exact: true }).waitFor();
@@ -97,4 +99,5 @@ test("the server goes away and comes back: the page says so, recovers, and shows
 
   await server.publish("after.return");
   await page.getByRole("link", { name: "after.return" }).waitFor();
+  await receiver.close();
 });

@@ -111,7 +111,6 @@ const presets = [
   { value: "15m", label: "15 m" },
   { value: "1h", label: "1 h" },
   { value: "24h", label: "24 h" },
-  { value: "custom", label: "…" },
 ];
 
 interface TimeProps {
@@ -120,47 +119,51 @@ interface TimeProps {
   onChange: (range: { since?: string; until?: string }) => void;
 }
 
+/** The last minutes or hours, or from one moment to another. */
 export function TimeFilter({ since, until, onChange }: TimeProps) {
-  const preset =
-    !since && !until ? "all" : !until && presets.some((p) => p.value === since) ? (since ?? "all") : "custom";
-  const [opened, setOpened] = useState(false);
+  const preset = !since && !until ? "all" : until ? "" : (since ?? "");
+  const custom = !presets.some((p) => p.value === preset);
   return (
-    <Popover opened={opened} onChange={setOpened} position="bottom-end" withArrow trapFocus shadow="md">
-      <Popover.Target>
-        <Group gap={4} wrap="nowrap">
-          <IconCalendarTime size={16} aria-hidden style={{ opacity: 0.7 }} />
-          <SegmentedControl
-            aria-label="Time"
-            size="xs"
-            data={presets}
-            value={preset}
-            onChange={(v) => {
-              if (v === "custom") setOpened(true);
-              else onChange({ since: v === "all" ? undefined : v, until: undefined });
-            }}
-            onClick={() => preset === "custom" && setOpened(true)}
-          />
-        </Group>
-      </Popover.Target>
-      <Popover.Dropdown>
-        <Stack gap="xs">
-          <TextInput
-            type="datetime-local"
-            label="From"
-            description="In your time zone"
-            size="xs"
-            value={localInput(since)}
-            onChange={(e) => onChange({ since: fromLocalInput(e.currentTarget.value), until })}
-          />
-          <TextInput
-            type="datetime-local"
-            label="To"
-            size="xs"
-            value={localInput(until)}
-            onChange={(e) => onChange({ since, until: fromLocalInput(e.currentTarget.value) })}
-          />
-        </Stack>
-      </Popover.Dropdown>
-    </Popover>
+    <Group gap={4} wrap="nowrap">
+      <SegmentedControl
+        aria-label="Time"
+        size="xs"
+        data={presets}
+        value={custom ? "" : preset}
+        onChange={(v) => onChange({ since: v === "all" ? undefined : v, until: undefined })}
+      />
+      <Popover position="bottom-end" withArrow trapFocus shadow="md">
+        <Popover.Target>
+          <ActionIcon
+            size="md"
+            aria-label="From and to"
+            title="From and to"
+            variant={custom ? "light" : "subtle"}
+            color={custom ? "brand" : "gray"}
+          >
+            <IconCalendarTime size={18} />
+          </ActionIcon>
+        </Popover.Target>
+        <Popover.Dropdown aria-label="From and to">
+          <Stack gap="xs">
+            <TextInput
+              type="datetime-local"
+              label="From"
+              description="In your time zone"
+              size="xs"
+              value={localInput(since)}
+              onChange={(e) => onChange({ since: fromLocalInput(e.currentTarget.value), until })}
+            />
+            <TextInput
+              type="datetime-local"
+              label="To"
+              size="xs"
+              value={localInput(until)}
+              onChange={(e) => onChange({ since, until: fromLocalInput(e.currentTarget.value) })}
+            />
+          </Stack>
+        </Popover.Dropdown>
+      </Popover>
+    </Group>
   );
 }

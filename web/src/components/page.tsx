@@ -11,7 +11,7 @@ interface PageProps {
   lead?: ReactNode;
   actions?: ReactNode;
   back?: { to: LinkProps["to"]; label: string };
-  children: ReactNode;
+  children?: ReactNode;
 }
 
 /** A page: its title in the tab and at the top, what can be done with it, its content. */

@@ -24,12 +24,12 @@ import classes from "./shell.module.css";
 
 export function SearchButton() {
   return (
-    <UnstyledButton className={classes.search} onClick={spotlight.open} aria-label="Search, or run a command">
+    <UnstyledButton className={classes.search} onClick={spotlight.open}>
       <IconSearch size={15} />
       <Text size="sm" flex={1} truncate>
         Search or jump to…
       </Text>
-      <Kbd size="xs" visibleFrom="sm">
+      <Kbd size="xs" visibleFrom="sm" aria-hidden>
         /
       </Kbd>
     </UnstyledButton>
@@ -125,6 +125,7 @@ export function Palette() {
       shortcut="mod + K"
       nothingFound="Nothing found"
       highlightQuery
+      attributes={{ content: { "aria-label": "Search" } }}
       searchProps={{
         leftSection: <IconSearch size={18} />,
         placeholder: "A page, a command, an id, an event type…",

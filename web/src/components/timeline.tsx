@@ -1,6 +1,7 @@
 // The attempts of a delivery on a line drawn to scale, with what comes next. Retries spread from seconds to hours, so the
 // scale is that of the square root: close attempts stay apart and long waits still look long.
 import { Box, Text, UnstyledButton } from "@mantine/core";
+import { useElementSize } from "@mantine/hooks";
 import { useNow } from "./clock";
 import { relative, span } from "./format";
 import { outcomeLabel } from "./status";
@@ -39,15 +40,16 @@ export function spread(places: number[], gap: number): number[] {
 
 export function Timeline({ start, marks, next, selected, onSelect }: Props) {
   const now = useNow();
+  const { ref, width } = useElementSize();
   const last = marks.at(-1)?.at ?? start;
   const end = Math.max(next ?? last, last, next ? now : 0, start + 1000);
   const places = spread(
     [...marks.map((m) => m.at), ...(next ? [next] : [])].map((at) => place(at, start, end)),
-    0.055,
+    30 / Math.max(width, 300),
   );
   return (
     <Box className={classes.outer}>
-      <Box className={classes.line}>
+      <Box className={classes.line} ref={ref}>
         {next && <Box className={classes.ahead} style={{ left: `${place(Math.min(now, end), start, end) * 100}%` }} />}
         {marks.map((m, i) => (
           <UnstyledButton

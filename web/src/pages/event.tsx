@@ -173,7 +173,7 @@ function NotMatched({ event, deliveries }: { event: EventWithPayload; deliveries
       <Stack gap={6}>
         {shown.map((s) => (
           <Text size="sm" key={s.id} style={{ overflowWrap: "anywhere" }}>
-            <TextLink to="/ui/subscriptions/$id" params={{ id: s.id }} inherit>
+            <TextLink to="/ui/subscriptions/$id" params={{ id: s.id }} inherit underline="always">
               {s.description || hostPath(s.url)}
             </TextLink>{" "}
             <Text span c="dimmed">

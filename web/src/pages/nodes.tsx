@@ -98,7 +98,7 @@ function Doing({ doing }: { doing: Worker["doing"] }) {
       </Text>
       {doing.slice(0, 5).map((d) => (
         <Text size="xs" key={d.delivery_id + d.attempt}>
-          <TextLink to="/ui/deliveries/$id" params={{ id: d.delivery_id }} inherit>
+          <TextLink to="/ui/deliveries/$id" params={{ id: d.delivery_id }} inherit underline="always">
             {d.delivery_id}
           </TextLink>{" "}
           attempt {d.attempt}, for {span((now - Date.parse(d.since)) / 1000)}

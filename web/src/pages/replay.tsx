@@ -49,7 +49,7 @@ export function Replay({ event, opened, onClose }: Props) {
         {which === "chosen" && (
           <ScrollArea.Autosize mah={240}>
             <Checkbox.Group value={chosen} onChange={setChosen} aria-label="Subscriptions">
-              <Stack gap={6} pl="lg">
+              <Stack gap="xs" pl="lg">
                 {all.map((s) => (
                   <Checkbox key={s.id} value={s.id} size="xs" label={s.description || hostPath(s.url)} />
                 ))}

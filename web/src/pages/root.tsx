@@ -1,6 +1,5 @@
 // The frame of all pages: the sign-in page for those without a session, whatever the URL; the shell for the others.
 import { Button } from "@mantine/core";
-import { IconMap2 } from "@tabler/icons-react";
 import type { ErrorComponentProps } from "@tanstack/react-router";
 import { ButtonLink } from "../components/link";
 import { Page } from "../components/page";
@@ -15,19 +14,15 @@ export function Root() {
 
 export function NotFound() {
   return (
-    <Page title="Nothing here" heading={<span />}>
-      <Empty
-        title="There is no such page"
-        icon={<IconMap2 size={26} stroke={1.6} />}
-        action={
-          <ButtonLink to="/" variant="default">
-            Go to the overview
-          </ButtonLink>
-        }
-      >
-        The address may be mistyped, or from another version of Posthorn.
-      </Empty>
-    </Page>
+    <Page
+      title="There is no such page"
+      lead="The address may be mistyped, or from another version of Posthorn."
+      actions={
+        <ButtonLink to="/" variant="default">
+          Go to the overview
+        </ButtonLink>
+      }
+    />
   );
 }
 

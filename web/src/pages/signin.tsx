@@ -87,7 +87,7 @@ export default function SignIn() {
           The first start prints a key, or takes it from <Code>POSTHORN_API_KEY</Code>. The command{" "}
           <Code>posthorn keys create NAME</Code> makes another. The key stays in this tab and is forgotten when it is
           closed. The API is described at{" "}
-          <Anchor href="/docs" size="sm">
+          <Anchor href="/docs" size="sm" underline="always">
             /docs
           </Anchor>
           .

@@ -1,4 +1,4 @@
-import { Alert, Group, Tabs, Title } from "@mantine/core";
+import { Alert, Group, Stack, Tabs, Title } from "@mantine/core";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
@@ -69,12 +69,12 @@ export default function SubscriptionPage() {
           <TestSend subscription={s} />
         </Tabs.Panel>
         <Tabs.Panel value="verify">
-          <Group gap="md" align="stretch" style={{ flexDirection: "column" }}>
+          <Stack>
             <Secret subscription={s} />
             <Card title="Verify deliveries">
               <CodeSamples />
             </Card>
-          </Group>
+          </Stack>
         </Tabs.Panel>
         <Tabs.Panel value="settings">
           <SubscriptionSettings subscription={s} />
