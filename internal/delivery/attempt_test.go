@@ -80,6 +80,31 @@ func TestRequestHeaders(t *testing.T) {
 	}
 }
 
+func TestInterruption(t *testing.T) {
+	for name, c := range map[string]struct {
+		outcome  posthorn.Outcome
+		status   int
+		stopping bool
+		late     time.Duration
+		want     bool
+	}{
+		"Answered":               {posthorn.HTTPError, 503, false, -time.Second, false},
+		"TimedOut":               {posthorn.Timeout, 0, false, 0, false},
+		"TimedOutOnABusyMachine": {posthorn.Timeout, 0, false, standstill, false},
+		"FrozenMeanwhile":        {posthorn.Timeout, 0, false, standstill + 1, true},
+		"FrozenInTheBody":        {posthorn.Timeout, 200, false, time.Hour, true},
+		"AnsweredBeforeFreezing": {posthorn.Succeeded, 200, false, time.Hour, false},
+		"CutShort":               {posthorn.ConnectError, 0, true, -time.Second, true},
+		"AnsweredWhileStopping":  {posthorn.HTTPError, 500, true, -time.Second, false},
+		"DeliveredWhileStopping": {posthorn.Succeeded, 200, true, -time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			detail := interruption(&posthorn.Attempt{Outcome: c.outcome, StatusCode: c.status}, c.stopping, c.late)
+			want(t, "interrupted", detail != "", c.want)
+		})
+	}
+}
+
 func TestLiveKeys(t *testing.T) {
 	rotated, err := newTarget(&posthorn.Subscription{
 		Policy: posthorn.Policy{URL: "https://hooks.acme.net/in"},

@@ -50,9 +50,9 @@ func (e *Engine) attempt(f *flight, windowLeft time.Duration) {
 	})
 	a := newAttempt(it, start, request, answer)
 	a.Node = e.opts.Node
-	if a.Outcome != posthorn.Succeeded && e.sending.Err() != nil && a.StatusCode == 0 {
-		// Our own stopping cut it short; whether the receiver has it, nobody knows.
-		a.Outcome, a.OurFault, a.Error, a.Detail = posthorn.Interrupted, true, "interrupted", "The node stopped while the request was under way."
+	if detail := interruption(a, e.sending.Err() != nil, time.Since(start)-t.sub.Timeout); detail != "" {
+		// Whether the receiver has it, nobody knows.
+		a.Outcome, a.OurFault, a.Error, a.Detail = posthorn.Interrupted, true, "interrupted", detail
 	}
 	if e.reach.note(t.url.Host, a.Outcome, answer.Remote.IsValid() || a.StatusCode != 0) {
 		a.OurFault = true
@@ -66,6 +66,21 @@ func (e *Engine) attempt(f *flight, windowLeft time.Duration) {
 	if e.opts.Observer != nil {
 		e.opts.Observer.Attempted(a, it.Event)
 	}
+}
+
+// standstill is how long after its deadline an attempt must end for it to be known that this process itself did not run:
+// it was frozen, or its machine was. The time that went by then says nothing about the receiver.
+const standstill = 2 * time.Second
+
+// interruption says how this node kept an attempt from its answer, or "". Late is how long after its deadline it ended.
+func interruption(a *posthorn.Attempt, stopping bool, late time.Duration) string {
+	switch {
+	case stopping && a.Outcome != posthorn.Succeeded && a.StatusCode == 0:
+		return "The node stopped while the request was under way."
+	case a.Outcome == posthorn.Timeout && late > standstill:
+		return "The node stood still while the request was under way."
+	}
+	return ""
 }
 
 // request makes the headers of an attempt. Names are written in lower case, as the specification spells them; HTTP/1
