@@ -54,20 +54,20 @@ type scanned struct {
 }
 
 const summaryColumns = `tenant_id, id, type, created_at, deliveries, content_type, idempotency_key, ordering_key, headers,
-	deliver_at, expires_at, payload_erased, trace_parent, ifnull(length(payload), 0)`
+	deliver_at, expires_at, payload_erased, trace_parent`
 
 // read is the next few events with their statuses.
 func (e *eventScan) read() ([]scanned, error) {
 	low, high := idBounds(e.filter.Since, e.filter.Until, e.before)
 	args := []any{blob(e.filter.SubscriptionID.UUID), e.tenant, low[:], high[:], eventsPerRead}
-	where := `tenant_id = ?2 AND id >= ?3 AND id < ?4`
+	from := fromAll
 	if e.filter.Text != "" {
 		first, last := idPrefix(e.filter.Text)
-		where = whereText
+		from = fromText
 		args = append(args, first[:], last[:], e.filter.Text, e.filter.Text+"\x7f")
 	}
 	rows, err := e.query(`SELECT ?1 IS NULL OR EXISTS (SELECT 1 FROM deliveries WHERE event_id = events.id AND subscription_id = ?1),
-		`+summaryColumns+` FROM events WHERE `+where+` ORDER BY id DESC LIMIT ?5`, args...)
+		`+qualified("events", summaryColumns)+`, ifnull(length(payload), 0) FROM `+from+` ORDER BY events.id DESC LIMIT ?5`, args...)
 	var found []scanned
 	err = each(rows, err, func(rows *sql.Rows) error {
 		var v scanned
@@ -90,13 +90,15 @@ func (e *eventScan) read() ([]scanned, error) {
 	return found, e.derive(found)
 }
 
-// whereText finds beginnings of ids and of idempotency keys through their indexes: scanning would give up too soon.
-const whereText = `tenant_id = ?2 AND id IN (
-		SELECT id FROM (SELECT id FROM events WHERE tenant_id = ?2 AND id >= max(?3, ?6) AND id < ?4 AND id <= ?7
+const fromAll = `events WHERE tenant_id = ?2 AND id >= ?3 AND id < ?4`
+
+// fromText finds beginnings of ids and of idempotency keys through their indexes: scanning would give up too soon.
+const fromText = `(SELECT id FROM (SELECT id FROM events WHERE tenant_id = ?2 AND id >= max(?3, ?6) AND id < ?4 AND id <= ?7
 			ORDER BY id DESC LIMIT ?5)
 		UNION SELECT id FROM (SELECT event_id AS id FROM idempotency_keys
 			WHERE tenant_id = ?2 AND key >= ?8 AND key < ?9 AND event_id >= ?3 AND event_id < ?4
-			ORDER BY event_id DESC LIMIT ?5))`
+			ORDER BY event_id DESC LIMIT ?5)) AS found
+	CROSS JOIN events ON events.tenant_id = ?2 AND events.id = found.id`
 
 // derive fills in the statuses from each subscription's latest delivery: with max(id), SQLite takes the other columns from
 // that very row.

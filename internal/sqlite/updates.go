@@ -38,6 +38,9 @@ func (s *Store) Updates(ctx context.Context, tenant posthorn.TenantID, since tim
 	return updates, false, nil
 }
 
+// updateSkew is how much older than its delivery an id may be here: a publish waits for its commit for some seconds at most.
+const updateSkew = 30 * time.Second
+
 // window is what happened in [from, to).
 type window struct {
 	reader
@@ -48,7 +51,7 @@ type window struct {
 }
 
 func (w *window) read() error {
-	low, high := idBounds(w.from, w.to, newListing[posthorn.Update](posthorn.Page{}).before)
+	low, high := posthorn.MinUUID(w.from.Add(-updateSkew)), posthorn.MinUUID(w.to.Add(time.Second))
 	from, to := stamp(w.from), stamp(w.to)
 	err := w.moves(`created_at`, `deliveries INDEXED BY deliveries_by_tenant
 		WHERE tenant_id = ?1 AND created_at >= ?2 AND created_at < ?3 AND id >= ?5 AND id < ?6`, from, to, low[:], high[:])

@@ -10,7 +10,7 @@ import (
 )
 
 // stepBound bounds the rows that one step of upkeep writes: it holds the writer for some tens of milliseconds at most.
-const stepBound = 500
+const stepBound = 400
 
 // step is the size of a step for a batch asked for.
 func step(batch int) int {
