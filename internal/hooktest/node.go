@@ -15,6 +15,7 @@ import (
 	"github.com/posthorn/posthorn/internal/delivery"
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/ingest"
+	"github.com/posthorn/posthorn/internal/janitor"
 	"github.com/posthorn/posthorn/internal/limit"
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/sqlite"
@@ -34,6 +35,8 @@ type Setup struct {
 	Tune func(*delivery.Options)
 	// NoWorker leaves the engine out: nothing is delivered.
 	NoWorker bool
+	// Hold makes the node look every minute for what must not wait any longer than this hold; zero leaves it out.
+	Hold time.Duration
 	// Quiet drops the log, for tests in which many things fail on purpose.
 	Quiet bool
 }
@@ -53,6 +56,7 @@ type Node struct {
 
 	setup   Setup
 	client  *egress.Client
+	janitor *janitor.Janitor
 	raw     *sqlite.Store
 	stopped bool
 }
@@ -107,6 +111,9 @@ func StartNode(t testing.TB, setup Setup) *Node {
 	if n.Engine != nil {
 		n.Engine.Start()
 	}
+	if n.janitor != nil {
+		n.janitor.Start()
+	}
 	t.Cleanup(func() { n.Stop(time.Minute) })
 	return n
 }
@@ -147,6 +154,12 @@ func (n *Node) build() {
 		o.Lanes = n.Engine
 	}
 	n.Publisher = ingest.New(o)
+	if n.setup.Hold > 0 {
+		n.janitor = janitor.New(janitor.Options{
+			Store: n.Store, Bus: n.Bus, Node: n.ID, Log: log, Retention: n.setup.Window, Hold: n.setup.Hold, Window: n.setup.Window,
+			WithdrawEvery: time.Minute,
+		})
+	}
 }
 
 func (n *Node) log() *slog.Logger {
@@ -195,6 +208,9 @@ func (n *Node) Stop(grace time.Duration) {
 	n.stopped = true
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
+	if n.janitor != nil {
+		n.janitor.Stop()
+	}
 	n.Publisher.Stop()
 	if n.Engine != nil {
 		n.Engine.Stop(ctx)
