@@ -21,6 +21,7 @@ const (
 	ReasonNone                Reason = ""
 	ReasonAttempts            Reason = "attempts"             // the policy's attempts are used up
 	ReasonWindow              Reason = "window"               // the retry window is past
+	ReasonFinalStatus         Reason = "final_status"         // the answer's status is one the policy does not retry
 	ReasonManual              Reason = "manual"               // the last manual retry of an ended delivery failed
 	ReasonRequested           Reason = "requested"            // a person cancelled it
 	ReasonSubscriptionDeleted Reason = "subscription_deleted" // its subscription was deleted
@@ -37,7 +38,7 @@ type Trigger string
 const (
 	OnSuccess  Trigger = "attempt succeeded"
 	OnFailure  Trigger = "attempt failed, attempts left"
-	OnExhaust  Trigger = "attempts or window used up"
+	OnExhaust  Trigger = "attempts or window used up, or a final status"
 	OnRetry    Trigger = "manual retry"
 	OnCancel   Trigger = "cancelled by a person"
 	OnWithdraw Trigger = "deleted, held too long, expired or erased"
@@ -109,7 +110,7 @@ type Delivery struct {
 	LastOutcome    Outcome
 	LastStatusCode int
 	LastError      string
-	// HeldBase is the lane's HeldFor at creation: the retry window does not run while the lane is held.
+	// HeldBase is the lane's HeldTotal at creation: the retry window does not run while the lane is held.
 	HeldBase    time.Duration
 	Replay      ReplayID
 	CreatedAt   time.Time
