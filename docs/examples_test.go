@@ -20,7 +20,7 @@ type block struct {
 	line       int
 }
 
-var fenced = regexp.MustCompile("(?ms)^```([^\n]*)\n(.*?)^```$")
+var fenced = regexp.MustCompile("(?ms)^ *```([^\n]*)\n(.*?)^ *```$")
 
 func blocks(t *testing.T, path string) []block {
 	t.Helper()
@@ -32,10 +32,19 @@ func blocks(t *testing.T, path string) []block {
 	return list
 }
 
-// TestExamplesRun runs the commands of docs/api-by-example.md one after the other, in one shell, against a real server. The
-// JSON that follows a command is what it must print: the same fields, with values of the same types.
+// TestExamplesRun runs the commands of each document that has some.
 func TestExamplesRun(t *testing.T) {
-	const path = "docs/api-by-example.md"
+	for _, path := range []string{"docs/api-by-example.md", "docs/concepts.md", "docs/operations.md"} {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".md"), func(t *testing.T) {
+			t.Parallel()
+			runExamples(t, path)
+		})
+	}
+}
+
+// runExamples runs the commands of a document one after the other, in one shell, beside a real server. The JSON that follows
+// a command is what it must print: the same fields, with values of the same types.
+func runExamples(t *testing.T, path string) {
 	n := binary.Start(t, "POSTHORN_LOG_LEVEL=error")
 	list := blocks(t, path)
 	var script bytes.Buffer
@@ -52,7 +61,7 @@ func TestExamplesRun(t *testing.T) {
 	if ran == 0 {
 		t.Fatalf("%s has nothing to run", path)
 	}
-	runScript(t, script.String(), "POSTHORN_URL="+n.URL, "POSTHORN_API_KEY="+clienttest.Key)
+	runScript(t, script.String(), "POSTHORN_URL="+n.URL, "PORT="+n.Port(), "POSTHORN_API_KEY="+clienttest.Key, "POSTHORN_DATA_DIR="+n.Data())
 	for i, b := range list {
 		if b.info != "json" || i == 0 || list[i-1].info != "sh run" {
 			continue
@@ -153,15 +162,17 @@ func TestCommandsExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^  ([a-z]+)(?: [a-z]+)*(?: [<\[].*)?$`).FindAllStringSubmatch(string(out), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^  ([a-z]+)(?: .*)?$`).FindAllStringSubmatch(string(out), -1) {
 		known[m[1]] = true
 	}
 	_, table, _ := strings.Cut(read(t, "README.md"), "## Commands")
 	table, _, _ = strings.Cut(table, "\n## ")
 	named := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\|.*?\\|").FindAllString(table, -1) {
-		for _, name := range regexp.MustCompile("`posthorn ([a-z]+)").FindAllStringSubmatch(m, -1) {
-			named[name[1]] = true
+	for _, m := range regexp.MustCompile("(?m)^\\| .*? \\|").FindAllString(table, -1) {
+		for _, name := range regexp.MustCompile("`posthorn ([a-z|\\\\]+)").FindAllStringSubmatch(m, -1) {
+			for _, one := range strings.Split(name[1], `\|`) {
+				named[one] = true
+			}
 		}
 	}
 	for name := range known {

@@ -144,14 +144,23 @@ func (n *Node) Stop() {
 	n.cmd = nil
 }
 
-// Restart starts the node again after a Stop, over the same store and on the same port.
-func (n *Node) Restart() {
+// Port is the port it listens on.
+func (n *Node) Port() string {
 	n.t.Helper()
 	u, err := url.Parse(n.URL)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.start(u.Port())
+	return u.Port()
+}
+
+// Data is the directory of its store.
+func (n *Node) Data() string { return filepath.Join(n.dir, "data") }
+
+// Restart starts the node again after a Stop, over the same store and on the same port.
+func (n *Node) Restart() {
+	n.t.Helper()
+	n.start(n.Port())
 }
 
 // safeBuffer is a buffer that is read while a process writes it.
