@@ -29,22 +29,14 @@ func listen(t testing.TB, name string, config *tls.Config) (*Receiver, string) {
 		t.Fatal(err)
 	}
 	r := newReceiver(name)
-	r.listener = l
+	r.listener, r.tls = l, config
 	scheme := "http://"
-	accept := l.Accept
 	if config != nil {
 		scheme = "https://"
-		accept = func() (net.Conn, error) {
-			c, err := l.Accept()
-			if err != nil {
-				return nil, err
-			}
-			return tls.Server(c, config), nil
-		}
 	}
 	r.serving.Go(func() {
 		for {
-			c, err := accept()
+			c, err := l.Accept()
 			if err != nil {
 				return
 			}
@@ -77,6 +69,13 @@ func (n *Network) Add(host string) (*Receiver, string) {
 	defer n.mu.Unlock()
 	n.hosts[host] = r
 	return r, "http://" + host + "/hook"
+}
+
+// AddTLS is Add behind TLS.
+func (n *Network) AddTLS(host string, config *tls.Config) (*Receiver, string) {
+	r, _ := n.Add(host)
+	r.tls = config
+	return r, "https://" + host + "/hook"
 }
 
 // FailDial makes every connection to a host fail as f says; nil lets it work again.
@@ -121,8 +120,67 @@ func (n *Network) Dial(ctx context.Context, network, address string) (net.Conn, 
 		return nil, dialError(network, syscall.ECONNREFUSED)
 	}
 	near, far := net.Pipe()
+	if r.tls != nil {
+		far = newBuffered(far)
+	}
 	r.serve(far)
 	return near, nil
+}
+
+// buffered is a connection whose writes do not wait for the reader, as the system's sockets: the two sides of a failing TLS
+// handshake write at the same time.
+type buffered struct {
+	net.Conn
+	mu      sync.Mutex
+	more    sync.Cond
+	waiting []byte
+	ended   bool
+}
+
+func newBuffered(c net.Conn) *buffered {
+	b := &buffered{Conn: c}
+	b.more.L = &b.mu
+	go b.flush()
+	return b
+}
+
+func (b *buffered) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return 0, net.ErrClosed
+	}
+	b.waiting = append(b.waiting, p...)
+	b.more.Signal()
+	return len(p), nil
+}
+
+// Close lets what was written reach the other side first, unless that is gone.
+func (b *buffered) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+	b.more.Signal()
+	return nil
+}
+
+func (b *buffered) flush() {
+	defer func() { _ = b.Conn.Close() }()
+	for {
+		b.mu.Lock()
+		for len(b.waiting) == 0 && !b.ended {
+			b.more.Wait()
+		}
+		p := b.waiting
+		b.waiting = nil
+		b.mu.Unlock()
+		if len(p) == 0 {
+			return
+		}
+		if _, err := b.Conn.Write(p); err != nil {
+			return
+		}
+	}
 }
 
 // Close ends all receivers.

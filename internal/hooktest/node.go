@@ -37,6 +37,8 @@ type Setup struct {
 	NoWorker bool
 	// Hold makes the node look every minute for what must not wait any longer than this hold; zero leaves it out.
 	Hold time.Duration
+	// Egress alters the client's options: whom it trusts, what DNS says.
+	Egress func(*egress.Options)
 	// Quiet drops the log, for tests in which many things fail on purpose.
 	Quiet bool
 }
@@ -142,7 +144,11 @@ func (n *Node) build() {
 	n.Cache = cache.New(cache.Options{Store: n.Store, Bus: n.Bus})
 	o := ingest.Options{Store: n.Store, Matcher: matcher{n.Cache}, Bus: n.Bus, Node: n.ID, Log: log}
 	if !n.setup.NoWorker {
-		n.client = egress.New(egress.Options{Policy: Policy(), Dial: n.Network.Dial})
+		client := egress.Options{Policy: Policy(), Dial: n.Network.Dial}
+		if n.setup.Egress != nil {
+			n.setup.Egress(&client)
+		}
+		n.client = egress.New(client)
 		d := delivery.Options{
 			Store: n.Store, Subscriptions: n.Cache, Client: n.client, Bus: n.Bus, Limiter: limit.New(limit.Options{}),
 			Announcer: announcer{n}, Node: n.ID, Log: log, UserAgent: "Posthorn/test", Window: n.setup.Window, Poll: 30 * time.Second,

@@ -6,6 +6,7 @@ package hooktest
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -44,6 +45,7 @@ type Receiver struct {
 	Name string
 
 	listener net.Listener
+	tls      *tls.Config
 	ending   chan struct{}
 	serving  sync.WaitGroup
 
@@ -167,6 +169,13 @@ func (r *Receiver) serve(c net.Conn) {
 
 // converse reads requests and replies to them until one side has had enough.
 func (r *Receiver) converse(c net.Conn, number int) {
+	if r.tls != nil {
+		secured := tls.Server(c, r.tls)
+		if secured.Handshake() != nil {
+			return
+		}
+		c = secured
+	}
 	x := &exchange{conn: c, ending: r.ending}
 	if early, ok := r.takeEarly(); ok {
 		early.play(x)
