@@ -10,6 +10,7 @@ import { Card, Page } from "../components/page";
 import { type Column, Rows, rowLink } from "../components/rows";
 import { Empty, Loaded, LoadMore } from "../components/states";
 import { DeliveryBadge, Outcome, outcomeLabel, outcomeNames } from "../components/status";
+import { SubscriptionName } from "../components/subscriptionname";
 import { Due, Time } from "../components/time";
 import { type Delivery, type DeliveryFilter, deliveryList } from "../data/deliveries";
 import { Bulk } from "./bulk";
@@ -27,7 +28,12 @@ export const deliveryColumns: Column<Delivery>[] = [
       </Link>
     ),
   },
-  { title: "To", width: "minmax(130px, 1.6fr)", narrow: "line", cell: (d) => hostPath(d.url) },
+  {
+    title: "To",
+    width: "minmax(130px, 1.6fr)",
+    narrow: "line",
+    cell: (d) => <SubscriptionName id={d.subscription_id} url={d.url} />,
+  },
   { title: "Status", width: "116px", cell: (d) => <DeliveryBadge status={d.status} attempts={d.attempts} /> },
   {
     title: "Last attempt",

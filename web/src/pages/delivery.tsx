@@ -3,11 +3,13 @@ import { IconBan, IconInfoCircle, IconRefresh } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { Id } from "../components/copy";
+import { Explanation } from "../components/explanation";
 import { hostPath, span } from "../components/format";
 import { TextLink } from "../components/link";
 import { Card, Fact, Facts, Page } from "../components/page";
 import { Empty, Loaded, Loading, ProblemAlert } from "../components/states";
 import { DeliveryBadge } from "../components/status";
+import { SubscriptionName } from "../components/subscriptionname";
 import { Due, Time } from "../components/time";
 import { Timeline } from "../components/timeline";
 import { type Attempt, attemptsOf } from "../data/attempts";
@@ -43,7 +45,7 @@ export default function DeliveryPage() {
       lead={<Id value={d.id} />}
       actions={<Actions delivery={d} />}
     >
-      <Explanation delivery={d} />
+      <Why delivery={d} />
       <Card>
         <DeliveryFacts delivery={d} />
       </Card>
@@ -86,11 +88,13 @@ function Actions({ delivery }: { delivery: Delivery }) {
 const moods = { pending: "blue", succeeded: "teal", exhausted: "red", cancelled: "gray" } as const;
 
 /** Why the delivery is in its state and what happens next, in the API's own words. */
-function Explanation({ delivery }: { delivery: Delivery }) {
+function Why({ delivery }: { delivery: Delivery }) {
   const color = delivery.status === "pending" && delivery.attempts > 0 ? "orange" : moods[delivery.status];
   return (
     <Alert color={color} variant="light" icon={<IconInfoCircle />} role="status" aria-label="Explanation">
-      <Text size="sm">{delivery.explanation}</Text>
+      <Text size="sm" component="div">
+        <Explanation text={delivery.explanation} />
+      </Text>
     </Alert>
   );
 }
@@ -106,7 +110,7 @@ function DeliveryFacts({ delivery: d }: { delivery: Delivery }) {
       </Fact>
       <Fact name="Subscription">
         <TextLink to="/ui/subscriptions/$id" params={{ id: d.subscription_id }} inherit>
-          {hostPath(d.url) || d.subscription_id}
+          <SubscriptionName id={d.subscription_id} url={d.url} />
         </TextLink>
       </Fact>
       <Fact name="Created">
@@ -140,7 +144,7 @@ function Attempts({ delivery }: { delivery: Delivery }) {
         attempts.length === 0 ? (
           <Card title="Attempts">
             <Empty title={delivery.in_flight ? "The first attempt is on its way" : "No attempt yet"}>
-              {delivery.explanation}
+              <Explanation text={delivery.explanation} />
             </Empty>
           </Card>
         ) : (

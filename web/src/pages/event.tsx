@@ -4,6 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { CopyAs, Id } from "../components/copy";
+import { Explanation } from "../components/explanation";
 import { bytes, hostPath } from "../components/format";
 import { Headers } from "../components/headers";
 import { indented, JsonView } from "../components/json";
@@ -12,6 +13,7 @@ import { Card, Fact, Facts, Page } from "../components/page";
 import { type Column, Rows, rowLink } from "../components/rows";
 import { Empty, Loaded, Loading, ProblemAlert } from "../components/states";
 import { DeliveryBadge, Outcome, StatusBadge } from "../components/status";
+import { SubscriptionName } from "../components/subscriptionname";
 import { Time } from "../components/time";
 import type { EventStatus } from "../data/api";
 import { type EventWithPayload, eventById, eventStatus, payloadText } from "../data/events";
@@ -117,7 +119,7 @@ const columns: Column<DeliveryStatus>[] = [
     narrow: "line",
     cell: (d) => (
       <Link to="/ui/deliveries/$id" params={{ id: d.id }} className={rowLink}>
-        {hostPath(d.url) || d.subscription_id}
+        <SubscriptionName id={d.subscription_id} url={d.url} />
       </Link>
     ),
   },
@@ -133,7 +135,7 @@ const columns: Column<DeliveryStatus>[] = [
     narrow: "line",
     cell: (d) => (
       <Text size="sm" c="dimmed" py={6} style={{ whiteSpace: "normal" }}>
-        {d.explanation}
+        <Explanation text={d.explanation} />
       </Text>
     ),
   },

@@ -1,6 +1,6 @@
 import { Badge } from "@mantine/core";
 import { useNow } from "../components/clock";
-import { relative } from "../components/format";
+import { relative, span } from "../components/format";
 import type { LaneState } from "../data/api";
 
 /** What holds a subscription's deliveries back at present, in badges. */
@@ -22,7 +22,7 @@ export function LaneBadges({ lane }: { lane?: LaneState }) {
       )}
       {lane.failing_since && !lane.breaker_until && (
         <Badge color="orange" title="No success since then">
-          Failing since {relative(Date.parse(lane.failing_since), now)}
+          Failing for {span(Math.max(1, (now - Date.parse(lane.failing_since)) / 1000))}
         </Badge>
       )}
     </>

@@ -5,6 +5,7 @@ import { count, hostPath, span } from "../components/format";
 import { type Column, Rows, rowLink } from "../components/rows";
 import { Empty } from "../components/states";
 import { StatusBadge } from "../components/status";
+import { SubscriptionName } from "../components/subscriptionname";
 import { Time } from "../components/time";
 import type { LaneView } from "../data/queue";
 import { useHold } from "../data/subscriptions";
@@ -17,7 +18,7 @@ const columns: Column<LaneView>[] = [
     narrow: "line",
     cell: (l) => (
       <Link to="/ui/subscriptions/$id" params={{ id: l.subscription_id }} className={rowLink}>
-        {hostPath(l.url)}
+        <SubscriptionName id={l.subscription_id} url={l.url} />
       </Link>
     ),
   },

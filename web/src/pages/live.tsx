@@ -1,18 +1,17 @@
 // The live tail: every attempt and every delivery that ends or begins, as it happens.
 import { ActionIcon, Box, Button, Group, Text } from "@mantine/core";
 import { IconPlayerPauseFilled, IconPlayerPlayFilled, IconTrash } from "@tabler/icons-react";
-import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { ChoiceFilter, SubscriptionFilter, TextFilter } from "../components/filters";
-import { count, hostPath, milliseconds, moment } from "../components/format";
+import { count, milliseconds, moment } from "../components/format";
 import { Card, Page } from "../components/page";
 import rows from "../components/rows.module.css";
 import { Empty } from "../components/states";
 import { DeliveryBadge, Outcome } from "../components/status";
+import { SubscriptionName } from "../components/subscriptionname";
 import { type Update, useLiveState, useUpdates } from "../data/live";
-import { subscriptionChoices } from "../data/subscriptions";
 import { Tail, type TailRow, tailFilter } from "../data/tail";
 import classes from "./live.module.css";
 
@@ -80,9 +79,7 @@ export default function Live() {
           </Button>
         </Group>
       </Group>
-      <Card flush>
-        {wanted.length === 0 ? <Waiting filtered={shown.length > 0} /> : <List list={wanted} follow={!paused} />}
-      </Card>
+      <Card flush>{wanted.length === 0 ? <Waiting filtered={shown.length > 0} /> : <List list={wanted} />}</Card>
       <Text size="xs" c="dimmed">
         {count(wanted.length)} shown{paused ? ", paused; what happens meanwhile is kept" : ""}
       </Text>
@@ -110,12 +107,8 @@ function Waiting({ filtered }: { filtered: boolean }) {
 const rowHeight = 40;
 
 /** Only the rows in sight are drawn. At the top new ones push in; scrolled down, the rows under the eye stay. */
-function List({ list, follow }: { list: TailRow[]; follow: boolean }) {
+function List({ list }: { list: TailRow[] }) {
   const scroller = useRef<HTMLDivElement>(null);
-  const names = useQuery({
-    ...subscriptionChoices(),
-    select: (all) => new Map(all.data.map((s) => [s.id, s.description || hostPath(s.url)])),
-  }).data;
   const virtual = useVirtualizer({
     count: list.length,
     getScrollElement: () => scroller.current,
@@ -142,18 +135,17 @@ function List({ list, follow }: { list: TailRow[]; follow: boolean }) {
           return (
             row && (
               <li key={item.key} className={classes.row} style={{ transform: `translateY(${item.start}px)` }}>
-                <Line row={row} name={names?.get(row.subscription) ?? row.subscription} />
+                <Line row={row} />
               </li>
             )
           );
         })}
       </ul>
-      {!follow && <span hidden>paused</span>}
     </Box>
   );
 }
 
-const Line = memo(function Line({ row, name }: { row: TailRow; name: string }) {
+const Line = memo(function Line({ row }: { row: TailRow }) {
   return (
     <>
       <span className={classes.time}>{moment(row.at, row.at)}</span>
@@ -166,7 +158,9 @@ const Line = memo(function Line({ row, name }: { row: TailRow; name: string }) {
       >
         {row.type}
       </Link>
-      <span className={classes.to}>{name}</span>
+      <span className={classes.to}>
+        <SubscriptionName id={row.subscription} />
+      </span>
       <span className={classes.result}>
         <Outcome outcome={row.outcome} code={row.code} />
         {row.status && row.status !== "succeeded" && <DeliveryBadge status={row.status} attempts={row.number} />}

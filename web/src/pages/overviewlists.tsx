@@ -7,6 +7,7 @@ import { Card } from "../components/page";
 import { type Column, Rows, rowLink } from "../components/rows";
 import { Empty, Loaded } from "../components/states";
 import { DeliveryBadge, StatusBadge } from "../components/status";
+import { SubscriptionName } from "../components/subscriptionname";
 import { Time } from "../components/time";
 import { type Delivery, deliveryList } from "../data/deliveries";
 import { inTrouble, type Subscription, subscriptionChoices } from "../data/subscriptions";
@@ -56,7 +57,12 @@ const deliveryColumns: Column<Delivery>[] = [
       </Link>
     ),
   },
-  { title: "To", width: "minmax(90px, 1fr)", narrow: "hidden", cell: (d) => hostPath(d.url) },
+  {
+    title: "To",
+    width: "minmax(90px, 1fr)",
+    narrow: "hidden",
+    cell: (d) => <SubscriptionName id={d.subscription_id} url={d.url} />,
+  },
   { title: "Status", width: "112px", cell: (d) => <DeliveryBadge status={d.status} attempts={d.attempts} /> },
   { title: "Created", width: "74px", align: "right", cell: (d) => <Time at={d.created_at} /> },
 ];

@@ -1,4 +1,4 @@
-// The texts of the samples. src/test/samples.test.ts runs those whose language it finds against a real signature.
+// The texts of the samples. sampletexts.test.ts runs the one in TypeScript.
 
 export const samples = [
   {

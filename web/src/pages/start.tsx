@@ -3,6 +3,7 @@ import { Button, Code, Group, Stack, Stepper, Tabs, Text, TextInput } from "@man
 import { useForm } from "@mantine/form";
 import { IconSend } from "@tabler/icons-react";
 import { useMutation, useQuery } from "@tanstack/react-query";
+import { Explanation } from "../components/explanation";
 import { CodeView } from "../components/json";
 import { ButtonLink } from "../components/link";
 import { Card, Page } from "../components/page";
@@ -137,7 +138,9 @@ function Watch({ event }: { event: string }) {
           <Group gap="xs">
             <DeliveryBadge status={d.status} attempts={d.attempts} />
             <Outcome outcome={d.last_outcome} code={d.last_status_code} />
-            <Text size="sm">{d.explanation}</Text>
+            <Text size="sm" component="div">
+              <Explanation text={d.explanation} />
+            </Text>
           </Group>
           <ButtonLink to="/ui/deliveries/$id" params={{ id: d.id }} size="xs" variant="default">
             Request and response

@@ -1,5 +1,6 @@
 import { Button, Stack, Text } from "@mantine/core";
 import { IconSend } from "@tabler/icons-react";
+import { Explanation } from "../components/explanation";
 import { Card } from "../components/page";
 import { Empty, ProblemAlert } from "../components/states";
 import { type Subscription, useTestSend } from "../data/subscriptions";
@@ -36,7 +37,9 @@ export function TestSend({ subscription }: { subscription: Subscription }) {
       {result?.attempt && <AttemptDetail attempt={result.attempt} delivery={result.delivery} />}
       {result && !result.attempt && (
         <Card>
-          <Empty title="No attempt was made in time">{result.delivery.explanation}</Empty>
+          <Empty title="No attempt was made in time">
+            <Explanation text={result.delivery.explanation} />
+          </Empty>
         </Card>
       )}
     </Stack>
