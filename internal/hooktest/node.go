@@ -142,7 +142,7 @@ func (n *Node) build() {
 	log := n.log()
 	n.Bus = bus.New(bus.Options{Node: n.ID, Log: log})
 	n.Cache = cache.New(cache.Options{Store: n.Store, Bus: n.Bus})
-	o := ingest.Options{Store: n.Store, Matcher: matcher{n.Cache}, Bus: n.Bus, Node: n.ID, Log: log}
+	o := ingest.Options{Store: n.Store, Matcher: n.Matcher(), Bus: n.Bus, Node: n.ID, Log: log}
 	if !n.setup.NoWorker {
 		client := egress.Options{Policy: Policy(), Dial: n.Network.Dial}
 		if n.setup.Egress != nil {
@@ -188,6 +188,9 @@ func (n *Node) tenant() posthorn.TenantID {
 	}
 	return made.ID
 }
+
+// Matcher is for publishers of a test's own.
+func (n *Node) Matcher() ingest.Matcher { return matcher{n.Cache} }
 
 // matcher answers ingest from the cache, as the app's does.
 type matcher struct{ cache *cache.Cache }
