@@ -137,7 +137,7 @@ func (a *App) buildWorker() {
 
 func (a *App) buildPublisher() {
 	o := ingest.Options{
-		Store: a.store, Matcher: matcher{a.cache}, Bus: a.bus, Node: a.node, Log: a.log,
+		Store: a.store, Matcher: newMatcher(a.cache), Bus: a.bus, Node: a.node, Log: a.log,
 		MaxEventBytes: a.settings.MaxEventBytes, Observe: a.metrics.Committed,
 	}
 	if a.engine != nil {
@@ -155,8 +155,20 @@ func (a *App) buildJanitor() {
 		Retention: s.Retention, Hold: s.Hold, Window: s.Retention, CleanupEvery: s.CleanupEvery,
 		Observe: a.metrics.Cleaned,
 	})
-	a.add("janitor", func(context.Context) error { a.janitor.Start(); return nil },
-		func(context.Context) { a.janitor.Stop() })
+	var unfollow func()
+	a.add("janitor", func(context.Context) error {
+		// What a deleted subscription leaves pending need not wait for the next look.
+		unfollow = a.bus.Subscribe(func(s posthorn.Signal) {
+			if len(s.Changed) > 0 {
+				a.janitor.Wake()
+			}
+		})
+		a.janitor.Start()
+		return nil
+	}, func(context.Context) {
+		unfollow()
+		a.janitor.Stop()
+	})
 }
 
 // announcer publishes Posthorn's own events through the publisher, which is built after the engine.

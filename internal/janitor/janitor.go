@@ -45,6 +45,8 @@ const (
 	// duty is the lease's name; a janitor that stops without giving it back is replaced after dutyTTL.
 	duty    = "janitor"
 	dutyTTL = 2 * time.Minute
+	// wakeDelay is how long a wake-up waits for more of its kind: subscriptions can change by the hundred.
+	wakeDelay = time.Second
 	// rest is the pause between two steps, so that others get at the store.
 	rest = 20 * time.Millisecond
 )
@@ -91,7 +93,7 @@ func (j *Janitor) Stop() {
 	j.working.Wait()
 }
 
-// Wake asks for a look at deliveries that must end now: a subscription was deleted.
+// Wake asks for a look, soon, at deliveries that must end: a subscription may have been deleted.
 func (j *Janitor) Wake() {
 	select {
 	case j.wake <- struct{}{}:
@@ -104,13 +106,20 @@ func (j *Janitor) run() {
 	look := time.NewTimer(0)
 	defer look.Stop()
 	var cleaned time.Time
+	woken := false
 	for {
 		select {
 		case <-j.life.Done():
 			return
 		case <-look.C:
 		case <-j.wake:
+			if !woken {
+				woken = true
+				look.Reset(wakeDelay)
+			}
+			continue
 		}
+		woken = false
 		if j.onDuty() {
 			j.withdraw()
 			if cleaned.IsZero() || time.Since(cleaned) >= j.opts.CleanupEvery {
