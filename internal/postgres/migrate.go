@@ -32,6 +32,8 @@ func (s *Store) migrate(ctx context.Context) error {
 	}
 	locker, err := lock.NewPostgresTableLocker(
 		lock.WithTableLockTimeout(250*time.Millisecond, uint64(migrateTimeout/(250*time.Millisecond))),
+		// Another holder is waited for; what the server refuses is not.
+		lock.WithTableRetryPolicy(func(err error) bool { return codeOf(err) == "" && !isContext(err) }),
 		lock.WithTableLogger(slog.New(slog.DiscardHandler)),
 	)
 	if err != nil {
@@ -63,9 +65,6 @@ func (s *Store) migrate(ctx context.Context) error {
 		for _, r := range results {
 			s.log.Info("migrated the database", "version", r.Source.Version, "duration", r.Duration)
 		}
-	}
-	if s.schema, err = provider.GetDBVersion(ctx); err != nil {
-		return explain("migrations", err)
 	}
 	return nil
 }

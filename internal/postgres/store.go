@@ -53,8 +53,8 @@ type Store struct {
 	pool *pgxpool.Pool
 	seal Sealer
 	log  *slog.Logger
-	// schema is the migration this store found or made, expected the one it has.
-	schema, expected int64
+	// expected is the migration this binary has.
+	expected int64
 	// offset is what must be added to this process's clock to have the database's, in nanoseconds.
 	offset atomic.Int64
 	// slack is how far an id may be from the moment its row was written; tests that move time raise it.
@@ -73,6 +73,10 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	return open(ctx, opts, config)
+}
+
+func open(ctx context.Context, opts Options, config *pgxpool.Config) (*Store, error) {
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connection pool: %w", err)
