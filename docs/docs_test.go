@@ -62,11 +62,7 @@ func files(t *testing.T, pattern string, places ...string) []string {
 // documents are all that people read.
 func documents(t *testing.T) []string {
 	t.Helper()
-	list := files(t, "*.md", "docs", "deploy")
-	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"} {
-		list = append(list, name)
-	}
-	return list
+	return append(files(t, "*.md", "docs", "deploy"), "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 }
 
 func read(t *testing.T, path string) string {

@@ -88,6 +88,11 @@ func runExamples(t *testing.T, path string) {
 // runScript runs bash in an empty directory; curl there is quiet and fails on error answers, as a reader would see them.
 func runScript(t *testing.T, script string, env ...string) {
 	t.Helper()
+	for _, tool := range []string{"bash", "curl", "jq", "sqlite3"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("the documents' commands need %s: install it", tool)
+		}
+	}
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, ".curlrc"), []byte("silent\nshow-error\nfail-with-body\nmax-time = 20\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -168,7 +173,7 @@ func TestCommandsExist(t *testing.T) {
 	_, table, _ := strings.Cut(read(t, "README.md"), "## Commands")
 	table, _, _ = strings.Cut(table, "\n## ")
 	named := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| .*? \\|").FindAllString(table, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| .*? \|`).FindAllString(table, -1) {
 		for _, name := range regexp.MustCompile("`posthorn ([a-z|\\\\]+)").FindAllStringSubmatch(m, -1) {
 			for _, one := range strings.Split(name[1], `\|`) {
 				named[one] = true

@@ -87,6 +87,7 @@ func fine(about, format string, args ...any) Finding {
 func warn(about, text, fix string) Finding {
 	return Finding{Level: Warning, About: about, Text: text, Fix: fix}
 }
+
 func fail(about, text, fix string) Finding {
 	return Finding{Level: Failure, About: about, Text: text, Fix: fix}
 }
