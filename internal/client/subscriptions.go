@@ -32,6 +32,7 @@ type Policy struct {
 	RateLimit      *posthorn.RateLimit  `json:"rate_limit,omitempty"`
 	MaxInFlight    int                  `json:"max_in_flight,omitempty"`
 	Ordering       posthorn.Ordering    `json:"ordering,omitempty"`
+	Filter         string               `json:"filter,omitempty"`
 	Metadata       map[string]string    `json:"metadata,omitempty"`
 }
 
