@@ -1,7 +1,7 @@
 // Package hooktest holds what tests of the main job are made of: a subscriber that can misbehave in every way (receiver.go,
-// reply.go, network.go), a node of the real parts in fake time (node.go), the story language over both (story.go), and a
-// real service on a free port (service.go). It is imported by tests only, and leaves the conformance of stores to
-// internal/storetest.
+// reply.go, network.go), on a port or in memory, a node of the real parts in fake time (node.go) with a gate before its store
+// (gate.go), and the story language over both (story.go). It is imported by tests only, and leaves the conformance of
+// stores to internal/storetest.
 package hooktest
 
 import (
