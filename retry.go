@@ -2,6 +2,7 @@ package posthorn
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -29,6 +30,10 @@ type RetryPolicy struct {
 	Multiplier float64 `json:"multiplier,omitempty"`
 	Maximum    float64 `json:"maximum,omitempty"`
 	Attempts   int     `json:"attempts,omitempty"`
+	// FinalStatuses are the HTTP statuses after which no automatic retry is made.
+	FinalStatuses []int `json:"final_statuses,omitempty"`
+	// Window ends the automatic retries that many seconds after acceptance, holds not counted; 0 is the operator's window.
+	Window float64 `json:"window_seconds,omitempty"`
 }
 
 // DefaultRetryPolicy makes ten attempts within about 48 hours: 5 s, 1 m, 5 m, 30 m, 2 h, 5 h, 10 h, 14 h, 16 h.
@@ -38,7 +43,32 @@ func DefaultRetryPolicy() RetryPolicy {
 
 // IsZero reports a policy that was not given.
 func (p RetryPolicy) IsZero() bool {
+	return p.formless() && p.FinalStatuses == nil && p.Window == 0
+}
+
+// formless reports a policy that does not say when to retry.
+func (p RetryPolicy) formless() bool {
 	return p.Schedule == nil && p.Initial == 0 && p.Multiplier == 0 && p.Maximum == 0 && p.Attempts == 0
+}
+
+// setDefaults fills what a client may leave out.
+func (p *RetryPolicy) setDefaults() {
+	if p.formless() {
+		p.Schedule = DefaultRetryPolicy().Schedule
+	}
+	slices.Sort(p.FinalStatuses)
+	p.FinalStatuses = slices.Compact(p.FinalStatuses)
+}
+
+// Final reports whether a status ends the automatic retries.
+func (p RetryPolicy) Final(status int) bool { return slices.Contains(p.FinalStatuses, status) }
+
+// Within is the policy's retry window where the operator's is the given one: the shorter of the two.
+func (p RetryPolicy) Within(window time.Duration) time.Duration {
+	if p.Window <= 0 {
+		return window
+	}
+	return min(window, time.Duration(p.Window*float64(time.Second)))
 }
 
 // Budget is how many attempts the policy allows, the first included.
@@ -83,7 +113,17 @@ func (p RetryPolicy) check(v *Violations, window time.Duration) {
 	} else {
 		p.checkExponential(v)
 	}
-	if len(*v) > before {
+	for i, status := range p.FinalStatuses {
+		if status < 300 || status > 599 {
+			v.Add("retry.final_statuses["+itoa(i)+"]", "must be an HTTP status from 300 to 599")
+		}
+	}
+	// Not a number is refused too.
+	if p.Window != 0 && !(p.Window >= 1 && p.Window <= window.Seconds()) {
+		v.Add("retry.window_seconds", "must be a number of seconds from 1 to the retention, %.0f", window.Seconds())
+	}
+	// A window of its own ends what the delays would not.
+	if len(*v) > before || p.Window != 0 {
 		return
 	}
 	if span := p.Span(); span > window {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Status of a subscription. Only an active one is sent to; the others hold their deliveries.
@@ -42,6 +43,8 @@ const (
 	MaxEventTypes      = 100
 	MaxHeaders         = 32
 	MaxMetadata        = 50
+	// MaxFilter bounds a filter's expression, in characters.
+	MaxFilter = 4096
 )
 
 // Subscription is a URL, its signing secrets, the event types it wants, and its delivery policy.
@@ -71,6 +74,8 @@ type Policy struct {
 	MaxInFlight int               `json:"max_in_flight"`
 	Ordering    Ordering          `json:"ordering"`
 	Metadata    map[string]string `json:"metadata,omitempty"`
+	// Filter narrows the event types by an expression over type, headers and payload (internal/filter); empty is none.
+	Filter string `json:"filter,omitempty"`
 }
 
 // Confidential is the part that is sealed at rest and masked or absent wherever a subscription is shown.
@@ -133,9 +138,7 @@ func (s *Subscription) SetDefaults() {
 	if s.Status == "" {
 		s.Status = StatusActive
 	}
-	if s.Retry.IsZero() {
-		s.Retry = DefaultRetryPolicy()
-	}
+	s.Retry.setDefaults()
 	if s.Timeout == 0 {
 		s.Timeout = DefaultTimeout
 	}
@@ -178,6 +181,9 @@ func (s *Subscription) Validate(window time.Duration) error {
 		v.Add("ordering", "must be none or fifo")
 	}
 	checkMetadata(&v, s.Metadata)
+	if utf8.RuneCountInString(s.Filter) > MaxFilter {
+		v.Add("filter", "must be at most %d characters", MaxFilter)
+	}
 	return v.Err()
 }
 

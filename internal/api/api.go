@@ -46,6 +46,11 @@ type Publisher interface {
 		to []posthorn.SubscriptionID) ([]posthorn.Delivery, error)
 }
 
+// Announcer publishes Posthorn's own events, where a subscription wants them (internal/ingest).
+type Announcer interface {
+	Announce(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event) error
+}
+
 // Bus carries hints between the parts of this node and other nodes; any may be lost.
 type Bus interface {
 	Publish(ctx context.Context, s posthorn.Signal)
@@ -81,6 +86,8 @@ type Options struct {
 	Bus       Bus
 	Auth      Authenticator
 	URLs      URLChecker
+	// Announcer nil announces nothing.
+	Announcer Announcer
 	// Limiter nil limits nothing.
 	Limiter Limiter
 	// GlobalLimit bounds publishing by all tenants together, TenantLimit by each tenant that has no limit of its own.
@@ -148,6 +155,7 @@ func New(opts Options) *Handler {
 	h.api.UseMiddleware(h.guard)
 	h.registerSubscriptions()
 	h.registerSecrets()
+	h.registerFilters()
 	h.registerEvents()
 	h.registerDeliveries()
 	h.registerLive()

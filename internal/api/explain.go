@@ -37,6 +37,8 @@ func explainExhausted(d *posthorn.Delivery) string {
 	switch d.Reason {
 	case posthorn.ReasonWindow:
 		return "Given up: its retry window is past. " + lastFailure(d) + after
+	case posthorn.ReasonFinalStatus:
+		return fmt.Sprintf("Given up: its retry policy makes no retry after a %s. ", httpStatus(d.LastStatusCode)) + lastFailure(d) + after
 	case posthorn.ReasonManual:
 		return "Given up: the retry asked for by hand failed too. " + lastFailure(d) + after
 	}

@@ -110,7 +110,7 @@ func TestExplain(t *testing.T) {
 // TestExplainCoversAll wants a sentence of its own for every reason and outcome, and never an empty one.
 func TestExplainCoversAll(t *testing.T) {
 	reasons := map[posthorn.State][]posthorn.Reason{
-		posthorn.Exhausted: {posthorn.ReasonAttempts, posthorn.ReasonWindow, posthorn.ReasonManual},
+		posthorn.Exhausted: {posthorn.ReasonAttempts, posthorn.ReasonWindow, posthorn.ReasonFinalStatus, posthorn.ReasonManual},
 		posthorn.Cancelled: {
 			posthorn.ReasonRequested, posthorn.ReasonSubscriptionDeleted, posthorn.ReasonHeldTooLong, posthorn.ReasonFilterError,
 			posthorn.ReasonExpired, posthorn.ReasonPayloadErased,

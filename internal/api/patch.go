@@ -23,6 +23,7 @@ type subscriptionPatch struct {
 	RateLimit      *rateLimit         `json:"rate_limit"  required:"false" doc:"null lifts it."`
 	MaxInFlight    *int               `json:"max_in_flight,omitempty" nullable:"true"`
 	Ordering       string             `json:"ordering,omitempty" enum:"none,fifo"`
+	Filter         *string            `json:"filter,omitempty" nullable:"true" maxLength:"4096" doc:"null lifts it."`
 	Metadata       map[string]*string `json:"metadata,omitempty" doc:"Merged: null removes a key."`
 }
 
@@ -37,6 +38,7 @@ type writable struct {
 	RateLimit      *rateLimit        `json:"rate_limit"`
 	MaxInFlight    int               `json:"max_in_flight"`
 	Ordering       posthorn.Ordering `json:"ordering"`
+	Filter         *string           `json:"filter"`
 	Metadata       map[string]string `json:"metadata"`
 }
 
@@ -46,7 +48,7 @@ func merge(s *posthorn.Subscription, patch []member) ([]member, error) {
 	text, err := json.Marshal(writable{
 		URL: is.URL, Description: is.Description, EventTypes: is.EventTypes, Headers: is.Headers, Retry: is.Retry,
 		TimeoutSeconds: is.TimeoutSeconds, RateLimit: is.RateLimit, MaxInFlight: is.MaxInFlight, Ordering: is.Ordering,
-		Metadata: is.Metadata,
+		Filter: is.Filter, Metadata: is.Metadata,
 	}, jsonOptions)
 	if err != nil {
 		return nil, err
@@ -119,18 +121,30 @@ func mergeValue(had, patch jsontext.Value) (jsontext.Value, error) {
 	return json.Marshal(merged, jsonOptions)
 }
 
-// sameForm is a retry policy to merge into: none when the patch brings the other form, which then replaces it whole.
+// scheduleField and exponentialFields are the two forms of a retry policy.
+const scheduleField = "schedule"
+
+var exponentialFields = []string{"initial", "multiplier", "maximum", "attempts"}
+
+// sameForm is a retry policy to merge into: without its form when the patch brings the other one, which then replaces it.
 func sameForm(had, patch jsontext.Value) jsontext.Value {
 	var old, change map[string]jsontext.Value
 	if json.Unmarshal(had, &old) != nil || json.Unmarshal(patch, &change) != nil || change == nil {
 		return had
 	}
-	_, hadSchedule := old["schedule"]
-	_, bringsSchedule := change["schedule"]
-	if hadSchedule != bringsSchedule && len(change) > 0 {
-		return nil
+	if _, brings := change[scheduleField]; brings {
+		for _, name := range exponentialFields {
+			delete(old, name)
+		}
 	}
-	return had
+	if slices.ContainsFunc(exponentialFields, func(name string) bool { return change[name] != nil }) {
+		delete(old, scheduleField)
+	}
+	kept, err := json.Marshal(old, jsonOptions)
+	if err != nil {
+		return had
+	}
+	return kept
 }
 
 func knownField(name string) bool {

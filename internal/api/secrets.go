@@ -85,7 +85,7 @@ func (h *Handler) rotateSecret(ctx context.Context, c *call, p *subscriptionPath
 	if err != nil {
 		return nil, err
 	}
-	s, err := h.store.UpdateSubscription(ctx, c.tenant(), id, func(s *posthorn.Subscription) error {
+	s, err := h.alter(ctx, c.tenant(), id, func(s *posthorn.Subscription) error {
 		key, err := nextSecret(in.Secret, s)
 		if err != nil {
 			return err
@@ -100,7 +100,6 @@ func (h *Handler) rotateSecret(ctx context.Context, c *call, p *subscriptionPath
 	if err != nil {
 		return nil, err
 	}
-	h.changed(ctx, s)
 	return replyWith(h.showSecrets(s)), nil
 }
 

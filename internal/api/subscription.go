@@ -26,6 +26,7 @@ type subscription struct {
 	RateLimit      *rateLimit              `json:"rate_limit"`
 	MaxInFlight    int                     `json:"max_in_flight" example:"64"`
 	Ordering       posthorn.Ordering       `json:"ordering" enum:"none,fifo"`
+	Filter         *string                 `json:"filter" doc:"The CEL expression that an event must fulfil; null is none."`
 	Metadata       map[string]string       `json:"metadata"`
 	PublicKey      *string                 `json:"public_key" doc:"The whpk_… key that verifies its v1a signatures; null with a shared secret."`
 	Lane           *laneState              `json:"lane,omitempty" doc:"What holds its deliveries back at present."`
@@ -48,6 +49,7 @@ type subscriptionWithSecret struct {
 	RateLimit      *rateLimit              `json:"rate_limit"`
 	MaxInFlight    int                     `json:"max_in_flight"`
 	Ordering       posthorn.Ordering       `json:"ordering" enum:"none,fifo"`
+	Filter         *string                 `json:"filter"`
 	Metadata       map[string]string       `json:"metadata"`
 	PublicKey      *string                 `json:"public_key"`
 	CreatedAt      time.Time               `json:"created_at"`
@@ -61,6 +63,9 @@ type retryPolicy struct {
 	Multiplier float64   `json:"multiplier,omitzero" doc:"By which each delay grows."`
 	Maximum    float64   `json:"maximum,omitzero" doc:"The longest delay in seconds."`
 	Attempts   int       `json:"attempts,omitzero" doc:"All attempts, the first included."`
+
+	FinalStatuses []int   `json:"final_statuses,omitzero" doc:"HTTP statuses, from 300 to 599, after which no automatic retry is made." example:"[400,404]"`
+	Window        float64 `json:"window_seconds,omitzero" doc:"Ends the automatic retries this long after acceptance; at most the retention, which is the default."`
 }
 
 // rateLimit is how many deliveries a second or a minute.
@@ -90,6 +95,7 @@ type subscriptionInput struct {
 	RateLimit      *rateLimit        `json:"rate_limit,omitempty" null:"ok"`
 	MaxInFlight    *int              `json:"max_in_flight,omitempty" minimum:"1" maximum:"1024" doc:"64 by default."`
 	Ordering       posthorn.Ordering `json:"ordering,omitempty" enum:"none,fifo" doc:"fifo delivers one after the other, per ordering_key where events have one."`
+	Filter         *string           `json:"filter,omitempty" null:"ok" nullable:"true" maxLength:"4096" doc:"A CEL expression over type, headers (names in lower case) and payload, beyond event_types: only events that fulfil it are delivered. Where it fails, as on a field that is not there, the delivery is born cancelled with the reason filter_error." example:"payload.amount > 100 && headers['x-region'] == 'eu'"`
 	Metadata       map[string]string `json:"metadata,omitempty" doc:"Your own keys and values, at most 50."`
 	readOnly
 }
@@ -139,7 +145,7 @@ func showSubscription(s *posthorn.Subscription) subscription {
 		ID: s.ID, URL: s.URL, Description: s.Description, EventTypes: s.EventTypes, Status: s.Status,
 		DisabledReason: nonEmpty(s.DisabledReason), Headers: headers, Retry: retryPolicy(s.Retry),
 		TimeoutSeconds: s.Timeout.Seconds(), RateLimit: (*rateLimit)(s.RateLimit), MaxInFlight: s.MaxInFlight,
-		Ordering: s.Ordering, Metadata: s.Metadata, PublicKey: publicKey(s),
+		Ordering: s.Ordering, Filter: nonEmpty(s.Filter), Metadata: s.Metadata, PublicKey: publicKey(s),
 		CreatedAt: s.CreatedAt.UTC(), UpdatedAt: s.UpdatedAt.UTC(),
 	}
 }
@@ -165,7 +171,7 @@ func (in *subscriptionInput) apply(s *posthorn.Subscription) error {
 	s.Headers = in.headers(&v, s.Headers)
 	s.Policy = posthorn.Policy{
 		URL: in.URL, Description: in.Description, EventTypes: in.EventTypes, Retry: posthorn.RetryPolicy(in.Retry),
-		RateLimit: (*posthorn.RateLimit)(in.RateLimit), Ordering: in.Ordering, Metadata: in.Metadata,
+		RateLimit: (*posthorn.RateLimit)(in.RateLimit), Ordering: in.Ordering, Filter: text(in.Filter), Metadata: in.Metadata,
 	}
 	if in.MaxInFlight != nil {
 		s.MaxInFlight = *in.MaxInFlight

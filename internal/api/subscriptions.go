@@ -94,7 +94,7 @@ func (h *Handler) createSubscription(ctx context.Context, c *call, _ *nothing, i
 			ID: is.ID, Secret: key.Secret().Reveal(), URL: is.URL, Description: is.Description, EventTypes: is.EventTypes,
 			Status: is.Status, DisabledReason: is.DisabledReason, Headers: is.Headers, Retry: is.Retry,
 			TimeoutSeconds: is.TimeoutSeconds, RateLimit: is.RateLimit, MaxInFlight: is.MaxInFlight, Ordering: is.Ordering,
-			Metadata: is.Metadata, PublicKey: is.PublicKey, CreatedAt: is.CreatedAt, UpdatedAt: is.UpdatedAt,
+			Filter: is.Filter, Metadata: is.Metadata, PublicKey: is.PublicKey, CreatedAt: is.CreatedAt, UpdatedAt: is.UpdatedAt,
 		},
 	}, nil
 }
@@ -104,6 +104,7 @@ func (h *Handler) write(in *subscriptionInput, s *posthorn.Subscription) error {
 	var v posthorn.Violations
 	collect(&v, in.apply(s))
 	collect(&v, s.Validate(h.opts.Window))
+	checkFilter(&v, s.Filter)
 	if err := h.opts.URLs.CheckURL(s.URL); err != nil {
 		v.Add("url", "%s", err.Error())
 	}
@@ -189,17 +190,16 @@ func (h *Handler) showWithLane(ctx context.Context, s *posthorn.Subscription) (*
 	return replyWith(is), nil
 }
 
-// update changes a subscription atomically and tells the other parts.
+// update alters a subscription and shows it.
 func (h *Handler) update(ctx context.Context, c *call, p *subscriptionPath, change func(*posthorn.Subscription) error) (*reply[subscription], error) {
 	id, err := p.id()
 	if err != nil {
 		return nil, err
 	}
-	s, err := h.store.UpdateSubscription(ctx, c.tenant(), id, change)
+	s, err := h.alter(ctx, c.tenant(), id, change)
 	if err != nil {
 		return nil, err
 	}
-	h.changed(ctx, s)
 	return h.showWithLane(ctx, s)
 }
 

@@ -137,7 +137,7 @@ func (a *App) buildWorker() {
 
 func (a *App) buildPublisher() {
 	o := ingest.Options{
-		Store: a.store, Matcher: matcher{a.cache}, Bus: a.bus, Node: a.node, Log: a.log,
+		Store: a.store, Matcher: newMatcher(a.cache), Bus: a.bus, Node: a.node, Log: a.log,
 		MaxEventBytes: a.settings.MaxEventBytes, Observe: a.metrics.Committed,
 	}
 	if a.engine != nil {

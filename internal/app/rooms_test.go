@@ -58,6 +58,7 @@ var libraries = map[string][]string{
 	"github.com/danielgtaylor/huma": {"internal/api"},
 	"github.com/alecthomas/kong":    {"cmd/posthorn"},
 	"code.dny.dev/ssrf":             {"internal/egress"},
+	"cel.dev":                       {"internal/filter"},
 	"github.com/prometheus":         {"internal/telemetry"},
 	"go.opentelemetry.io":           {"internal/telemetry"},
 }

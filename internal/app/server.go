@@ -90,7 +90,8 @@ func (a *App) routes() (http.Handler, error) {
 		return nil, err
 	}
 	a.handler = api.New(api.Options{
-		Store: a.store, Publisher: a.publisher, Bus: a.bus, Auth: a.auth, URLs: urls{a.policy}, Limiter: requestLimits{a.limiter},
+		Store: a.store, Publisher: a.publisher, Announcer: a.publisher, Bus: a.bus, Auth: a.auth, URLs: urls{a.policy},
+		Limiter:     requestLimits{a.limiter},
 		GlobalLimit: rate, TrustedProxies: s.Proxies(), Checks: a.checks(), Ready: a.ready, Watch: a.bus.Watch,
 		Dashboard: dashboard(), Observe: a.metrics.Requested, Logger: a.log, Version: a.version,
 		Window: s.Retention, MaxEventBytes: s.MaxEventBytes,

@@ -48,6 +48,8 @@ func decide(f facts) verdict {
 		v.on, v.keepDue = posthorn.OnFailure, true
 	case f.manual == posthorn.ManualAfterEnd:
 		v.on, v.reason = posthorn.OnExhaust, posthorn.ReasonManual
+	case f.attempt.Outcome == posthorn.HTTPError && f.policy.Final(f.attempt.StatusCode):
+		v.on, v.reason = posthorn.OnExhaust, posthorn.ReasonFinalStatus
 	case f.attempt.Outcome == posthorn.Interrupted && f.interruptions < posthorn.FreeInterruptions:
 		v.on, v.spends = posthorn.OnFailure, false
 	case f.spent+1 >= f.policy.Budget():

@@ -164,6 +164,45 @@ func TestDecideWindow(t *testing.T) {
 	want(t, "a manual retry after the window", decide(f).on, posthorn.OnFailure)
 }
 
+func TestDecideFinalStatus(t *testing.T) {
+	policy := posthorn.DefaultRetryPolicy()
+	policy.FinalStatuses = []int{400, 410, 429}
+	for status := 100; status <= 599; status++ {
+		for _, manual := range []posthorn.ManualRetry{posthorn.NotManual, posthorn.ManualWhilePending, posthorn.ManualAfterEnd} {
+			a := &posthorn.Attempt{Outcome: outcomeOf(status), StatusCode: status}
+			v := decide(facts{policy: policy, manual: manual, attempt: a, windowLeft: time.Hour, random: 0.5})
+			name := fmt.Sprintf("status %d, manual %d", status, manual)
+			final := policy.Final(status) && manual == posthorn.NotManual
+			want(t, name, v.reason == posthorn.ReasonFinalStatus, final)
+			if final {
+				want(t, name, v.on, posthorn.OnExhaust)
+				want(t, name+": delay", v.delay, 0)
+				want(t, name+": spends", v.spends, true)
+			}
+			want(t, name+": disables", v.disable != "", status == 410)
+			want(t, name+": throttles", v.throttle != 0, status == 429)
+		}
+	}
+	a := &posthorn.Attempt{Outcome: posthorn.Interrupted}
+	want(t, "no status", decide(facts{policy: policy, attempt: a, windowLeft: time.Hour}).on, posthorn.OnFailure)
+}
+
+func TestPolicyWindow(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		policy float64
+		want   time.Duration
+	}{
+		{"None", 0, 72 * time.Hour},
+		{"Shorter", 90.5, 90500 * time.Millisecond},
+		{"Longer", 1e6, 72 * time.Hour},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want(t, "window", posthorn.RetryPolicy{Window: c.policy}.Within(72*time.Hour), c.want)
+		})
+	}
+}
+
 func TestDecideOneAttemptOnly(t *testing.T) {
 	a := &posthorn.Attempt{Outcome: posthorn.Timeout}
 	v := decide(facts{policy: posthorn.RetryPolicy{Schedule: []float64{}}, attempt: a, windowLeft: time.Hour})

@@ -123,8 +123,12 @@ func (p *Publisher) PublishBatch(ctx context.Context, tenant posthorn.TenantID, 
 	})
 }
 
-// Announce publishes one of Posthorn's own events.
+// Announce publishes one of Posthorn's own events. Where no subscription wants it, nothing is stored.
 func (p *Publisher) Announce(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event) error {
+	found, err := p.opts.Matcher.Match(ctx, tenant, e, 0)
+	if err != nil || len(found.Subscriptions)+len(found.Failed) == 0 {
+		return err
+	}
 	answers, err := p.publish(ctx, tenant, []*posthorn.Event{e}, p.check)
 	if err != nil {
 		return err

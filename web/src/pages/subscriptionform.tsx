@@ -11,6 +11,7 @@ import {
   Stack,
   TagsInput,
   Text,
+  Textarea,
   TextInput,
 } from "@mantine/core";
 import { type UseFormReturnType, useForm } from "@mantine/form";
@@ -41,6 +42,7 @@ export function showErrors(form: UseFormReturnType<Form>, error: unknown) {
     rate_limit: "limit",
     max_in_flight: "inFlight",
     ordering: "ordering",
+    filter: "filter",
     metadata: "metadata",
   };
   const errors = formErrors(error, Object.keys(names));
@@ -73,6 +75,15 @@ export function SubscriptionForm({ subscription, url, error, busy, onSubmit, onC
           splitChars={[",", " "]}
           acceptValueOnBlur
           {...form.getInputProps("types")}
+        />
+        <Textarea
+          label="Filter"
+          description="A CEL expression over type, headers and payload; only events that fulfil it are delivered."
+          placeholder="payload.amount > 100"
+          autosize
+          spellCheck={false}
+          styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }}
+          {...form.getInputProps("filter")}
         />
         <Accordion variant="separated" multiple defaultValue={[]}>
           <Accordion.Item value="retry">

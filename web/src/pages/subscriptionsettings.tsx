@@ -34,6 +34,11 @@ export function SubscriptionSettings({ subscription: s }: { subscription: Subscr
               </Group>
             )}
           </Fact>
+          {s.filter && (
+            <Fact name="Filter">
+              <Code>{s.filter}</Code>
+            </Fact>
+          )}
           <Fact name="Retries">{describeRetry(s.retry)}</Fact>
           <Fact name="Timeout">{span(s.timeout_seconds)}</Fact>
           <Fact name="Rate limit">{s.rate_limit ? `${s.rate_limit.limit} a ${s.rate_limit.per}` : "none"}</Fact>

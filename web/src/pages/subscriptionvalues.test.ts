@@ -11,11 +11,12 @@ const subscription: Subscription = {
   status: "active",
   disabled_reason: null,
   headers: { "X-Team": "••••••" },
-  retry: { schedule: [1, 2] },
+  retry: { schedule: [1, 2], final_statuses: [404], window_seconds: 3600 },
   timeout_seconds: 20,
   rate_limit: { limit: 10, per: "minute" },
   max_in_flight: 8,
   ordering: "fifo",
+  filter: "payload.amount > 100",
   metadata: { team: "blue" },
   public_key: null,
   created_at: "2026-01-01T00:00:00Z",
@@ -34,6 +35,7 @@ describe("a subscription in the form", () => {
       rate_limit,
       max_in_flight,
       ordering,
+      filter,
       metadata,
     } = subscription;
     expect(toInput(fromSubscription(subscription))).toEqual({
@@ -46,6 +48,7 @@ describe("a subscription in the form", () => {
       rate_limit,
       max_in_flight,
       ordering,
+      filter,
       metadata,
     });
   });

@@ -19,6 +19,9 @@ export interface Form {
   per: "second" | "minute";
   inFlight: number | string;
   ordering: "none" | "fifo";
+  filter: string;
+  finalStatuses: number[];
+  window: number | undefined;
   headers: Pair[];
   metadata: Pair[];
 }
@@ -40,6 +43,9 @@ export const blank: Form = {
   per: "second",
   inFlight: 64,
   ordering: "none",
+  filter: "",
+  finalStatuses: [],
+  window: undefined,
   headers: [],
   metadata: [],
 };
@@ -67,6 +73,9 @@ export function fromSubscription(s: Subscription): Form {
     per: s.rate_limit?.per ?? "second",
     inFlight: s.max_in_flight,
     ordering: s.ordering,
+    filter: s.filter ?? "",
+    finalStatuses: s.retry.final_statuses ?? [],
+    window: s.retry.window_seconds,
     headers: pairs(s.headers),
     metadata: pairs(s.metadata),
   };
@@ -86,15 +95,21 @@ export function toInput(f: Form): SubscriptionInput {
     rate_limit: f.limit === "" ? null : { limit: Number(f.limit), per: f.per },
     max_in_flight: Number(f.inFlight),
     ordering: f.ordering,
+    filter: f.filter.trim() || null,
     headers: map(f.headers),
     metadata: map(f.metadata),
   };
 }
 
 function retryOf(f: Form): SubscriptionInput["retry"] {
-  if (f.policy === "default") return undefined;
-  if (f.policy === "schedule") return { schedule: readSchedule(f.schedule) };
+  const ends = {
+    ...(f.finalStatuses.length > 0 && { final_statuses: f.finalStatuses }),
+    ...(f.window && { window_seconds: f.window }),
+  };
+  if (f.policy === "default") return Object.keys(ends).length > 0 ? ends : undefined;
+  if (f.policy === "schedule") return { schedule: readSchedule(f.schedule), ...ends };
   return {
+    ...ends,
     initial: Number(f.initial),
     multiplier: Number(f.multiplier),
     maximum: Number(f.maximum),

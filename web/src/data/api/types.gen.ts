@@ -171,7 +171,7 @@ export type Delivery = {
      */
     in_flight: boolean;
     last_error: string | null;
-    last_outcome: 'succeeded' | 'http_error' | 'timeout' | 'dns_error' | 'connect_error' | 'tls_error' | 'blocked' | 'invalid_response' | 'interrupted';
+    last_outcome: 'succeeded' | 'http_error' | 'timeout' | 'dns_error' | 'connect_error' | 'tls_error' | 'blocked' | 'invalid_response' | 'interrupted' | null;
     last_status_code: number | null;
     /**
      * When it is due; null once it has ended.
@@ -343,6 +343,35 @@ export type FieldError = {
      * What would be right.
      */
     message: string;
+};
+
+export type FilterTrial = {
+    /**
+     * The filter to try; absent or null tries the subscription's own.
+     */
+    filter?: string | null;
+    /**
+     * The event's own headers.
+     */
+    headers?: {
+        [key: string]: string;
+    };
+    /**
+     * Any JSON.
+     */
+    payload: unknown;
+    type: string;
+};
+
+export type FilterVerdict = {
+    /**
+     * Why the filter fails on this event, which would make its delivery be born cancelled; null when it does not.
+     */
+    error: string | null;
+    /**
+     * Whether the event would be delivered.
+     */
+    matches: boolean;
 };
 
 export type HealthReport = {
@@ -569,6 +598,10 @@ export type RetryPolicy = {
      */
     attempts?: number;
     /**
+     * HTTP statuses, from 300 to 599, after which no automatic retry is made.
+     */
+    final_statuses?: Array<number>;
+    /**
      * Seconds before the first retry.
      */
     initial?: number;
@@ -584,6 +617,10 @@ export type RetryPolicy = {
      * Seconds to wait after each failed attempt.
      */
     schedule?: Array<number>;
+    /**
+     * Ends the automatic retries this long after acceptance; at most the retention, which is the default.
+     */
+    window_seconds?: number;
 };
 
 export type Rotation = {
@@ -690,6 +727,10 @@ export type Subscription = {
      */
     event_types: Array<string>;
     /**
+     * The CEL expression that an event must fulfil; null is none.
+     */
+    filter: string | null;
+    /**
      * Sent with every delivery. Values are masked.
      */
     headers: {
@@ -723,6 +764,10 @@ export type SubscriptionInput = {
      * Types like order.created and patterns like order.* or *; empty or absent is all.
      */
     event_types?: Array<string>;
+    /**
+     * A CEL expression over type, headers (names in lower case) and payload, beyond event_types: only events that fulfil it are delivered. Where it fails, as on a field that is not there, the delivery is born cancelled with the reason filter_error.
+     */
+    filter?: string | null;
     /**
      * Sent with every delivery, at most 32. The mask as a value leaves that value unchanged.
      */
@@ -778,6 +823,10 @@ export type SubscriptionPatch = {
      */
     event_types?: Array<string>;
     /**
+     * null lifts it.
+     */
+    filter?: string | null;
+    /**
      * Merged: null removes a header.
      */
     headers?: {
@@ -810,6 +859,7 @@ export type SubscriptionWithSecret = {
     description: string;
     disabled_reason: string | null;
     event_types: Array<string>;
+    filter: string | null;
     headers: {
         [key: string]: string;
     };
@@ -2331,6 +2381,68 @@ export type ReplaceSubscriptionResponses = {
 };
 
 export type ReplaceSubscriptionResponse = ReplaceSubscriptionResponses[keyof ReplaceSubscriptionResponses];
+
+export type TestFilterData = {
+    body: FilterTrial;
+    path: {
+        /**
+         * The subscription's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/subscriptions/{id}/filter/test';
+};
+
+export type TestFilterErrors = {
+    /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type TestFilterError = TestFilterErrors[keyof TestFilterErrors];
+
+export type TestFilterResponses = {
+    /**
+     * OK
+     */
+    200: FilterVerdict;
+};
+
+export type TestFilterResponse = TestFilterResponses[keyof TestFilterResponses];
 
 export type PauseSubscriptionData = {
     body?: never;
