@@ -53,6 +53,7 @@ export const theme = createTheme({
   fontFamilyMonospace: "'JetBrains Mono Variable', ui-monospace, monospace",
   defaultRadius: "md",
   cursorType: "pointer",
+  respectReducedMotion: true,
   headings: { fontWeight: "650" },
   components: {
     Accordion: Accordion.extend({ styles: { label: { fontSize: "var(--mantine-font-size-sm)", fontWeight: 550 } } }),
