@@ -15,7 +15,8 @@ import (
 // made a minute ago say, and keeps one plan for all. It holds until the pipeline's end.
 const steer = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
 	set_config('enable_mergejoin', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true),
-	set_config('jit', 'off', true), set_config('statement_timeout', '15s', true)`
+	set_config('jit', 'off', true), set_config('statement_timeout', '15s', true),
+	set_config('idle_in_transaction_session_timeout', '20s', true)`
 
 // acceptKeys takes the idempotency keys of events that are not stale. A key in use by a transaction under way is waited
 // for; keys come in order, so two batches cannot wait for each other.
@@ -34,7 +35,8 @@ const lockFIFO = `SELECT 1 FROM lanes WHERE subscription_id = ANY($1) AND fifo O
 
 // acceptEvents stores events and deliveries. An event is stored when it has taken its key, or has none and is not stale;
 // (… IN …) IS TRUE keeps the planner to one hash of the few ids. Rows of the answer: per stored event its place and
-// deliveries, then per delivery born claimed its place and what its lane adds.
+// deliveries, then per delivery born claimed its place and what its lane adds. Waiting for deliver_at is like a hold: the retry
+// window does not run, so held_base is less by that much.
 const acceptEvents = `
 WITH fresh AS MATERIALIZED (
 	SELECT e.id, e.tenant_id, e.n, e.matches
@@ -76,7 +78,7 @@ WITH fresh AS MATERIALIZED (
 		CASE WHEN w.claimed THEN now() + $26::interval ELSE greatest(w.deliver_at, now()) END,
 		CASE WHEN w.reason <> '' THEN now() END, w.expires_at,
 		CASE WHEN w.claimed THEN w.token END, CASE WHEN w.claimed THEN $25::uuid END,
-		CASE WHEN w.fifo THEN w.next_sequence - 1 + w.nth ELSE 0 END, nullif(w.held, '0'), w.bytes,
+		CASE WHEN w.fifo THEN w.next_sequence - 1 + w.nth ELSE 0 END, nullif(w.held - greatest(w.deliver_at - now(), '0'), '0'), w.bytes,
 		w.claimed::int, 0, 0, 0, 0, false, CASE WHEN w.reason = '' THEN 'pending' ELSE 'cancelled' END,
 		w.reason, w.type, w.ordering_key, '', ''
 	FROM (SELECT *, row_number() OVER (PARTITION BY subscription_id ORDER BY n) AS nth FROM wanted) w ORDER BY w.id
@@ -232,7 +234,8 @@ func (s *Store) readAccepted(found pgx.Rows, node posthorn.NodeID, batch []posth
 }
 
 // bornClaimed is the delivery as acceptEvents stored it.
-func bornClaimed(e *posthorn.Event, m *posthorn.Match, node posthorn.NodeID, now time.Time, version int64, held time.Duration) posthorn.Claimed {
+func bornClaimed(e *posthorn.Event, m *posthorn.Match, node posthorn.NodeID, now time.Time, version int64, held time.Duration,
+) posthorn.Claimed {
 	return posthorn.Claimed{
 		Claim: posthorn.Claim{DeliveryID: m.DeliveryID, Attempt: m.Attempt, Number: 1},
 		Delivery: posthorn.Delivery{

@@ -152,6 +152,7 @@ func poolConfig(opts Options) (*pgxpool.Config, error) {
 	case "", "session":
 		// A pooler refuses these at start; there the statements that matter set them for their transaction.
 		setDefault(parameters, "statement_timeout", "30000")
+		// Less than a lease: what a frozen node's transaction holds must be free when its claims are.
 		setDefault(parameters, "idle_in_transaction_session_timeout", "20000")
 	case "transaction":
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
