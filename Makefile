@@ -47,7 +47,7 @@ build: $(if $(NPM),web/dist/index.html) ## Build bin/posthorn, with the dashboar
 web: web/dist/index.html ## Build the dashboard into web/dist
 
 web/dist/index.html: $(WEB_MODULES) $(WEB_SOURCES)
-	npm --prefix web run build
+	npm --prefix web run build -- --logLevel warn
 	@touch $@ web/dist/.keep
 
 $(WEB_MODULES): web/package-lock.json

@@ -28,9 +28,11 @@ services_start() {
   for service in "${need[@]}"; do "services_start_$service" || return; done
 }
 
-# services_stop ends what services_start and services_run started, by process id, and removes the servers' files.
+# services_stop ends what services_start and services_run started, by process id, and removes the servers' files. It is for
+# the end of a script: a second signal, as a closing terminal sends, must not cut it short.
 services_stop() {
   local stop
+  trap '' INT TERM HUP
   [[ -z $services_group ]] || kill -TERM -- "-$services_group" 2>/dev/null || true
   for stop in ${services_stops[@]+"${services_stops[@]}"}; do kill -s "${stop#* }" "${stop% *}" 2>/dev/null || true; done
   for stop in ${services_stops[@]+"${services_stops[@]}"}; do wait "${stop% *}" 2>/dev/null || true; done
