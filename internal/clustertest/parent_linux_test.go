@@ -1,0 +1,6 @@
+package clustertest_test
+
+import "syscall"
+
+// endWithParent makes a process end when the test's own does, even when that is killed.
+func endWithParent(a *syscall.SysProcAttr) { a.Pdeathsig = syscall.SIGKILL }
