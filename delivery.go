@@ -110,7 +110,8 @@ type Delivery struct {
 	LastOutcome    Outcome
 	LastStatusCode int
 	LastError      string
-	// HeldBase is the lane's HeldTotal at creation: the retry window does not run while the lane is held.
+	// HeldBase is the lane's HeldTotal at creation, less the wait for the event's DeliverAt: the retry window runs neither
+	// then nor while the lane is held.
 	HeldBase    time.Duration
 	Replay      ReplayID
 	CreatedAt   time.Time

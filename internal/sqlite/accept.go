@@ -128,6 +128,8 @@ func (in *intake) deliver(e *posthorn.Event, m posthorn.Match, l *lane, replay p
 	}
 	if e.DeliverAt.After(in.now) && replay.IsZero() {
 		d.DueAt = e.DeliverAt
+		// Waiting for its time is like a hold: the retry window does not run.
+		d.HeldBase -= e.DeliverAt.Sub(in.now)
 	}
 	if l.fifo {
 		l.sequence++

@@ -15,6 +15,7 @@ func withdrawTests() group {
 		{"Window", withdrawWindow},
 		{"WindowRunsThroughThrottle", withdrawWindowThrottled},
 		{"WindowStandsStillWhileHeld", withdrawWindowHeld},
+		{"WindowBeginsWithDeliverAt", withdrawWindowDeferred},
 		{"WindowSparesManualRetries", withdrawWindowManual},
 		{"Expired", withdrawExpired},
 		{"InSteps", withdrawSteps},
@@ -165,6 +166,20 @@ func withdrawWindowHeld(f *Fixture) {
 	f.Elapse(2 * time.Hour)
 	f.wantEnded(posthorn.ReasonWindow, 1)
 	f.wantState(id, posthorn.Exhausted, posthorn.ReasonWindow)
+}
+
+func withdrawWindowDeferred(f *Fixture) {
+	sub := f.Subscribe()
+	var ids []posthorn.DeliveryID
+	f.Aged(73*time.Hour, func() {
+		_, ids = f.PublishEvent(f.NewEvent(func(e *posthorn.Event) { e.DeliverAt = f.Store.Now().Add(60 * time.Hour) }), sub)
+	})
+	f.wantEnded(posthorn.ReasonWindow, 0)
+	f.Elapse(58 * time.Hour)
+	f.wantEnded(posthorn.ReasonWindow, 0)
+	f.Elapse(2 * time.Hour)
+	f.wantEnded(posthorn.ReasonWindow, 1)
+	f.wantState(ids[0], posthorn.Exhausted, posthorn.ReasonWindow)
 }
 
 func withdrawWindowManual(f *Fixture) {
