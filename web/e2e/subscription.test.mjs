@@ -96,12 +96,18 @@ test("what the API refuses stands at its field, and nothing typed is lost", asyn
 
 test("an event says who did not get it, and a replay reaches them", async () => {
   await server.subscribe(receiver.url, { description: "Invoices only", event_types: ["invoice.*"] });
-  const { id } = await server.publish("parcel.sent");
+  const { id } = await server.publish("parcel.sent", { weight: 3 });
+  await server.subscribe(receiver.url, {
+    description: "Heavy only",
+    event_types: ["parcel.*"],
+    filter: "payload.weight > 10",
+  });
   const late = await server.subscribe(receiver.url, { description: "Came late", event_types: ["parcel.*"] });
   const page = await openPage(browser, server);
   await page.goto(`/ui/events/${id}`);
   await page.getByText("wants only invoice.*").waitFor();
   await page.getByText("was created after the event").waitFor();
+  await page.getByText("has a filter that it does not fulfil: payload.weight > 10").waitFor();
   await page.getByRole("button", { name: "Replay" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Replay" }).click();
   await page.getByText("1 new delivery on the way.").waitFor();

@@ -4,7 +4,7 @@ import {
   type BulkFilter,
   cancelDelivery,
   changeDeliveries,
-  type Delivery as Described,
+  type Delivery,
   getDelivery,
   listDeliveries,
   retryDelivery,
@@ -12,7 +12,7 @@ import {
 import { ask, given } from "./client";
 import { isoMoment } from "./timerange";
 
-export type Delivery = Omit<Described, "last_outcome"> & { last_outcome: Described["last_outcome"] | null };
+export type { Delivery } from "./api";
 
 /** A filter as it stands in the URL. */
 export interface DeliveryFilter {
@@ -38,7 +38,7 @@ export function deliveryList(filter: DeliveryFilter, limit = 50) {
             limit,
             cursor: pageParam,
             status: filter.status,
-            outcome: filter.outcome as Described["last_outcome"] | undefined,
+            outcome: filter.outcome as Delivery["last_outcome"] & string,
             status_code: filter.code,
             subscription_id: filter.subscription,
             event_id: filter.event,

@@ -17,6 +17,7 @@ import { SubscriptionName } from "../components/subscriptionname";
 import { Time } from "../components/time";
 import type { EventStatus } from "../data/api";
 import { type EventWithPayload, eventById, eventStatus, payloadText } from "../data/events";
+import { filterVerdict } from "../data/filters";
 import { type Subscription, subscriptionChoices, wants } from "../data/subscriptions";
 import { Replay } from "./replay";
 
@@ -163,6 +164,16 @@ export function whyNot(s: Subscription, event: { type: string; created_at: strin
   return "wants it now, but did not when it was published; replay it to send it there";
 }
 
+/** What the subscription's present filter says to the event. */
+function Filtered({ subscription: s, event }: { subscription: Subscription; event: EventWithPayload }) {
+  const payload = payloadText(event.payload_base64) ?? "null";
+  const trial = { subscription: s.id, filter: s.filter ?? "", type: event.type, payload };
+  const { data } = useQuery({ ...filterVerdict(trial), enabled: event.payload !== null });
+  if (!data) return <>has a filter</>;
+  if (data.error) return <>has a filter that fails on it: {data.error}</>;
+  return data.matches ? whyNot(s, event) : <>has a filter that it does not fulfil: {s.filter}</>;
+}
+
 function NotMatched({ event, deliveries }: { event: EventWithPayload; deliveries?: DeliveryStatus[] }) {
   const all = useQuery(subscriptionChoices()).data;
   if (!all || !deliveries) return null;
@@ -179,7 +190,11 @@ function NotMatched({ event, deliveries }: { event: EventWithPayload; deliveries
               {s.description || hostPath(s.url)}
             </TextLink>{" "}
             <Text span c="dimmed">
-              {whyNot(s, event)}
+              {s.filter && wants(s.event_types, event.type) ? (
+                <Filtered subscription={s} event={event} />
+              ) : (
+                whyNot(s, event)
+              )}
             </Text>
           </Text>
         ))}

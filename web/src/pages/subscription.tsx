@@ -9,6 +9,7 @@ import { Loading, ProblemAlert } from "../components/states";
 import { StatusBadge } from "../components/status";
 import { Time } from "../components/time";
 import { type Subscription, subscriptionById } from "../data/subscriptions";
+import { FilterTrial } from "./filtertrial";
 import { LaneBadges } from "./lane";
 import { CodeSamples } from "./samples";
 import { Secret } from "./secret";
@@ -66,7 +67,10 @@ export default function SubscriptionPage() {
           <SubscriptionHealth subscription={s} />
         </Tabs.Panel>
         <Tabs.Panel value="test">
-          <TestSend subscription={s} />
+          <Stack>
+            <TestSend subscription={s} />
+            <FilterTrial subscription={s} />
+          </Stack>
         </Tabs.Panel>
         <Tabs.Panel value="verify">
           <Stack>

@@ -37,6 +37,8 @@ export function showErrors(form: UseFormReturnType<Form>, error: unknown) {
     description: "description",
     event_types: "types",
     headers: "headers",
+    "retry.final_statuses": "finalStatuses",
+    "retry.window_seconds": "window",
     retry: "schedule",
     timeout_seconds: "timeout",
     rate_limit: "limit",
@@ -166,6 +168,26 @@ function Retries({ form }: { form: UseFormReturnType<Form> }) {
           )}
         </>
       )}
+      <TagsInput
+        label="No retry after these HTTP statuses"
+        description="From 300 to 599, such as 404; none retries after every failure."
+        splitChars={[",", " "]}
+        acceptValueOnBlur
+        maw={420}
+        {...form.getInputProps("finalStatuses")}
+        value={form.values.finalStatuses.map(String)}
+        onChange={(list) => form.setFieldValue("finalStatuses", list.map(Number).filter(Number.isInteger))}
+      />
+      <NumberInput
+        label="Retry window in seconds"
+        description="Ends the retries this long after acceptance; empty is the retention."
+        placeholder="the retention"
+        min={1}
+        maw={220}
+        {...form.getInputProps("window")}
+        value={form.values.window ?? ""}
+        onChange={(v) => form.setFieldValue("window", typeof v === "number" ? v : undefined)}
+      />
       <NumberInput
         label="Timeout in seconds"
         description="One deadline for the whole attempt, 1 to 60."

@@ -40,6 +40,10 @@ export function SubscriptionSettings({ subscription: s }: { subscription: Subscr
             </Fact>
           )}
           <Fact name="Retries">{describeRetry(s.retry)}</Fact>
+          {s.retry.final_statuses && s.retry.final_statuses.length > 0 && (
+            <Fact name="No retry after">{s.retry.final_statuses.join(", ")}</Fact>
+          )}
+          {s.retry.window_seconds && <Fact name="Retry window">{span(s.retry.window_seconds)}</Fact>}
           <Fact name="Timeout">{span(s.timeout_seconds)}</Fact>
           <Fact name="Rate limit">{s.rate_limit ? `${s.rate_limit.limit} a ${s.rate_limit.per}` : "none"}</Fact>
           <Fact name="In flight at once">{s.max_in_flight}</Fact>
