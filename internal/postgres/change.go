@@ -29,8 +29,9 @@ UPDATE deliveries d SET
 	interruptions = CASE WHEN d.state = 'pending' THEN d.interruptions ELSE 0 END
 FROM unnest($1::uuid[]) AS i(id) WHERE d.id = i.id RETURNING ` + deliveryColumns
 
-// lockDelivery reads a delivery for a change.
-func lockDelivery(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.DeliveryID, allowed string) (locked, posthorn.State, bool, error) {
+// lockDelivery reads a delivery for a change: what to lock it as, its state, and whether a condition in SQL holds.
+func lockDelivery(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.DeliveryID, allowed string,
+) (locked, posthorn.State, bool, error) {
 	rows, err := tx.Query(ctx, `SELECT d.state, `+allowed+`, `+lockedColumns+` FROM deliveries d
 		WHERE d.id = $1 AND d.tenant_id = $2 FOR UPDATE OF d`, uuid(id.UUID), uuid(tenant.UUID))
 	if err != nil {

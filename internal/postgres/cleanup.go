@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/posthorn/posthorn"
 )
@@ -82,7 +83,8 @@ func ofDay(sql string, d time.Time) string {
 	return strings.NewReplacer("{day}", d.Format(dayFormat), "{from}", lowest(d), "{to}", lowest(d.Add(day))).Replace(sql)
 }
 
-// What pending deliveries need of a day: they of the day, and the events of the day whose pending delivery is of another one (a replay, or made just past midnight).
+// What pending deliveries need of a day, they themselves apart: its events, also where the pending delivery is of a later day
+// (a replay, or made just past midnight), and its attempts.
 const (
 	neededEvents = `SELECT tenant_id, event_id FROM deliveries_attic
 			WHERE state = 'pending' AND event_id >= '{from}' AND event_id < '{to}'
@@ -90,7 +92,7 @@ const (
 			WHERE id >= '{to}' AND event_id >= '{from}' AND event_id < '{to}' AND state = 'pending'`
 	countNeeded = `SELECT (SELECT count(*) FROM (SELECT FROM deliveries_{day} WHERE state = 'pending' LIMIT $1) d),
 		(SELECT count(*) FROM (` + neededEvents + ` LIMIT $1) e),
-		EXISTS (SELECT FROM deliveries d JOIN attempts_{day} a ON a.delivery_id = d.id
+		$2 AND EXISTS (SELECT FROM deliveries d JOIN attempts_{day} a ON a.delivery_id = d.id
 			WHERE d.id < '{from}' AND d.state = 'pending' AND d.attempts > 0)`
 )
 
@@ -100,7 +102,12 @@ func (s *Store) droppable(ctx context.Context, d time.Time, lowest bool) (bool, 
 	var pending, events int
 	var attempts bool
 	err := s.do(ctx, "look into an expired day", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, ofDay(countNeeded, d), atticMove+1).Scan(&pending, &events, &attempts)
+		var b pgx.Batch
+		b.Queue(steer)
+		b.Queue(ofDay(countNeeded, d), atticMove+1, !lowest).QueryRow(func(row pgx.Row) error {
+			return row.Scan(&pending, &events, &attempts)
+		})
+		return s.pool.SendBatch(ctx, &b).Close()
 	})
 	if lowest {
 		return pending <= atticMove && events <= atticMove, err
@@ -149,6 +156,10 @@ func (s *Store) dropDay(ctx context.Context, d time.Time, lowest bool, report *p
 }
 
 func (s *Store) dropTables(ctx context.Context, tx pgx.Tx, d time.Time, lowest bool, moved *posthorn.CleanupReport) error {
+	// With the tables held there is no time for a plan that reads a whole day.
+	if _, err := tx.Exec(ctx, steer); err != nil {
+		return err
+	}
 	if err := lockLayout(ctx, tx, dropWait); err != nil {
 		return err
 	}
@@ -241,6 +252,13 @@ func (s *Store) sweepRest(ctx context.Context, cutoff time.Time, batch int, repo
 		SELECT ctid FROM rollups WHERE minute < $1 ORDER BY minute LIMIT $2))`, cutoff, batch, &rest, report); err != nil {
 		return err
 	}
+	// Tombstones whose history is gone.
+	if err := s.remove(ctx, `WITH gone AS (
+		DELETE FROM subscriptions WHERE id IN (SELECT s.id FROM subscriptions s WHERE s.deleted_at < $1
+			AND NOT EXISTS (SELECT FROM deliveries d WHERE d.subscription_id = s.id) LIMIT $2) RETURNING id)
+		DELETE FROM lanes WHERE subscription_id IN (SELECT id FROM gone)`, cutoff, batch, &rest, report); err != nil {
+		return err
+	}
 	return s.remove(ctx, `DELETE FROM nodes WHERE id IN (
 		SELECT id FROM nodes WHERE seen_at < least($1, now() - interval '1 day') LIMIT $2)`, cutoff, batch, &rest, report)
 }
@@ -248,12 +266,18 @@ func (s *Store) sweepRest(ctx context.Context, cutoff time.Time, batch int, repo
 // remove runs one bounded DELETE; a full batch means that there may be more.
 func (s *Store) remove(ctx context.Context, sql string, cutoff time.Time, batch int, rows *int64, report *posthorn.CleanupReport) error {
 	return s.do(ctx, "remove old rows", func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, sql, cutoff, batch)
-		if err != nil {
+		var removed int64
+		var b pgx.Batch
+		b.Queue(steer)
+		b.Queue(sql, cutoff, batch).Exec(func(tag pgconn.CommandTag) error {
+			removed = tag.RowsAffected()
+			return nil
+		})
+		if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
 			return err
 		}
-		*rows += tag.RowsAffected()
-		report.Done = report.Done && tag.RowsAffected() < int64(batch)
+		*rows += removed
+		report.Done = report.Done && removed < int64(batch)
 		return nil
 	})
 }

@@ -130,8 +130,10 @@ func (l *load) meddle(ctx context.Context, r *rand.Rand, held []posthorn.Claimed
 		check("retry", err, posthorn.Conflict)
 	}
 	on := []posthorn.Trigger{posthorn.OnRetry, posthorn.OnCancel}[r.IntN(2)]
-	_, err = l.ChangeDeliveries(ctx, l.tenant, posthorn.BulkChange{On: on, Limit: 5,
-		Filter: posthorn.DeliveryFilter{SubscriptionID: l.subs[r.IntN(len(l.subs))]}})
+	_, err = l.ChangeDeliveries(ctx, l.tenant, posthorn.BulkChange{
+		On: on, Limit: 5,
+		Filter: posthorn.DeliveryFilter{SubscriptionID: l.subs[r.IntN(len(l.subs))]},
+	})
 	check("bulk change", err)
 	_, err = l.WithdrawDeliveries(ctx, posthorn.Withdrawal{Hold: time.Second, Window: time.Hour, Batch: 5})
 	check("withdraw", err)

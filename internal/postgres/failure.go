@@ -36,7 +36,6 @@ const (
 	codeCheck         = "23514" // also: no partition for the row
 	codeReadOnly      = "25006"
 	codeCancelled     = "57014"
-	codeTooLarge      = "54000"
 )
 
 // do makes one bounded call, repeats it where that is safe, and gives its error a Kind.

@@ -82,7 +82,8 @@ type ordered struct {
 // lookOrdered looks at FIFO lanes, through a pool or a transaction; the answers are in the order of the lanes.
 func (s *Store) lookOrdered(ctx context.Context, q interface {
 	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
-}, lanes []posthorn.UUID, byHand []bool) ([]ordered, error) {
+}, lanes []posthorn.UUID, byHand []bool,
+) ([]ordered, error) {
 	found := make([]ordered, len(lanes))
 	if len(lanes) == 0 {
 		return found, nil

@@ -161,7 +161,9 @@ func (s *Store) countLanes(ctx context.Context, ids uuids, most int, found map[p
 
 // orderLanes corrects what is due in FIFO lanes: what waits behind the first of its key is not. fifo has the moment each was
 // read at.
-func (s *Store) orderLanes(ctx context.Context, ids uuids, fifo map[posthorn.UUID]time.Time, found map[posthorn.UUID]*posthorn.LaneBacklog) error {
+func (s *Store) orderLanes(ctx context.Context, ids uuids, fifo map[posthorn.UUID]time.Time,
+	found map[posthorn.UUID]*posthorn.LaneBacklog,
+) error {
 	var lanes uuids
 	for _, id := range ids {
 		if _, ok := fifo[id]; ok {
@@ -198,8 +200,8 @@ func (s *Store) nameLanes(ctx context.Context, ids uuids, found map[posthorn.UUI
 
 // sumRollups sums the rollups of a tenant ($1, or of all) or a subscription ($2) into steps of $5 seconds.
 const sumRollups = `
-SELECT to_timestamp(floor(extract(epoch FROM r.minute) / $5::bigint) * $5::bigint) AS step, sum(r.accepted)::bigint, sum(r.attempts)::bigint,
-	sum(r.succeeded)::bigint, sum(r.failed)::bigint, sum(r.retried)::bigint, sum(r.exhausted)::bigint,
+SELECT to_timestamp(floor(extract(epoch FROM r.minute) / $5::bigint) * $5::bigint) AS step,
+	sum(r.accepted)::bigint, sum(r.attempts)::bigint, sum(r.succeeded)::bigint, sum(r.failed)::bigint, sum(r.retried)::bigint, sum(r.exhausted)::bigint,
 	` + sumLatency + `,
 	` + sumDuration + `
 FROM rollups r

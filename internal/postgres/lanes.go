@@ -82,7 +82,8 @@ WITH RECURSIVE lane AS (
 
 // selectDue reads walked lanes with what decides over claiming from them.
 const selectDue = walkLanes + `
-SELECT now(), lane.visible_at, CASE WHEN lane.expires_at IS NULL OR lane.expires_at > now() THEN lane.id END, l.status = 'active' AND NOT l.deleted, l.fifo,
+SELECT now(), lane.visible_at, CASE WHEN lane.expires_at IS NULL OR lane.expires_at > now() THEN lane.id END,
+	l.status = 'active' AND NOT l.deleted, l.fifo,
 	coalesce(l.fifo AND l.fifo_since > now() - interval '10 minutes', false), l.deleted,
 	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens = 0,
 	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens > 0 AND coalesce(l.breaker_until <= now(), true),
@@ -90,5 +91,7 @@ SELECT now(), lane.visible_at, CASE WHEN lane.expires_at IS NULL OR lane.expires
 FROM lane CROSS JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = lane.subscription_id OFFSET 0) l`
 
 func (d *dueLane) fields(now *time.Time) []any {
-	return append([]any{(*moment)(now), (*moment)(&d.first), (*uuid)(&d.oldest), &d.active, &d.fifo, &d.strays, &d.deleted, &d.open, &d.probe}, laneFields(&d.Lane)...)
+	return append([]any{
+		(*moment)(now), (*moment)(&d.first), (*uuid)(&d.oldest), &d.active, &d.fifo, &d.strays, &d.deleted, &d.open, &d.probe,
+	}, laneFields(&d.Lane)...)
 }

@@ -110,7 +110,8 @@ func (c *claim) byID(ctx context.Context, tx pgx.Tx) (uuids, error) {
 }
 
 // take moves what one round picks: how many of each lane, and how many picked ones did not fit.
-func (c *claim) take(ctx context.Context, tx pgx.Tx, ids, lanes uuids, shares []int32, strays []bool) (got map[posthorn.SubscriptionID]int, left int, err error) {
+func (c *claim) take(ctx context.Context, tx pgx.Tx, ids, lanes uuids, shares []int32, strays []bool,
+) (got map[posthorn.SubscriptionID]int, left int, err error) {
 	limit := c.req.Limit - len(c.taken)
 	tokens := make(uuids, limit)
 	now := c.store.Now()

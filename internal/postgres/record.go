@@ -172,7 +172,8 @@ func (r *resultRows) addAttempt(a *posthorn.Attempt) {
 	r.request, r.response = append(r.request, document(a.Request)), append(r.response, document(a.Response))
 	r.bodies, r.truncated = append(r.bodies, a.Body), append(r.truncated, a.BodyTruncated)
 	t := &a.Timing
-	r.dns, r.connect, r.tls = append(r.dns, int32(micros(t.DNS))), append(r.connect, int32(micros(t.Connect))), append(r.tls, int32(micros(t.TLS)))
+	r.dns, r.connect = append(r.dns, int32(micros(t.DNS))), append(r.connect, int32(micros(t.Connect)))
+	r.tls = append(r.tls, int32(micros(t.TLS)))
 	r.firstByte, r.total = append(r.firstByte, int32(micros(t.FirstByte))), append(r.total, int32(micros(t.Total)))
 	r.reused = append(r.reused, t.Reused)
 	r.slow = append(r.slow, int32(posthorn.LatencyBucket(t.Total)))

@@ -91,7 +91,8 @@ const addTally = `
 	INSERT INTO rollups AS r (tenant_id, subscription_id, node_id, minute, part, attempts, failed, retried, exhausted, latency, duration)
 	SELECT t.tenant_id, t.subscription_id, $1, date_trunc('minute', now()), 1, t.attempts, t.attempts, t.retried, t.exhausted,
 		array_fill(0::bigint, '{12}'), array_fill(0::bigint, '{12}')
-	FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[]) AS t(tenant_id, subscription_id, attempts, retried, exhausted)
+	FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[])
+		AS t(tenant_id, subscription_id, attempts, retried, exhausted)
 	ON CONFLICT (tenant_id, subscription_id, minute, node_id, part) DO UPDATE SET attempts = r.attempts + excluded.attempts,
 		failed = r.failed + excluded.failed, retried = r.retried + excluded.retried, exhausted = r.exhausted + excluded.exhausted`
 

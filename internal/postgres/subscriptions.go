@@ -99,7 +99,8 @@ func (s *Store) GetSubscription(ctx context.Context, tenant posthorn.TenantID, i
 }
 
 // FindSubscriptions implements posthorn.SubscriptionStore.
-func (s *Store) FindSubscriptions(ctx context.Context, tenant posthorn.TenantID, ids []posthorn.SubscriptionID) ([]posthorn.Subscription, error) {
+func (s *Store) FindSubscriptions(ctx context.Context, tenant posthorn.TenantID, ids []posthorn.SubscriptionID,
+) ([]posthorn.Subscription, error) {
 	return many(ctx, s, "find subscriptions", s.scanSubscription, `SELECT `+subscriptionColumns+`
 		FROM subscriptions WHERE id = ANY($1) AND tenant_id = $2`, subscriptionIDs(ids), uuid(tenant.UUID))
 }
@@ -155,7 +156,8 @@ func (s *Store) UpdateSubscription(ctx context.Context, tenant posthorn.TenantID
 // changeError carries an error of the caller's own through the transaction unchanged.
 type changeError struct{ error }
 
-func (s *Store) lockSubscription(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.SubscriptionID) (*posthorn.Subscription, error) {
+func (s *Store) lockSubscription(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.SubscriptionID,
+) (*posthorn.Subscription, error) {
 	rows, err := tx.Query(ctx, `SELECT `+subscriptionColumns+` FROM subscriptions
 		WHERE id = $1 AND tenant_id = $2 AND deleted_at IS NULL FOR UPDATE`, uuid(id.UUID), uuid(tenant.UUID))
 	if err != nil {
