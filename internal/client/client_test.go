@@ -181,4 +181,13 @@ func TestSeen(t *testing.T) {
 			t.Errorf("%d: Add(%s) is not %v", i, c.key, c.new)
 		}
 	}
+	now := time.Now()
+	for i, c := range []struct {
+		at  time.Duration
+		new bool
+	}{{0, true}, {0, false}, {-1, false}, {1, true}} {
+		if s.Later("d", now.Add(c.at)) != c.new {
+			t.Errorf("%d: Later(%v) is not %v", i, c.at, c.new)
+		}
+	}
 }

@@ -171,17 +171,18 @@ func (s *stream) dispatch(e message) error {
 		s.last = e.id
 	}
 	live := Live{Data: json.RawMessage(e.data)}
-	var key string
+	isNew := true
 	var err error
 	switch e.name {
 	case "delivery":
 		live.Delivery = new(LiveDelivery)
 		err = json.Unmarshal(live.Data, live.Delivery)
-		key = e.data
+		// What is sent again shows the delivery as it is now, under the times of what was missed.
+		isNew = s.seen.Later(live.Delivery.ID.String(), live.Delivery.UpdatedAt)
 	case "attempt":
 		live.Attempt = new(LiveAttempt)
 		err = json.Unmarshal(live.Data, live.Attempt)
-		key = live.Attempt.ID.String()
+		isNew = s.seen.Add(live.Attempt.ID.String())
 	case "reset":
 		live.Reset = true
 	default:
@@ -190,7 +191,7 @@ func (s *stream) dispatch(e message) error {
 	if err != nil {
 		return hearError{fmt.Errorf("live event: %w", err)}
 	}
-	if key != "" && !s.seen.Add(key) {
+	if !isNew {
 		return nil
 	}
 	if err := s.hear(live); err != nil {

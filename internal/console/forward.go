@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/client"
@@ -32,7 +32,7 @@ func (t *tap) hand(ctx context.Context, e *client.Event) error {
 		case err == nil:
 			t.report(e, fmt.Sprintf("→ %s  %.1f ms", status, took))
 			return nil
-		case !errors.Is(err, syscall.ECONNREFUSED):
+		case !undialled(err):
 			t.report(e, fmt.Sprintf("→ failed: %v", err))
 			return nil
 		case !told:
@@ -42,6 +42,12 @@ func (t *tap) hand(ctx context.Context, e *client.Event) error {
 			return err
 		}
 	}
+}
+
+// undialled reports that no connection was made, so that nothing can have been received.
+func undialled(err error) bool {
+	e, ok := errors.AsType[*net.OpError](err)
+	return ok && e.Op == "dial"
 }
 
 // forward makes the request that a subscriber would get, signed with the tap's own secret.
