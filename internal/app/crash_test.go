@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/posthorn/posthorn"
 )
 
 const (
@@ -30,7 +32,7 @@ const (
 // killed with -9 at random moments, twenty times over, and then compares what was acknowledged with what arrived.
 func TestNothingAcknowledgedIsLostWhenTheProcessIsKilled(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
-	random := rand.New(rand.NewPCG(seed, 0))
+	random, moments := rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1))
 	t.Logf("seed %d", seed)
 	ledger := newLedger()
 	receiver := httptest.NewServer(ledger)
@@ -63,7 +65,7 @@ func TestNothingAcknowledgedIsLostWhenTheProcessIsKilled(t *testing.T) {
 	}()
 	kills := 0
 	for kills < crashRounds {
-		<-time.After(time.Duration(50+rand.IntN(250)) * time.Millisecond)
+		<-time.After(time.Duration(50+moments.IntN(250)) * time.Millisecond)
 		s.kill(t)
 		kills++
 		s.start(t)
@@ -78,6 +80,10 @@ func TestNothingAcknowledgedIsLostWhenTheProcessIsKilled(t *testing.T) {
 	t.Logf("%d kills, %d acknowledged, %d requests received, %d of them repeated", kills, len(ledger.acknowledged), ledger.requests, ledger.repeated())
 	if len(missing) > 0 {
 		t.Errorf("%d acknowledged events were never delivered, the first: %s", len(missing), missing[0])
+	}
+	// A kill doubles at most what was in flight or not yet recorded.
+	if most := crashRounds * posthorn.DefaultMaxInFlight; ledger.repeated() > most {
+		t.Errorf("%d requests were repeated, more than the %d that could be in flight", ledger.repeated(), most)
 	}
 	for _, fault := range ledger.faults {
 		t.Error(fault)

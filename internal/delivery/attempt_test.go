@@ -3,7 +3,6 @@ package delivery
 import (
 	"bytes"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -75,8 +74,9 @@ func TestRequestHeaders(t *testing.T) {
 			t.Errorf("%s: %q, want %q alone", name, h[name], value)
 		}
 	}
-	if !strings.HasPrefix(h["webhook-signature"][0], "v1,") {
-		t.Errorf("signature %q", h["webhook-signature"])
+	const signature = "webhook-signature" // as it is sent: in lower case
+	if !strings.HasPrefix(map[string][]string(h)[signature][0], "v1,") {
+		t.Errorf("signature %q", map[string][]string(h)[signature])
 	}
 }
 
@@ -128,8 +128,5 @@ func TestNewTargetRefusesWhatCannotBeSent(t *testing.T) {
 		if err == nil || strings.Contains(err.Error(), "whsec_short") {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-	if _, err := url.Parse("https://[::1/"); err == nil {
-		t.Error("the URL of this test can be parsed")
 	}
 }

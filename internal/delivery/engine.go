@@ -125,6 +125,9 @@ type Engine struct {
 	slots    slots
 	claims   claims
 	renewing bool
+	// beat fires each second while there are lanes, which beats says.
+	beat     *time.Timer
+	beats    bool
 	tidied   time.Time
 	draining bool
 	stopping bool
@@ -185,8 +188,8 @@ func (e *Engine) Submit(claimed []posthorn.Claimed, leased time.Time) {
 func (e *Engine) loop() {
 	e.claims.timer = time.NewTimer(0)
 	defer e.claims.timer.Stop()
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
+	e.beat = time.NewTimer(0)
+	defer e.beat.Stop()
 	for {
 		select {
 		case s := <-e.submitted:
@@ -197,8 +200,12 @@ func (e *Engine) loop() {
 			call()
 		case <-e.claims.timer.C:
 			e.claim()
-		case now := <-second.C:
+		case now := <-e.beat.C:
 			e.tick(now)
+			e.beats = len(e.lanes) > 0
+			if e.beats {
+				e.beat.Reset(time.Second)
+			}
 		case <-e.life.Done():
 			return
 		}

@@ -82,6 +82,10 @@ func (e *Engine) lane(id posthorn.SubscriptionID, tenant posthorn.TenantID) *lan
 		l = &lane{id: id, tenant: tenant, window: newLaneWindow, most: posthorn.DefaultMaxInFlight}
 		l.state.SubscriptionID, l.state.TenantID = id, tenant
 		e.lanes[id] = l
+		if !e.beats {
+			e.beats = true
+			e.beat.Reset(time.Second)
+		}
 	}
 	return l
 }

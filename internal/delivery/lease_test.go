@@ -192,7 +192,7 @@ func TestStopTakesWhatWasHandedOverLast(t *testing.T) {
 			n.Publish(event())
 		}
 		n.Stop(time.Minute)
-		n = n.Restart()
+		n.Restart()
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		seen := make(map[string]bool)

@@ -151,7 +151,11 @@ func (n *Node) build() {
 		n.client = egress.New(client)
 		d := delivery.Options{
 			Store: n.Store, Subscriptions: n.Cache, Client: n.client, Bus: n.Bus, Limiter: limit.New(limit.Options{}),
-			Announcer: announcer{n}, Node: n.ID, Log: log, UserAgent: "Posthorn/test", Window: n.setup.Window, Poll: 30 * time.Second,
+			Announcer: announcer{n}, Node: n.ID, Log: log, UserAgent: "Posthorn/test", Window: n.setup.Window, Poll: time.Hour,
+		}
+		if n.setup.Beside != nil {
+			// Its bus is its own: only by asking does it learn what the other node left.
+			d.Poll = 30 * time.Second
 		}
 		if n.setup.Tune != nil {
 			n.setup.Tune(&d)
