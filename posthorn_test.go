@@ -150,8 +150,10 @@ func TestWindowDoesNotRunWhileHeld(t *testing.T) {
 }
 
 func TestHeaderNamesThatCannotBeSent(t *testing.T) {
-	for _, name := range []string{"Host", "Webhook-Signature", "webhook-id", "Connection", "Proxy-Authenticate", "Metadata-Flavor",
-		"X-aws-ec2-metadata-token", "Content-Type", "Trailer", "", "a b", "X-A\r\nX-B", "Transfer-Encoding", "Cookie"} {
+	for _, name := range []string{
+		"Host", "Webhook-Signature", "webhook-id", "Connection", "Proxy-Authenticate", "Metadata-Flavor",
+		"X-aws-ec2-metadata-token", "Content-Type", "Trailer", "", "a b", "X-A\r\nX-B", "Transfer-Encoding", "Cookie",
+	} {
 		if posthorn.CheckHeaderName(name) == "" {
 			t.Errorf("%q is accepted", name)
 		}

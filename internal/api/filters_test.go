@@ -76,8 +76,10 @@ func TestRetryEndsEarly(t *testing.T) {
 	for _, c := range []struct{ name, patch, want string }{
 		{"Nothing", `{}`, `{"final_statuses":[400,404],"schedule":[5],"window_seconds":60}`},
 		{"TheEndsAlone", `{"retry":{"final_statuses":[410]}}`, `{"final_statuses":[410],"schedule":[5],"window_seconds":60}`},
-		{"TheFormAlone", `{"retry":{"initial":1,"multiplier":2,"maximum":9,"attempts":3}}`,
-			`{"attempts":3,"final_statuses":[410],"initial":1,"maximum":9,"multiplier":2,"window_seconds":60}`},
+		{
+			"TheFormAlone", `{"retry":{"initial":1,"multiplier":2,"maximum":9,"attempts":3}}`,
+			`{"attempts":3,"final_statuses":[410],"initial":1,"maximum":9,"multiplier":2,"window_seconds":60}`,
+		},
 		{"NoEnds", `{"retry":{"schedule":[7],"final_statuses":null,"window_seconds":null}}`, `{"schedule":[7]}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -45,8 +45,10 @@ func (a *App) checkDatabase(ctx context.Context) api.Component {
 func (a *App) checkRedis(context.Context) api.Component {
 	state := a.redis.State()
 	if !state.Up {
-		return api.Component{Status: api.HealthDegraded, Message: "Redis does not answer; limits are kept per node until it does",
-			Details: map[string]any{"since": state.Since.UTC()}}
+		return api.Component{
+			Status: api.HealthDegraded, Message: "Redis does not answer; limits are kept per node until it does",
+			Details: map[string]any{"since": state.Since.UTC()},
+		}
 	}
 	return api.Component{Status: api.HealthOK, LatencyMS: float64(state.Latency.Microseconds()) / 1000}
 }

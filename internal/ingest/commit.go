@@ -76,8 +76,10 @@ func (c *committer) commit(ctx context.Context, batch []posthorn.Acceptance) ([]
 		w.bytes += int64(len(a.Event.Payload)) + 256
 	}
 	if c.bytes.Add(w.bytes) > c.opts.MaxQueuedBytes && len(c.queue) > 0 || !c.offer(w) {
-		c.fail(w, &posthorn.Error{Kind: posthorn.Unavailable, RetryAfter: time.Second,
-			Message: "too many events are waiting to be stored; slow down and try again"})
+		c.fail(w, &posthorn.Error{
+			Kind: posthorn.Unavailable, RetryAfter: time.Second,
+			Message: "too many events are waiting to be stored; slow down and try again",
+		})
 	}
 	select {
 	case <-w.done:

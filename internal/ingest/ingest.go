@@ -190,8 +190,10 @@ func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, event
 		}
 		open = stale
 	}
-	busy := &posthorn.Error{Kind: posthorn.Unavailable, RetryAfter: time.Second,
-		Message: "the tenant's subscriptions change faster than events can be matched; try again"}
+	busy := &posthorn.Error{
+		Kind: posthorn.Unavailable, RetryAfter: time.Second,
+		Message: "the tenant's subscriptions change faster than events can be matched; try again",
+	}
 	for _, i := range open {
 		answers[i].Err = busy
 	}
