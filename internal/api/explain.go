@@ -55,7 +55,7 @@ func explainCancelled(d *posthorn.Delivery) string {
 	case posthorn.ReasonHeldTooLong:
 		return "Cancelled because its subscription was paused or disabled for longer than deliveries are held." + revive
 	case posthorn.ReasonFilterError:
-		return "Never sent: the subscription's filter failed on this event. Correct the filter and replay the event."
+		return "Never sent: the subscription's filter failed on this event. Correct the filter, or retry it by hand to send it all the same."
 	case posthorn.ReasonExpired:
 		return "Cancelled because the event's expires_at passed before it was delivered." + revive
 	case posthorn.ReasonPayloadErased:
