@@ -15,6 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 services_dir=
 services_stops=() # "PID SIGNAL" of each running server
 services_group=   # the process group of services_run's command
+services_postgres_pid=
 
 # services_start starts what the environment does not name already.
 services_start() {
@@ -118,6 +119,7 @@ services_start_postgres() {
   services_launch postgres QUIT "$bin/pg_isready -q -h $services_dir -p PORT" "$bin/postgres" -D "$data" -p PORT \
     -c listen_addresses=127.0.0.1 -c unix_socket_directories="$services_dir" -c max_connections=300 \
     ${POSTGRES_OPTIONS:-} || return
+  services_postgres_pid=${services_stops[${#services_stops[@]}-1]% *}
   export TEST_DATABASE_URL="postgres://postgres@127.0.0.1:$services_port/postgres?sslmode=disable"
 }
 

@@ -20,7 +20,8 @@ subscriptions:
   - name: audit
     url: http://127.0.0.1:9/audit
     description: everything
-    retry: {schedule: [5, 60]}
+    retry: {schedule: [5, 60], final_statuses: [400]}
+    filter: payload.amount > 100
 `
 
 func write(t *testing.T, text string) string {

@@ -2,11 +2,14 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -100,6 +103,45 @@ func TestListsArePaged(t *testing.T) {
 	if want := []string{"limit=200&type=a.%2A", "cursor=more&limit=200&type=a.%2A", "limit=2"}; !slices.Equal(asked, want) {
 		t.Errorf("asked %q, want %q", asked, want)
 	}
+}
+
+// TestSubscriptionsAreWhole compares what is written of a subscription with the API's document: a PUT resets what it leaves
+// out, so a field that this client does not know would be lost by every apply.
+func TestSubscriptionsAreWhole(t *testing.T) {
+	text, err := os.ReadFile("../../docs/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type schema struct{ Properties map[string]any }
+	var doc struct {
+		Components struct{ Schemas map[string]schema }
+	}
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for name, fields := range map[string]map[string]bool{
+		"SubscriptionInput": jsonFields(reflect.TypeFor[SubscriptionInput]()),
+		"RetryPolicy":       jsonFields(reflect.TypeFor[posthorn.RetryPolicy]()),
+		"RateLimit":         jsonFields(reflect.TypeFor[posthorn.RateLimit]()),
+	} {
+		if len(doc.Components.Schemas[name].Properties) == 0 {
+			t.Errorf("the document has no %s", name)
+		}
+		for field := range doc.Components.Schemas[name].Properties {
+			if !fields[field] {
+				t.Errorf("%s.%s is not written by this client", name, field)
+			}
+		}
+	}
+}
+
+func jsonFields(of reflect.Type) map[string]bool {
+	fields := map[string]bool{}
+	for _, f := range reflect.VisibleFields(of) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		fields[name] = true
+	}
+	return fields
 }
 
 // TestWatchResumes cuts the stream and has the server repeat, as it does after a Last-Event-ID.

@@ -5,6 +5,7 @@
 package clustertest_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,7 +16,14 @@ import (
 // binary is the service under test, built once.
 var binary string
 
+// atOnce is how many tests run at the same time, whatever the machine: most of their time is waiting for leases to end.
+const atOnce = "3"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		panic(err)
+	}
 	os.Exit(run(m))
 }
 

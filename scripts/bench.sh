@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Measures a whole node twice: over SQLite, and over a throwaway PostgreSQL and Redis. What is given is handed to
+# `posthorn bench`, scenarios for example: scripts/bench.sh --duration 30s throughput latency
+# The figures are also in build/bench as JSON.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+exec </dev/null
+
+# shellcheck source=scripts/services.sh
+source scripts/services.sh
+# shellcheck source=scripts/stages.sh
+source scripts/stages.sh
+
+trap services_stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+services_start
+mkdir -p build/bench
+
+stage 'SQLite' services_run bin/posthorn bench --baseline --json build/bench/sqlite.json "$@"
+
+export DATABASE_URL=$TEST_DATABASE_URL REDIS_URL=$TEST_REDIS_URL
+POSTHORN_ENCRYPTION_KEYS=$(head -c 32 /dev/urandom | base64)
+export POSTHORN_ENCRYPTION_KEYS
+watch=()
+if [[ -n $services_postgres_pid ]]; then watch=(--watch "postgres=$services_postgres_pid"); fi
+stage 'PostgreSQL and Redis' services_run bin/posthorn bench --baseline ${watch[@]+"${watch[@]}"} \
+  --json build/bench/postgres.json "$@"
+stages_end
