@@ -73,6 +73,9 @@ func (s *Store) look(ctx context.Context, req *posthorn.ClaimRequest) (*duePlan,
 	window := min(max(req.Limit*9/8, 64), walkWindow)
 	first := &pgx.Batch{}
 	first.Queue(dueManual, manualLimit).Query(func(rows pgx.Rows) error { return plan.addManual(rows, req) })
+	if req.PerLane <= 0 {
+		return s.lookAt(ctx, req, plan, first)
+	}
 	for after, wrapped := start, start.IsZero(); ; {
 		walked, err := s.walk(ctx, after, window, first)
 		if err != nil {
@@ -106,6 +109,23 @@ func (s *Store) look(ctx context.Context, req *posthorn.ClaimRequest) (*duePlan,
 	}
 }
 
+// lookAt is look for a node that has room in a few lanes only.
+func (s *Store) lookAt(ctx context.Context, req *posthorn.ClaimRequest, plan *duePlan, first *pgx.Batch) (*duePlan, error) {
+	var lanes uuids
+	for id, room := range req.Rooms {
+		if room > 0 {
+			lanes = append(lanes, id.UUID)
+		}
+	}
+	walked, err := s.readDue(ctx, first, theseLanes+selectDue, lanes)
+	if err != nil {
+		return nil, err
+	}
+	served, err := s.plan(ctx, plan, walked, req)
+	plan.truncated = !served.IsZero()
+	return plan.shared(req), err
+}
+
 // plan takes walked lanes into the plan. When that is full it says with which lane.
 func (s *Store) plan(ctx context.Context, plan *duePlan, walked []walkedLane, req *posthorn.ClaimRequest) (posthorn.UUID, error) {
 	due := walked[:0:0]
@@ -119,7 +139,7 @@ func (s *Store) plan(ctx context.Context, plan *duePlan, walked []walkedLane, re
 		}
 	}
 	// What is due in a FIFO lane may wait behind what is not.
-	found, err := s.lookOrdered(ctx, s.pool, lanes, make([]bool, len(lanes)))
+	found, err := s.lookOrdered(ctx, s.pool, lanes, make([]bool, len(lanes)), false)
 	if err != nil {
 		return posthorn.UUID{}, err
 	}
@@ -129,7 +149,10 @@ func (s *Store) plan(ctx context.Context, plan *duePlan, walked []walkedLane, re
 			o := found[0]
 			found = found[1:]
 			if len(o.due) == 0 && !w.strays {
-				if !o.next.IsZero() {
+				switch {
+				case o.more:
+					plan.expect(claimContended)
+				case !o.next.IsZero():
 					plan.expect(o.next.Sub(w.now))
 				}
 				continue
@@ -151,14 +174,18 @@ type walkedLane struct {
 
 // walk reads the lanes with pending deliveries after one, at most window; with is sent along.
 func (s *Store) walk(ctx context.Context, after posthorn.UUID, window int, with *pgx.Batch) ([]walkedLane, error) {
+	// The absent id is a value here: below all others.
+	return s.readDue(ctx, with, walkLanes+selectDue, [16]byte(after), window)
+}
+
+func (s *Store) readDue(ctx context.Context, with *pgx.Batch, sql string, args ...any) ([]walkedLane, error) {
 	var walked []walkedLane
 	var b pgx.Batch
 	b.Queue(steer)
 	if with != nil {
 		b.QueuedQueries = append(b.QueuedQueries, with.QueuedQueries...)
 	}
-	// The absent id is a value here: below all others.
-	b.Queue(selectDue, [16]byte(after), window).Query(func(rows pgx.Rows) (err error) {
+	b.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) {
 		walked, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (walkedLane, error) {
 			var w walkedLane
 			err := row.Scan(w.fields(&w.now)...)

@@ -75,14 +75,17 @@ FROM unnest($1::uuid[], $2::text[], $3::bool[]) WITH ORDINALITY AS q(lane, after
 // ordered is what a look at a FIFO lane found.
 type ordered struct {
 	due []posthorn.UUID
+	// more keys are there than were looked at.
+	more bool
 	// since is when the first of the due ones became so; next when one of the others will, a claim's lease included.
 	since, next time.Time
 }
 
-// lookOrdered looks at FIFO lanes, through a pool or a transaction; the answers are in the order of the lanes.
+// lookOrdered looks at FIFO lanes, through a pool or a transaction; the answers are in the order of the lanes. Where a lane
+// has more keys than one look, the next goes on behind this one: after a look to take from, and after one that found nothing.
 func (s *Store) lookOrdered(ctx context.Context, q interface {
 	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
-}, lanes []posthorn.UUID, byHand []bool,
+}, lanes []posthorn.UUID, byHand []bool, taking bool,
 ) ([]ordered, error) {
 	found := make([]ordered, len(lanes))
 	if len(lanes) == 0 {
@@ -105,10 +108,12 @@ func (s *Store) lookOrdered(ctx context.Context, q interface {
 			for i := range due {
 				o.due[i] = due[i]
 			}
-			if keys < most {
+			if o.more = keys >= most; !o.more {
 				last = ""
 			}
-			s.fifo.set(lanes[place-1], last)
+			if taking || len(due) == 0 {
+				s.fifo.set(lanes[place-1], last)
+			}
 			found[place-1] = o
 			return nil
 		})

@@ -83,7 +83,7 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 		if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
 			return err
 		}
-		found, err := s.lookOrdered(ctx, s.pool, fifo, make([]bool, len(fifo)))
+		found, err := s.lookOrdered(ctx, s.pool, fifo, make([]bool, len(fifo)), false)
 		for _, o := range found {
 			q.Due += len(o.due)
 			if !o.since.IsZero() {
@@ -171,7 +171,7 @@ func (s *Store) orderLanes(ctx context.Context, ids uuids, fifo map[posthorn.UUI
 		}
 	}
 	return s.do(ctx, "look at FIFO lanes", func(ctx context.Context) error {
-		looked, err := s.lookOrdered(ctx, s.pool, lanes, make([]bool, len(lanes)))
+		looked, err := s.lookOrdered(ctx, s.pool, lanes, make([]bool, len(lanes)), false)
 		for i, o := range looked {
 			l := found[lanes[i]]
 			l.NextDue, l.OldestDue = o.next, 0

@@ -80,8 +80,15 @@ WITH RECURSIVE lane AS (
 		ORDER BY d.subscription_id, d.visible_at LIMIT 1) n
 	WHERE lane.step < $2)`
 
-// selectDue reads walked lanes with what decides over claiming from them.
-const selectDue = walkLanes + `
+// theseLanes looks at lanes by id ($1) instead.
+const theseLanes = `
+WITH lane AS (
+	SELECT n.* FROM unnest($1::uuid[]) AS q(id) CROSS JOIN LATERAL (
+		SELECT d.subscription_id, d.visible_at, d.id, d.expires_at FROM deliveries d
+		WHERE d.state = 'pending' AND d.subscription_id = q.id ORDER BY d.subscription_id, d.visible_at LIMIT 1) n)`
+
+// selectDue reads lanes with what decides over claiming from them.
+const selectDue = `
 SELECT now(), lane.visible_at, CASE WHEN lane.expires_at IS NULL OR lane.expires_at > now() THEN lane.id END,
 	l.status = 'active' AND NOT l.deleted, l.fifo,
 	coalesce(l.fifo AND l.fifo_since > now() - interval '10 minutes', false), l.deleted,

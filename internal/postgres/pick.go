@@ -102,7 +102,7 @@ func (c *claim) byID(ctx context.Context, tx pgx.Tx) (uuids, error) {
 			lanes, keys, byHand = append(lanes, l), append(keys, l.SubscriptionID.UUID), append(byHand, l.manualOnly)
 		}
 	}
-	found, err := c.store.lookOrdered(ctx, tx, keys, byHand)
+	found, err := c.store.lookOrdered(ctx, tx, keys, byHand, true)
 	for i, l := range lanes {
 		ids = append(ids, found[i].due[:min(len(found[i].due), l.share)]...)
 	}
