@@ -9,10 +9,10 @@ WEB_MODULES := web/node_modules/.package-lock.json
 WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -name '*.go')
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo dev test check bench fuzz generate build web release clean
+.PHONY: help run demo dev test check bench bench-go fuzz generate build web screenshots release clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## Build and serve on http://localhost:8000, for development: SQLite in data/, http and loopback allowed
 	bin/posthorn serve --dev
@@ -29,7 +29,10 @@ test: ## All tests, with a throwaway PostgreSQL and Redis (RACE=1: race detector
 check: ## Format, vet, lint and generated files
 	scripts/check.sh
 
-bench: ## Go benchmarks, with a throwaway PostgreSQL and Redis (BENCH: regexp, PKG: packages)
+bench: build ## Measure a whole node, over SQLite and over a throwaway PostgreSQL and Redis (BENCH: scenarios and flags)
+	scripts/bench.sh $(BENCH)
+
+bench-go: ## Go benchmarks, with a throwaway PostgreSQL and Redis (BENCH: regexp, PKG: packages)
 	scripts/with-services go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem $(or $(PKG),./...)
 
 fuzz: ## Every fuzz target for FUZZTIME each (default 30s)
@@ -53,6 +56,9 @@ web/dist/index.html: $(WEB_MODULES) $(WEB_SOURCES)
 $(WEB_MODULES): web/package-lock.json
 	npm --prefix web ci --no-audit --no-fund
 	@touch $@
+
+screenshots: build ## Take the pictures in docs/images, in Chromium
+	npm --prefix web run screenshots
 
 release: web ## Static binaries for every platform, checksums and bills of materials in build/release
 	scripts/release.sh '$(VERSION)'

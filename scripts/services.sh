@@ -119,6 +119,7 @@ services_start_postgres() {
   services_launch postgres QUIT "$bin/pg_isready -q -h $services_dir -p PORT" "$bin/postgres" -D "$data" -p PORT \
     -c listen_addresses=127.0.0.1 -c unix_socket_directories="$services_dir" -c max_connections=300 \
     ${POSTGRES_OPTIONS:-} || return
+  # shellcheck disable=SC2034 # for scripts/bench.sh
   services_postgres_pid=${services_stops[${#services_stops[@]}-1]% *}
   export TEST_DATABASE_URL="postgres://postgres@127.0.0.1:$services_port/postgres?sslmode=disable"
 }
