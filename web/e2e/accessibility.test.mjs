@@ -112,11 +112,12 @@ test("the first view is small and fast", async () => {
   });
   await page.goto("/ui/events");
   await settle(page);
-  assert.ok(script > 50_000 && script < 350_000, `${script} bytes of script, compressed`);
+  const first = script;
+  assert.ok(first > 50_000 && first < 350_000, `${first} bytes of script, compressed`);
   const start = Date.now();
   await page.goto("/");
   await page.getByRole("heading", { name: "Overview" }).waitFor();
   const took = Date.now() - start;
   assert.ok(took < 3000, `the overview took ${took} ms`);
-  console.log(`# ${Math.round(script / 1000)} kB of script, first view in ${took} ms`);
+  console.log(`# ${Math.round(first / 1000)} kB of script, first view in ${took} ms`);
 });
