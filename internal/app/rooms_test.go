@@ -30,6 +30,7 @@ var rooms = map[string][]string{
 	"internal/filter":    {},
 	"internal/janitor":   {},
 	"internal/play":      {},
+	"internal/ledger":    {},
 	"internal/bench":     {"internal/signing"},
 	"internal/delivery":  {"internal/signing", "internal/egress"},
 	"internal/api":       {"internal/ingest", "internal/auth", "internal/signing", "internal/egress", "internal/filter"},
