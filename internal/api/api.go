@@ -103,6 +103,8 @@ type Options struct {
 	Dashboard http.Handler
 	// Observe, when set, is told of each answered request: the operation's path as documented, or "" where none matched.
 	Observe func(method, path string, status int, took time.Duration)
+	// Trace, when set, follows each request: what it does runs under the context, and end is told as Observe is.
+	Trace   func(r *http.Request) (ctx context.Context, end func(path string, status int))
 	Logger  *slog.Logger
 	Version string
 	// Window is the longest a retry policy may take: the retention, by default 72 h.

@@ -41,6 +41,13 @@ type call struct {
 	status   int
 	// cause is what the log should say about an error answer.
 	cause error
+	// traced ends the request's span; nil without one.
+	traced func(path string, status int)
+}
+
+// traced leaves out what is asked for again and again, and streams, which last.
+func traced(path string) bool {
+	return path != "/live" && path != "/healthz" && !strings.HasPrefix(path, "/health")
 }
 
 type callKey struct{}
@@ -79,7 +86,11 @@ func (h *Handler) enter(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		c := &call{ResponseWriter: w, id: requestID(r), from: auth.ClientAddr(r, h.opts.TrustedProxies)}
-		c.request = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+		ctx := r.Context()
+		if h.opts.Trace != nil && traced(r.URL.Path) {
+			ctx, c.traced = h.opts.Trace(r)
+		}
+		c.request = r.WithContext(context.WithValue(ctx, callKey{}, c))
 		secure(w.Header(), c.id)
 		if len(r.TransferEncoding) > 0 {
 			// net/http has dropped a Content-Length beside it. Where a proxy believed that one instead, what follows on this
@@ -111,6 +122,9 @@ func (h *Handler) panicked(c *call, v any) {
 func (h *Handler) leave(c *call, took time.Duration) {
 	if h.opts.Observe != nil {
 		h.opts.Observe(c.request.Method, c.path, c.status, took)
+	}
+	if c.traced != nil {
+		c.traced(c.path, c.status)
 	}
 	level := slog.LevelDebug
 	switch {

@@ -54,6 +54,7 @@ type App struct {
 	server    *http.Server
 	listener  net.Listener
 	metrics   *telemetry.Metrics
+	tracer    *telemetry.Tracer // nil unless traces are on
 	stopping  atomic.Bool
 	workers   atomic.Int64 // live workers as last seen, for the shares of a rate limit
 
@@ -85,6 +86,9 @@ func New(ctx context.Context, s *config.Settings, log *slog.Logger, version stri
 func (a *App) build(ctx context.Context) error {
 	s := a.settings
 	a.add("store", nil, func(context.Context) { a.closeStore() })
+	if err := a.buildTracer(ctx); err != nil {
+		return err
+	}
 	if a.settings.RedisURL != "" {
 		client, err := redis.New(redis.Options{URL: s.RedisURL, Log: a.log})
 		if err != nil {
@@ -126,11 +130,15 @@ func (a *App) poll() time.Duration {
 func (a *App) buildWorker() {
 	s := a.settings
 	client := egress.New(egress.Options{Policy: a.policy})
-	a.engine = delivery.New(delivery.Options{
+	o := delivery.Options{
 		Store: a.store, Subscriptions: a.cache, Client: client, Bus: a.bus, Limiter: a.limiter,
 		Announcer: (*announcer)(a), Observer: a.metrics, Node: a.node, Log: a.log, UserAgent: "Posthorn/" + a.version,
 		Window: s.Retention, DisableAfter: s.DisableAfter, Poll: a.poll(),
-	})
+	}
+	if a.tracer != nil {
+		o.Tracer, o.SendTraceParent = a.tracer, s.SendTraceParent
+	}
+	a.engine = delivery.New(o)
 	a.add("egress", nil, func(context.Context) { client.Close() })
 	a.add("engine", func(context.Context) error { a.engine.Start(); return nil }, a.engine.Stop)
 }
@@ -142,6 +150,9 @@ func (a *App) buildPublisher() {
 	}
 	if a.engine != nil {
 		o.Lanes = a.engine
+	}
+	if a.tracer != nil {
+		o.Trace = a.tracer.Publish
 	}
 	a.publisher = ingest.New(o)
 	a.add("publisher", func(context.Context) error { a.publisher.Start(); return nil },
@@ -169,6 +180,24 @@ func (a *App) buildJanitor() {
 		unfollow()
 		a.janitor.Stop()
 	})
+}
+
+// buildTracer sends traces where the settings say so; unlike the rest it goes on until everything else has ended.
+func (a *App) buildTracer(ctx context.Context) error {
+	target := a.settings.TracesURL()
+	if target == "" {
+		return nil
+	}
+	var err error
+	a.tracer, err = telemetry.NewTracer(ctx, telemetry.TracerOptions{
+		URL: target, Version: a.version, Node: a.node, Host: hostname(), Log: a.log,
+	})
+	a.add("traces", nil, func(ctx context.Context) {
+		if err := a.tracer.Shutdown(ctx); err != nil {
+			a.log.Warn("the last traces not sent", "error", err)
+		}
+	})
+	return err
 }
 
 // announcer publishes Posthorn's own events through the publisher, which is built after the engine.

@@ -89,13 +89,17 @@ func (a *App) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.handler = api.New(api.Options{
+	o := api.Options{
 		Store: a.store, Publisher: a.publisher, Announcer: a.publisher, Bus: a.bus, Auth: a.auth, URLs: urls{a.policy},
 		Limiter:     requestLimits{a.limiter},
 		GlobalLimit: rate, TrustedProxies: s.Proxies(), Checks: a.checks(), Ready: a.ready, Watch: a.bus.Watch,
 		Dashboard: dashboard(), Observe: a.metrics.Requested, Logger: a.log, Version: a.version,
 		Window: s.Retention, MaxEventBytes: s.MaxEventBytes,
-	})
+	}
+	if a.tracer != nil {
+		o.Trace = a.tracer.Request
+	}
+	a.handler = api.New(o)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", a.metrics.Handler())
 	if s.Dev {

@@ -25,8 +25,10 @@ type cluster struct {
 	// database and redis are URLs; without redis the nodes do without.
 	database, redis string
 	sealing         string
-	client          *http.Client
-	nodes           int
+	// env are further settings of nodes started from now on, as NAME=value.
+	env    []string
+	client *http.Client
+	nodes  int
 }
 
 func newCluster(t testing.TB, database, redis string) *cluster {
@@ -58,6 +60,7 @@ func (c *cluster) start(roles string) *node {
 		"POSTHORN_API_KEY=" + key, "POSTHORN_ENCRYPTION_KEYS=" + c.sealing, "POSTHORN_LOG_FORMAT=json",
 		"POSTHORN_ALLOW_HTTP=true", "POSTHORN_ALLOW_PRIVATE=127.0.0.0/8",
 	}
+	cmd.Env = append(cmd.Env, c.env...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		c.t.Fatal(err)

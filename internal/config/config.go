@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,6 +45,9 @@ type Settings struct {
 	RateLimit      string   `env:"POSTHORN_RATE_LIMIT" placeholder:"N/second" help:"Events that all clients together may publish, such as 1000/second or 6000/minute (default: no limit). Keys and tenants have limits of their own."`
 	IPAllowlist    []string `env:"POSTHORN_IP_ALLOWLIST" placeholder:"CIDR" help:"Networks that may use the API (default: all)."`
 	TrustedProxies []string `env:"POSTHORN_TRUSTED_PROXIES" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For is believed (default: none)."`
+
+	TracesEndpoint  string `env:"OTEL_EXPORTER_OTLP_ENDPOINT" name:"otlp-endpoint" placeholder:"URL" help:"OpenTelemetry collector that gets traces by OTLP over HTTP, such as http://collector:4318 (default: no traces). OpenTelemetry's other variables for headers, sampling and attributes are obeyed too."`
+	SendTraceParent bool   `env:"POSTHORN_SEND_TRACEPARENT" name:"send-traceparent" help:"Send each attempt's traceparent header (W3C) to subscribers, when traces are on."`
 
 	LogLevel  string `env:"POSTHORN_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: ${enum}."`
 	LogFormat string `env:"POSTHORN_LOG_FORMAT" default:"auto" enum:"auto,text,json" help:"Format of the log: ${enum}; auto is text on a terminal and JSON elsewhere."`
@@ -118,6 +122,9 @@ func (s *Settings) check() error {
 	if _, err := s.KeyRateLimit(); err != nil {
 		add("POSTHORN_RATE_LIMIT: %w", err)
 	}
+	if u, err := url.Parse(s.TracesURL()); err != nil || s.TracesURL() != "" && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		add("OTEL_EXPORTER_OTLP_ENDPOINT must be like http://collector:4318")
+	}
 	return errors.Join(faults...)
 }
 
@@ -182,6 +189,21 @@ func (s *Settings) KeyRateLimit() (*posthorn.RateLimit, error) {
 		return nil, errors.New("must be like 1000/second or 6000/minute")
 	}
 	return &posthorn.RateLimit{Limit: n, Per: per}, nil
+}
+
+// TracesURL is where spans go, or "" for nowhere. OpenTelemetry's own switches and its endpoint for traces alone win over
+// the setting.
+func (s *Settings) TracesURL() string {
+	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
+		return ""
+	}
+	if only := os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); only != "" {
+		return only
+	}
+	if s.TracesEndpoint == "" {
+		return ""
+	}
+	return strings.TrimSuffix(s.TracesEndpoint, "/") + "/v1/traces"
 }
 
 // Keys are the encryption keys; for the embedded store they are generated into the data directory once.

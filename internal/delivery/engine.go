@@ -55,6 +55,12 @@ type Observer interface {
 	Recorded(results int, took time.Duration)
 }
 
+// Tracer follows attempts.
+type Tracer interface {
+	// Attempt begins one to a host: the traceparent that a subscriber may be sent, and what takes the result.
+	Attempt(c *posthorn.Claimed, host string) (traceparent string, end func(*posthorn.Attempt))
+}
+
 // Options of an Engine. Store, Subscriptions, Client and Bus are required.
 type Options struct {
 	Store         Store
@@ -64,8 +70,11 @@ type Options struct {
 	Limiter       Limiter
 	Announcer     Announcer
 	Observer      Observer
-	Node          posthorn.NodeID
-	Log           *slog.Logger
+	// Tracer nil follows nothing; SendTraceParent lets subscribers continue the trace.
+	Tracer          Tracer
+	SendTraceParent bool
+	Node            posthorn.NodeID
+	Log             *slog.Logger
 	// UserAgent of every request.
 	UserAgent string
 	// Slots bounds the requests in flight; lanes that are failing, slow or unknown share half of them.

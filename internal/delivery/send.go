@@ -45,6 +45,14 @@ func (e *Engine) attempt(f *flight, windowLeft time.Duration) {
 	it, t := f.item, f.target
 	start := time.Now()
 	request := e.request(it, start)
+	var traced func(*posthorn.Attempt)
+	if e.opts.Tracer != nil {
+		var parent string
+		parent, traced = e.opts.Tracer.Attempt(&it.Claimed, t.url.Hostname())
+		if e.opts.SendTraceParent && parent != "" {
+			request["traceparent"] = []string{parent}
+		}
+	}
 	answer := e.opts.Client.Do(e.sending, egress.Request{
 		URL: t.url, Header: request, Body: it.Event.Payload, Timeout: t.sub.Timeout,
 	})
@@ -65,6 +73,9 @@ func (e *Engine) attempt(f *flight, windowLeft time.Duration) {
 	f.result = posthorn.Result{Attempt: a, On: v.on, Reason: v.reason, Delay: v.delay, KeepDue: v.keepDue, Spends: v.spends}
 	if e.opts.Observer != nil {
 		e.opts.Observer.Attempted(a, it.Event)
+	}
+	if traced != nil {
+		traced(a)
 	}
 }
 

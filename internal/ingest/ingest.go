@@ -68,6 +68,8 @@ type Options struct {
 	MaxQueuedBytes int64
 	// Observe, when set, is told of each commit: events in it, and how long it took.
 	Observe func(events int, took time.Duration)
+	// Trace, when set, follows each event: it gives the event its TraceParent, and end takes what became of it.
+	Trace func(ctx context.Context, e *posthorn.Event) (end func(*posthorn.Accepted))
 }
 
 func (o *Options) setDefaults() {
@@ -152,6 +154,9 @@ const rematches = 8
 
 func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, events []*posthorn.Event, check func(*posthorn.Event) error) ([]posthorn.Accepted, error) {
 	answers := make([]posthorn.Accepted, len(events))
+	if p.opts.Trace != nil {
+		defer p.trace(ctx, tenant, events, answers)()
+	}
 	open := make([]int, 0, len(events))
 	for i, e := range events {
 		if err := check(e); err != nil {
@@ -198,6 +203,20 @@ func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, event
 		answers[i].Err = busy
 	}
 	return answers, nil
+}
+
+// trace follows events until their answers are there.
+func (p *Publisher) trace(ctx context.Context, tenant posthorn.TenantID, events []*posthorn.Event, answers []posthorn.Accepted) func() {
+	ends := make([]func(*posthorn.Accepted), len(events))
+	for i, e := range events {
+		e.TenantID = tenant
+		ends[i] = p.opts.Trace(ctx, e)
+	}
+	return func() {
+		for i, end := range ends {
+			end(&answers[i])
+		}
+	}
 }
 
 // match finds the event's subscriptions and reserves room for those this node can send at once.
@@ -258,13 +277,18 @@ func (p *Publisher) Test(ctx context.Context, tenant posthorn.TenantID, id posth
 		Type: posthorn.TestEventType, ContentType: posthorn.DefaultContentType,
 		Payload: []byte(`{"message":"This is a test from Posthorn. If the signature verifies, you are ready."}`),
 	}
+	answers := make([]posthorn.Accepted, 1)
+	if p.opts.Trace != nil {
+		defer p.trace(ctx, tenant, []*posthorn.Event{e}, answers)()
+	}
 	results, err := p.commit(ctx, []posthorn.Acceptance{{
 		Event: e, Version: posthorn.AnyVersion, Matches: []posthorn.Match{p.reserve(e, s)},
 	}})
 	if err != nil {
 		return posthorn.Accepted{}, err
 	}
-	return results[0], results[0].Err
+	copy(answers, results)
+	return answers[0], answers[0].Err
 }
 
 // Replay makes new deliveries of a stored event, to the named subscriptions or, with none named, to those that match now.

@@ -1,4 +1,4 @@
-// Package telemetry makes the log and counts what happens. It owns formats and names; what is worth telling is decided
+// Package telemetry makes the log, counts what happens and follows it in traces. It owns formats and names; what is worth telling is decided
 // where it happens.
 package telemetry
 
