@@ -19,6 +19,7 @@ type Store interface {
 	Intake
 	DeliveryQueue
 	SubscriptionStore
+	CatalogueStore
 	EventStore
 	DeliveryStore
 	KeyStore
@@ -89,6 +90,25 @@ type SubscriptionStore interface {
 	SubscriptionsSince(ctx context.Context, tenant TenantID, version int64) (int64, []Subscription, error)
 	// Lanes reads the lanes of subscriptions, tombstones included, in no order.
 	Lanes(ctx context.Context, tenant TenantID, ids []SubscriptionID) ([]Lane, error)
+}
+
+// CatalogueStore keeps each tenant's catalogue of event types. Every change moves the tenant's subscriptions version, so that
+// an event that was checked against an older catalogue is refused as Stale by AcceptEvents.
+type CatalogueStore interface {
+	// CreateEventType stores a validated type, with the Row given, and fills CreatedAt and UpdatedAt. Conflict when the name
+	// is taken or the catalogue has MaxCatalogue types.
+	CreateEventType(ctx context.Context, t *EventType) error
+	GetEventType(ctx context.Context, tenant TenantID, name string) (*EventType, error)
+	// ListEventTypes lists newest first, by Row; the rows examined for one page are bounded.
+	ListEventTypes(ctx context.Context, tenant TenantID, f EventTypeFilter, p Page) ([]EventType, UUID, error)
+	// UpdateEventType reads one, lets change alter it and writes it, atomically; an error from change is returned and nothing
+	// is written. The name stays.
+	UpdateEventType(ctx context.Context, tenant TenantID, name string, change func(*EventType) error) (*EventType, error)
+	DeleteEventType(ctx context.Context, tenant TenantID, name string) error
+	// SetStrict says how the catalogue treats what it does not know; nil leaves it to the configuration.
+	SetStrict(ctx context.Context, tenant TenantID, strict *bool) error
+	// Catalogue reads what events are checked against, of one moment; Types only when they changed after a version.
+	Catalogue(ctx context.Context, tenant TenantID, since int64) (*Catalogue, error)
 }
 
 // EventStore reads events.

@@ -55,6 +55,7 @@ func Run(t *testing.T, h Harness) {
 		fifoTests(),
 		replayTests(),
 		subscriptionTests(),
+		catalogueTests(),
 		eventTests(),
 		deliveryTests(),
 		keyTests(),
