@@ -21,6 +21,7 @@ import (
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/internal/delivery"
 	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/ingest"
 	"github.com/posthorn/posthorn/internal/janitor"
 	"github.com/posthorn/posthorn/internal/limit"
@@ -55,6 +56,7 @@ type App struct {
 	listener  net.Listener
 	metrics   *telemetry.Metrics
 	tracer    *telemetry.Tracer // nil unless traces are on
+	points    *failpoint.Points // nil but in tests of crashes
 	stopping  atomic.Bool
 	workers   atomic.Int64 // live workers as last seen, for the shares of a rate limit
 
@@ -66,12 +68,13 @@ type App struct {
 
 // New opens the store and builds the parts; nothing runs yet. Settings must be resolved.
 func New(ctx context.Context, s *config.Settings, log *slog.Logger, version string) (*App, error) {
-	store, err := OpenStore(ctx, s, log)
+	points := s.Points()
+	store, err := openStore(ctx, s, log, points)
 	if err != nil {
 		return nil, err
 	}
-	a := &App{settings: s, log: log, version: version, store: store, failed: make(chan error, 1)}
-	a.lifecycle.log = log
+	a := &App{settings: s, log: log, version: version, store: store, points: points, failed: make(chan error, 1)}
+	a.lifecycle.log, a.lifecycle.points = log, points
 	a.metrics = telemetry.NewMetrics(version)
 	a.metrics.Queue(func(ctx context.Context) (posthorn.Queue, error) { return store.Queue(ctx, posthorn.TenantID{}) })
 	a.started = store.Now()
@@ -129,9 +132,9 @@ func (a *App) poll() time.Duration {
 
 func (a *App) buildWorker() {
 	s := a.settings
-	client := egress.New(egress.Options{Policy: a.policy})
+	client := egress.New(egress.Options{Policy: a.policy, Resolver: breakableResolver(a.points)})
 	o := delivery.Options{
-		Store: a.store, Subscriptions: a.cache, Client: client, Bus: a.bus, Limiter: a.limiter,
+		Store: a.store, Subscriptions: a.cache, Client: breakableClient(client, a.points), Bus: a.bus, Limiter: a.limiter,
 		Announcer: (*announcer)(a), Observer: a.metrics, Node: a.node, Log: a.log, UserAgent: "Posthorn/" + a.version,
 		Window: s.Retention, DisableAfter: s.DisableAfter, Poll: a.poll(),
 	}
@@ -149,7 +152,7 @@ func (a *App) buildPublisher() {
 		MaxEventBytes: a.settings.MaxEventBytes, Observe: a.metrics.Committed,
 	}
 	if a.engine != nil {
-		o.Lanes = a.engine
+		o.Lanes = breakableLanes(a.engine, a.points)
 	}
 	if a.tracer != nil {
 		o.Trace = a.tracer.Publish
@@ -208,7 +211,12 @@ func (a *announcer) Announce(ctx context.Context, tenant posthorn.TenantID, e *p
 }
 
 // Start starts every part. Afterwards Failed tells when one cannot go on.
-func (a *App) Start(ctx context.Context) error { return a.lifecycle.start(ctx) }
+func (a *App) Start(ctx context.Context) error {
+	if err := a.points.Hit(failpoint.Clock); err != nil {
+		return err
+	}
+	return a.lifecycle.start(ctx)
+}
 
 // Failed gives the error of a part that ended by itself.
 func (a *App) Failed() <-chan error { return a.failed }
@@ -218,6 +226,7 @@ func (a *App) Stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), StopTimeout-2*time.Second)
 	defer cancel()
 	a.lifecycle.stop(ctx)
+	_ = a.points.Hit(failpoint.StopAfter)
 }
 
 // URL is where the API listens, as this machine reaches it; empty without the role api.

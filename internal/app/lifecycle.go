@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/posthorn/posthorn/internal/failpoint"
 )
 
 // part is one thing that runs: started in order, stopped in reverse.
@@ -18,6 +20,7 @@ type part struct {
 // lifecycle starts and stops parts.
 type lifecycle struct {
 	log     *slog.Logger
+	points  *failpoint.Points
 	parts   []part
 	started int
 }
@@ -48,6 +51,7 @@ func (l *lifecycle) stop(ctx context.Context) {
 		if p.stop == nil {
 			continue
 		}
+		_ = l.points.Hit(failpoint.StopPart)
 		begin := time.Now()
 		p.stop(ctx)
 		l.log.Debug("stopped", "part", p.name, "took", time.Since(begin))

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,12 +10,33 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/postgres"
 	"github.com/posthorn/posthorn/internal/sqlite"
 )
 
 // OpenStore opens the store the settings name and brings its schema up to date.
 func OpenStore(ctx context.Context, s *config.Settings, log *slog.Logger) (posthorn.Store, error) {
+	return openStore(ctx, s, log, s.Points())
+}
+
+// openStore is OpenStore with the process's fail points, nil for none.
+func openStore(ctx context.Context, s *config.Settings, log *slog.Logger, points *failpoint.Points) (posthorn.Store, error) {
+	if err := points.Hit(failpoint.MigrateBefore); err != nil {
+		return nil, err
+	}
+	store, err := dial(ctx, s, log, points)
+	if err != nil {
+		return nil, err
+	}
+	if err := points.Hit(failpoint.MigrateAfter); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return breakable(store, points), nil
+}
+
+// dial opens the store itself.
+func dial(ctx context.Context, s *config.Settings, log *slog.Logger, points *failpoint.Points) (posthorn.Store, error) {
 	if !s.Postgres() {
 		if err := os.MkdirAll(filepath.Dir(s.SQLitePath()), 0o700); err != nil {
 			return nil, fmt.Errorf("data directory: %w", err)
@@ -25,13 +47,17 @@ func OpenStore(ctx context.Context, s *config.Settings, log *slog.Logger) (posth
 		return nil, err
 	}
 	if s.Postgres() {
-		store, err := postgres.Open(ctx, postgres.Options{URL: s.DatabaseURL, Sealer: keys, Log: log})
+		store, err := postgres.Open(ctx, postgres.Options{URL: s.DatabaseURL, Sealer: keys, Log: log, Tracer: breakableTracer(points)})
 		if err != nil {
 			return nil, fmt.Errorf("open PostgreSQL: %w", err)
 		}
 		return store, nil
 	}
-	store, err := sqlite.Open(ctx, sqlite.Options{Path: s.SQLitePath(), Sealer: keys})
+	o := sqlite.Options{Path: s.SQLitePath(), Sealer: keys, BeforeCommit: beforeCommit(points)}
+	if points.Steps() {
+		o.Now = points.Now
+	}
+	store, err := sqlite.Open(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", s.SQLitePath(), err)
 	}

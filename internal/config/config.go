@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/seal"
 )
 
@@ -51,6 +52,8 @@ type Settings struct {
 
 	LogLevel  string `env:"POSTHORN_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: ${enum}."`
 	LogFormat string `env:"POSTHORN_LOG_FORMAT" default:"auto" enum:"auto,text,json" help:"Format of the log: ${enum}; auto is text on a terminal and JSON elsewhere."`
+
+	FailPoints string `env:"POSTHORN_FAILPOINTS" placeholder:"POINTS" help:"Breaks this process on purpose, in development only: points like record.before=kill@37 (docs/reliability.md)."`
 }
 
 // The roles of a node.
@@ -125,7 +128,19 @@ func (s *Settings) check() error {
 	if u, err := url.Parse(s.TracesURL()); err != nil || s.TracesURL() != "" && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		add("OTEL_EXPORTER_OTLP_ENDPOINT must be like http://collector:4318")
 	}
+	if s.FailPoints != "" && !s.Dev {
+		add("POSTHORN_FAILPOINTS breaks the process on purpose and needs --dev")
+	}
+	if _, err := failpoint.Parse(s.FailPoints); err != nil {
+		add("POSTHORN_FAILPOINTS: %w", err)
+	}
 	return errors.Join(faults...)
+}
+
+// Points are the parsed FailPoints, nil for none. Each call arms them anew.
+func (s *Settings) Points() *failpoint.Points {
+	p, _ := failpoint.Parse(s.FailPoints)
+	return p
 }
 
 // Postgres reports whether the store is PostgreSQL.
@@ -218,28 +233,55 @@ func (s *Settings) Keys() (*seal.Keys, error) {
 	return seal.ParseKeys(text)
 }
 
-// generatedKey reads the key file, or makes it: readable by its owner only, never overwritten.
+// generatedKey reads the key file, or makes it: readable by its owner only, never overwritten, and never there without its
+// whole content on disk, as what it sealed would be lost with it. A file with nothing in it has sealed nothing.
 func generatedKey(path string) (string, error) {
 	text, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(text)), nil
+	if key := strings.TrimSpace(string(text)); err == nil && key != "" {
+		return key, nil
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
+	empty := err == nil
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", err
 	}
 	var key [32]byte
 	_, _ = rand.Read(key[:])
 	encoded := base64.StdEncoding.EncodeToString(key[:])
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return generatedKey(path)
-	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".encryption.key-*") // of mode 0600
 	if err != nil {
 		return "", err
 	}
+	defer os.Remove(f.Name())
 	_, err = f.WriteString(encoded + "\n")
-	return encoded, errors.Join(err, f.Sync(), f.Close())
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", err
+	}
+	if empty {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	// A link, unlike a rename, does not take the place of what another process has made meanwhile.
+	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
+		return generatedKey(path)
+	} else if err != nil {
+		return "", err
+	}
+	return encoded, syncDirectory(filepath.Dir(path))
+}
+
+// syncDirectory makes what was added to a directory last. Where directories cannot be opened (Windows) there is nothing to do.
+func syncDirectory(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrInvalid) {
+		return err
+	}
+	return nil
 }

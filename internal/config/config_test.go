@@ -60,6 +60,9 @@ func TestResolve(t *testing.T) {
 		{"BadNetwork", func(s *config.Settings) { s.AllowPrivate = []string{"10.0.0.0/99"} }, "POSTHORN_ALLOW_PRIVATE"},
 		{"BadRate", func(s *config.Settings) { s.RateLimit = "10/day" }, "POSTHORN_RATE_LIMIT"},
 		{"BadPort", func(s *config.Settings) { s.Port = 70000 }, "PORT"},
+		{"FailPointsOutsideDevelopment", func(s *config.Settings) { s.FailPoints = "record.before=kill" }, "needs --dev"},
+		{"FailPoints", func(s *config.Settings) { s.Dev, s.FailPoints = true, "record.before=kill" }, ""},
+		{"BadFailPoint", func(s *config.Settings) { s.Dev, s.FailPoints = true, "nowhere=kill" }, "POSTHORN_FAILPOINTS"},
 		{"SmallEvents", func(s *config.Settings) { s.MaxEventBytes = 1 }, "POSTHORN_MAX_EVENT_BYTES"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -118,5 +121,32 @@ func TestGeneratedKeyIsKept(t *testing.T) {
 	info, err := os.Stat(filepath.Join(s.DataDir, "encryption.key"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("key file: %v, %v", info, err)
+	}
+}
+
+// TestKeyFileWithNothingInItIsMadeAgain is what a process left that was killed while it made its key.
+func TestKeyFileWithNothingInItIsMadeAgain(t *testing.T) {
+	s := defaults()
+	s.DataDir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(s.DataDir, "encryption.key"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	first, err := s.Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := s.Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opened, err := second.Open(first.Seal([]byte("x"), "bind"), "bind"); err != nil || string(opened) != "x" {
+		t.Errorf("a second start opens %q, %v", opened, err)
+	}
+	left, err := os.ReadDir(s.DataDir)
+	if err != nil || len(left) != 1 {
+		t.Errorf("the directory holds %v, %v", left, err)
 	}
 }

@@ -41,15 +41,20 @@ type Options struct {
 	Sealer Sealer
 	// Now is the store's clock, time.Now by default.
 	Now func() time.Time
+	// BeforeCommit, when set, is asked before each commit with the call's context: an error rolls back.
+	BeforeCommit func(ctx context.Context) error
 	// Readers is the size of the pool that reads, 4 by default.
 	Readers int
 }
 
 // Store is a posthorn.Store over one file.
 type Store struct {
-	clock   func() time.Time
-	sealer  Sealer
-	path    string
+	clock  func() time.Time
+	sealer Sealer
+	path   string
+	// beforeCommit may be nil.
+	beforeCommit func(ctx context.Context) error
+
 	lock    *os.File
 	db      *sql.DB // the writer's handle, of one connection
 	writer  *writer
@@ -75,7 +80,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, errors.New("open sqlite store: no path")
 	}
 	s := &Store{
-		clock: o.Now, sealer: o.Sealer, path: o.Path,
+		clock: o.Now, sealer: o.Sealer, path: o.Path, beforeCommit: o.BeforeCommit,
 		searching: make(chan struct{}, 1), resume: map[posthorn.SubscriptionID]string{},
 	}
 	if s.clock == nil {

@@ -73,6 +73,8 @@ type tx struct {
 	now time.Time
 	// ctx has no end: a transaction that has begun takes milliseconds, and is not left half-way.
 	ctx context.Context
+	// beforeCommit may be nil.
+	beforeCommit func(context.Context) error
 }
 
 // write runs one transaction. What change has written is committed when it returns nil, else nothing is.
@@ -81,7 +83,7 @@ func (s *Store) write(ctx context.Context, change func(*tx) error) error {
 		return fault(err)
 	}
 	defer func() { <-s.writer.turn }()
-	t := &tx{writer: s.writer, now: s.Now(), ctx: context.WithoutCancel(ctx)}
+	t := &tx{writer: s.writer, now: s.Now(), ctx: context.WithoutCancel(ctx), beforeCommit: s.beforeCommit}
 	if err := t.run(change); err != nil {
 		return fault(err)
 	}
@@ -101,6 +103,11 @@ func (t *tx) run(change func(*tx) error) (err error) {
 	}()
 	if err := change(t); err != nil {
 		return err
+	}
+	if t.beforeCommit != nil {
+		if err := t.beforeCommit(t.ctx); err != nil {
+			return err
+		}
 	}
 	if _, err := t.exec("COMMIT"); err != nil {
 		return err
