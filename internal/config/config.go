@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -273,15 +274,14 @@ func generatedKey(path string) (string, error) {
 	return encoded, syncDirectory(filepath.Dir(path))
 }
 
-// syncDirectory makes what was added to a directory last. Where directories cannot be opened (Windows) there is nothing to do.
+// syncDirectory makes what was added to a directory last.
 func syncDirectory(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil // it has no such thing
+	}
 	d, err := os.Open(path)
 	if err != nil {
-		return nil
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrInvalid) {
 		return err
 	}
-	return nil
+	return errors.Join(d.Sync(), d.Close())
 }
