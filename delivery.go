@@ -106,7 +106,7 @@ type Delivery struct {
 	Claim          AttemptID
 	ClaimedBy      NodeID
 	OrderingKey    string
-	Sequence       int64 // order within a FIFO lane; zero elsewhere
+	Sequence       int64 // order within a FIFO lane, negative once it has left that order; zero elsewhere
 	LastOutcome    Outcome
 	LastStatusCode int
 	LastError      string

@@ -90,6 +90,11 @@ type Result struct {
 	// Delay, on failure, is added to the store's clock and becomes DueAt; KeepDue leaves DueAt as it was instead.
 	Delay   time.Duration
 	KeepDue bool
+	// Again, on failure, leaves a manual retry what it is and due at once: its attempt was interrupted.
+	Again bool
+	// Yield, on failure, takes the delivery out of its FIFO lane's order: those behind it wait for it no longer, and its
+	// own retries come when they are due.
+	Yield bool
 	// Spends says that the attempt costs one of the policy's.
 	Spends bool
 }

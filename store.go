@@ -53,7 +53,7 @@ type DeliveryQueue interface {
 	// claimers never share a delivery. Left out are lanes that are paused, disabled, deleted, throttled or with an open
 	// breaker; a manual retry passes throttle and breaker. A lane whose breaker is due for its probe gives one, and
 	// BreakerUntil moves a lease ahead. Of a FIFO lane (per ordering key) only the lowest pending delivery is given, and
-	// none while one is claimed. Claiming numbers the attempt. Where a lease had run out, that attempt is written as
+	// none while one is claimed; what has left the order (Result.Yield) is given when due. Claiming numbers the attempt. Where a lease had run out, that attempt is written as
 	// interrupted first; beyond FreeInterruptions in a row each also costs the budget.
 	ClaimDeliveries(ctx context.Context, req ClaimRequest) (ClaimBatch, error)
 	// RenewClaims extends the leases to Lease from now and returns the claims that are no longer held.
@@ -79,7 +79,8 @@ type SubscriptionStore interface {
 	ListSubscriptions(ctx context.Context, tenant TenantID, f SubscriptionFilter, p Page) ([]Subscription, UUID, error)
 	// UpdateSubscription reads one, lets change alter it and writes it, atomically; an error from change is returned
 	// and nothing is written. Leaving StatusActive starts the lane's hold; returning to it ends the hold, closes the
-	// breaker and clears FailingSince.
+	// breaker and clears FailingSince. A lane that becomes FIFO numbers what is pending; in one that begins to skip failed
+	// deliveries, those that have failed already leave the order.
 	UpdateSubscription(ctx context.Context, tenant TenantID, id SubscriptionID,
 		change func(*Subscription) error) (*Subscription, error)
 	// DeleteSubscription leaves a tombstone: matching and claiming stop with it. Its pending deliveries are cancelled

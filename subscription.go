@@ -33,6 +33,15 @@ const (
 	OrderingFIFO Ordering = "fifo"
 )
 
+// FailureMode says what a failed delivery means for those behind it in a FIFO lane.
+type FailureMode string
+
+// The ways: block lets them wait for its retries, skip lets them pass while it goes on with its own schedule.
+const (
+	FailureBlocks FailureMode = "block"
+	FailureSkips  FailureMode = "skip"
+)
+
 // Bounds and defaults of a subscription.
 const (
 	DefaultTimeout     = 15 * time.Second
@@ -73,6 +82,7 @@ type Policy struct {
 	RateLimit   *RateLimit        `json:"rate_limit,omitempty"`
 	MaxInFlight int               `json:"max_in_flight"`
 	Ordering    Ordering          `json:"ordering"`
+	OnFailure   FailureMode       `json:"on_failure,omitempty"`
 	Metadata    map[string]string `json:"metadata,omitempty"`
 	// Filter narrows the event types by an expression over type, headers and payload (internal/filter); empty is none.
 	Filter string `json:"filter,omitempty"`
@@ -106,6 +116,9 @@ func (c Confidential) Live(at time.Time) []Secret {
 		return !s.ExpiresAt.IsZero() && !at.Before(s.ExpiresAt)
 	})
 }
+
+// Yields says that a failed delivery leaves the order of its lane.
+func (p *Policy) Yields() bool { return p.Ordering == OrderingFIFO && p.OnFailure == FailureSkips }
 
 // RateLimit bounds requests: Limit per second or per minute.
 type RateLimit struct {
@@ -148,6 +161,9 @@ func (s *Subscription) SetDefaults() {
 	if s.Ordering == "" {
 		s.Ordering = OrderingNone
 	}
+	if s.OnFailure == "" {
+		s.OnFailure = FailureBlocks
+	}
 	slices.Sort(s.EventTypes)
 	s.EventTypes = slices.Compact(s.EventTypes)
 }
@@ -179,6 +195,9 @@ func (s *Subscription) Validate(window time.Duration) error {
 	}
 	if s.Ordering != OrderingNone && s.Ordering != OrderingFIFO {
 		v.Add("ordering", "must be none or fifo")
+	}
+	if s.OnFailure != FailureBlocks && s.OnFailure != FailureSkips {
+		v.Add("on_failure", "must be block or skip")
 	}
 	checkMetadata(&v, s.Metadata)
 	if utf8.RuneCountInString(s.Filter) > MaxFilter {

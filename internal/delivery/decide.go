@@ -13,6 +13,7 @@ type verdict struct {
 	reason  posthorn.Reason
 	delay   time.Duration
 	keepDue bool
+	again   bool
 	spends  bool
 	// throttle pauses the whole lane; disable ends it with a reason.
 	throttle time.Duration
@@ -27,7 +28,7 @@ type facts struct {
 	attempt *posthorn.Attempt
 	// interruptions counts those in a row before this attempt.
 	interruptions int
-	// retryAfter is what the receiver asked for, zero for nothing.
+	// retryAfter is what the receiver asked for, negative for nothing.
 	retryAfter time.Duration
 	// windowLeft is the rest of the retry window.
 	windowLeft time.Duration
@@ -44,6 +45,8 @@ func decide(f facts) verdict {
 	switch {
 	case f.attempt.Outcome == posthorn.Succeeded:
 		v.on = posthorn.OnSuccess
+	case f.manual != posthorn.NotManual && f.attempt.Outcome == posthorn.Interrupted && f.interruptions < posthorn.FreeInterruptions:
+		v.on, v.keepDue, v.again = posthorn.OnFailure, true, true
 	case f.manual == posthorn.ManualWhilePending:
 		v.on, v.keepDue = posthorn.OnFailure, true
 	case f.manual == posthorn.ManualAfterEnd:
@@ -70,16 +73,17 @@ func decide(f facts) verdict {
 	return v
 }
 
-// throttleFor is the pause a response asks for (RFC 9110, section 10.2.3; RFC 6585, section 4).
+// throttleFor is the pause a response asks for (RFC 9110, section 10.2.3; RFC 6585, section 4). A receiver that says 0 is
+// ready at once; one that says nothing is negative here.
 func throttleFor(a *posthorn.Attempt, retryAfter time.Duration) time.Duration {
 	switch a.StatusCode {
 	case http.StatusTooManyRequests:
-		if retryAfter == 0 {
+		if retryAfter < 0 {
 			return posthorn.DefaultThrottle
 		}
 		return retryAfter
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return retryAfter
+		return max(retryAfter, 0)
 	}
 	return 0
 }

@@ -26,7 +26,7 @@ func TestDecideEveryStatus(t *testing.T) {
 		for _, manual := range []posthorn.ManualRetry{posthorn.NotManual, posthorn.ManualWhilePending, posthorn.ManualAfterEnd} {
 			for _, spent := range failedBefore {
 				a := &posthorn.Attempt{Outcome: outcomeOf(status), StatusCode: status}
-				f := facts{policy: policy, spent: spent, manual: manual, attempt: a, windowLeft: 72 * time.Hour, random: 0.5}
+				f := facts{policy: policy, spent: spent, manual: manual, attempt: a, retryAfter: -1, windowLeft: 72 * time.Hour, random: 0.5}
 				name := fmt.Sprintf("status %d, manual %d, %d spent", status, manual, spent)
 				checkVerdict(t, name, f, decide(f))
 			}
@@ -79,7 +79,7 @@ func TestDecideEveryOutcome(t *testing.T) {
 	for _, outcome := range posthorn.Outcomes {
 		for _, spent := range failedBefore {
 			a := &posthorn.Attempt{Outcome: outcome}
-			v := decide(facts{policy: posthorn.DefaultRetryPolicy(), spent: spent, attempt: a, windowLeft: 72 * time.Hour, random: 0.5})
+			v := decide(facts{policy: posthorn.DefaultRetryPolicy(), spent: spent, attempt: a, retryAfter: -1, windowLeft: 72 * time.Hour, random: 0.5})
 			name := fmt.Sprintf("%s, %d spent", outcome, spent)
 			switch {
 			case outcome == posthorn.Succeeded:
@@ -105,12 +105,26 @@ func TestDecideInterruptedTooOften(t *testing.T) {
 	for in := range 12 {
 		for _, spent := range failedBefore {
 			v := decide(facts{
-				policy: posthorn.DefaultRetryPolicy(), spent: spent, interruptions: in, attempt: a, windowLeft: time.Hour, random: 0.5,
+				policy: posthorn.DefaultRetryPolicy(), spent: spent, interruptions: in, attempt: a, retryAfter: -1, windowLeft: time.Hour, random: 0.5,
 			})
 			name := fmt.Sprintf("interrupted %d times before, %d spent", in, spent)
 			free := in < posthorn.FreeInterruptions
 			want(t, name+": spends", v.spends, !free)
 			want(t, name+": ends", v.on == posthorn.OnExhaust, !free && spent == 9)
+		}
+	}
+}
+
+func TestDecideInterruptedByHand(t *testing.T) {
+	a := &posthorn.Attempt{Outcome: posthorn.Interrupted}
+	for _, manual := range []posthorn.ManualRetry{posthorn.ManualWhilePending, posthorn.ManualAfterEnd} {
+		for in := range 12 {
+			v := decide(facts{policy: posthorn.DefaultRetryPolicy(), manual: manual, interruptions: in, attempt: a, retryAfter: -1})
+			name := fmt.Sprintf("manual %d, interrupted %d times before", manual, in)
+			free := in < posthorn.FreeInterruptions
+			want(t, name+": is tried again", v.again, free)
+			want(t, name+": ends", v.on == posthorn.OnExhaust, !free && manual == posthorn.ManualAfterEnd)
+			want(t, name+": spends", v.spends, false)
 		}
 	}
 }
@@ -128,13 +142,14 @@ func TestDecideDelay(t *testing.T) {
 		delay      time.Duration
 		throttle   time.Duration
 	}{
-		{"ScheduleLow", broken, 0, 1, 0, 48 * time.Second, 0},
-		{"ScheduleHigh", broken, 0, 1, 1, 72 * time.Second, 0},
+		{"ScheduleLow", broken, -1, 1, 0, 48 * time.Second, 0},
+		{"ScheduleHigh", broken, -1, 1, 1, 72 * time.Second, 0},
 		{"RetryAfterOn500IsNotHeard", broken, time.Hour, 1, 0.5, time.Minute, 0},
 		{"FloorAboveTheStep", unavailable, 30 * time.Second, 0, 0, 30 * time.Second, 30 * time.Second},
 		{"FloorSpreadUpwards", unavailable, 30 * time.Second, 0, 1, 36 * time.Second, 30 * time.Second},
 		{"StepAboveTheFloor", unavailable, 30 * time.Second, 1, 0.5, time.Minute, 30 * time.Second},
-		{"LimitedWithoutRetryAfter", limited, 0, 0, 0, time.Minute, time.Minute},
+		{"LimitedWithoutRetryAfter", limited, -1, 0, 0, time.Minute, time.Minute},
+		{"LimitedWithZero", limited, 0, 0, 0.5, 5 * time.Second, 0},
 		{"LimitedWithAShortOne", limited, time.Second, 0, 0.5, 5 * time.Second, time.Second},
 		{"ADay", limited, 24 * time.Hour, 0, 0, 24 * time.Hour, 24 * time.Hour},
 	}
@@ -170,7 +185,7 @@ func TestDecideFinalStatus(t *testing.T) {
 	for status := 100; status <= 599; status++ {
 		for _, manual := range []posthorn.ManualRetry{posthorn.NotManual, posthorn.ManualWhilePending, posthorn.ManualAfterEnd} {
 			a := &posthorn.Attempt{Outcome: outcomeOf(status), StatusCode: status}
-			v := decide(facts{policy: policy, manual: manual, attempt: a, windowLeft: time.Hour, random: 0.5})
+			v := decide(facts{policy: policy, manual: manual, attempt: a, retryAfter: -1, windowLeft: time.Hour, random: 0.5})
 			name := fmt.Sprintf("status %d, manual %d", status, manual)
 			final := policy.Final(status) && manual == posthorn.NotManual
 			want(t, name, v.reason == posthorn.ReasonFinalStatus, final)
@@ -184,7 +199,7 @@ func TestDecideFinalStatus(t *testing.T) {
 		}
 	}
 	a := &posthorn.Attempt{Outcome: posthorn.Interrupted}
-	want(t, "no status", decide(facts{policy: policy, attempt: a, windowLeft: time.Hour}).on, posthorn.OnFailure)
+	want(t, "no status", decide(facts{policy: policy, attempt: a, retryAfter: -1, windowLeft: time.Hour}).on, posthorn.OnFailure)
 }
 
 func TestPolicyWindow(t *testing.T) {
@@ -205,7 +220,7 @@ func TestPolicyWindow(t *testing.T) {
 
 func TestDecideOneAttemptOnly(t *testing.T) {
 	a := &posthorn.Attempt{Outcome: posthorn.Timeout}
-	v := decide(facts{policy: posthorn.RetryPolicy{Schedule: []float64{}}, attempt: a, windowLeft: time.Hour})
+	v := decide(facts{policy: posthorn.RetryPolicy{Schedule: []float64{}}, attempt: a, retryAfter: -1, windowLeft: time.Hour})
 	want(t, "trigger", v.on, posthorn.OnExhaust)
 	want(t, "reason", v.reason, posthorn.ReasonAttempts)
 }

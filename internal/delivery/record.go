@@ -152,6 +152,9 @@ func (e *Engine) recorded(batch []outcome, report posthorn.RecordReport) {
 			// Only now may the store give the next of its order.
 			e.claimSoon()
 		case r.Moved && r.State == posthorn.Pending:
+			if o.result.Again {
+				r.DueAt = r.At
+			}
 			e.claimIn(r.DueAt.Sub(r.At))
 		case o.change != nil && o.change.Recovered:
 			// What the open breaker held back is due.

@@ -9,17 +9,18 @@ import (
 )
 
 // retryAfter reads a Retry-After header: a number of seconds or an HTTP date (RFC 9110, section 10.2.3), at most
-// MaxRetryAfter. Anything else, the past included, is nothing: a receiver's mistake must not stop its own deliveries.
+// MaxRetryAfter. Anything else, the past included, is nothing and negative: a receiver's mistake must not stop its own
+// deliveries, nor free it from the pause of a 429.
 func retryAfter(header string, now time.Time) time.Duration {
 	header = strings.Trim(header, " \t")
 	if seconds, ok := digits(header); ok {
 		return time.Duration(seconds) * time.Second
 	}
 	at, err := http.ParseTime(header)
-	if err != nil {
-		return 0
+	if err != nil || !at.After(now) {
+		return -1
 	}
-	return min(max(at.Sub(now), 0), posthorn.MaxRetryAfter)
+	return min(at.Sub(now), posthorn.MaxRetryAfter)
 }
 
 // digits reads ASCII digits, saturating at MaxRetryAfter.

@@ -15,7 +15,7 @@ func TestRetryAfter(t *testing.T) {
 		name, header string
 		want         time.Duration
 	}{
-		{"None", "", 0},
+		{"None", "", -1},
 		{"Seconds", "120", 2 * time.Minute},
 		{"Zero", "0", 0},
 		{"LeadingZeros", "000120", 2 * time.Minute},
@@ -24,30 +24,30 @@ func TestRetryAfter(t *testing.T) {
 		{"AYear", "31536000", 24 * time.Hour},
 		{"TwentyDigits", "99999999999999999999", 24 * time.Hour},
 		{"ThousandDigits", strings.Repeat("9", 1000), 24 * time.Hour},
-		{"Negative", "-1", 0},
-		{"Plus", "+120", 0},
-		{"Fraction", "1.5", 0},
-		{"Exponent", "1e300", 0},
-		{"Infinite", "inf", 0},
-		{"NotANumber", "NaN", 0},
-		{"Hexadecimal", "0x10", 0},
-		{"Underscores", "1_000", 0},
-		{"FullWidthDigits", "１２０", 0},
-		{"ArabicDigits", "١٢٠", 0},
-		{"List", "120, 240", 0},
-		{"Unit", "120s", 0},
-		{"Words", "in a minute", 0},
-		{"Bytes", "\xff\xfe", 0},
+		{"Negative", "-1", -1},
+		{"Plus", "+120", -1},
+		{"Fraction", "1.5", -1},
+		{"Exponent", "1e300", -1},
+		{"Infinite", "inf", -1},
+		{"NotANumber", "NaN", -1},
+		{"Hexadecimal", "0x10", -1},
+		{"Underscores", "1_000", -1},
+		{"FullWidthDigits", "１２０", -1},
+		{"ArabicDigits", "١٢٠", -1},
+		{"List", "120, 240", -1},
+		{"Unit", "120s", -1},
+		{"Words", "in a minute", -1},
+		{"Bytes", "\xff\xfe", -1},
 		{"Date", "Mon, 23 Nov 2026 12:05:00 GMT", 5 * time.Minute},
 		{"DateRFC850", "Monday, 23-Nov-26 12:05:00 GMT", 5 * time.Minute},
 		{"DateANSI", "Mon Nov 23 12:05:00 2026", 5 * time.Minute},
-		{"DateNow", "Mon, 23 Nov 2026 12:00:00 GMT", 0},
-		{"DatePast", "Sun, 22 Nov 2026 12:00:00 GMT", 0},
+		{"DateNow", "Mon, 23 Nov 2026 12:00:00 GMT", -1},
+		{"DatePast", "Sun, 22 Nov 2026 12:00:00 GMT", -1},
 		{"DateNextYear", "Tue, 23 Nov 2027 12:00:00 GMT", 24 * time.Hour},
 		{"DateFarFuture", "Fri, 31 Dec 9999 23:59:59 GMT", 24 * time.Hour},
-		{"DateOtherZone", "Mon, 23 Nov 2026 12:05:00 CET", 0},
-		{"DateISO", "2026-11-23T12:05:00Z", 0},
-		{"DateImpossible", "Mon, 32 Nov 2026 12:05:00 GMT", 0},
+		{"DateOtherZone", "Mon, 23 Nov 2026 12:05:00 CET", -1},
+		{"DateISO", "2026-11-23T12:05:00Z", -1},
+		{"DateImpossible", "Mon, 32 Nov 2026 12:05:00 GMT", -1},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -63,7 +63,7 @@ func FuzzRetryAfter(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		if got := retryAfter(header, noon); got < 0 || got > posthorn.MaxRetryAfter {
+		if got := retryAfter(header, noon); got < -1 || got > posthorn.MaxRetryAfter {
 			t.Errorf("retryAfter(%q) = %s is out of bounds", header, got)
 		}
 	})
@@ -72,11 +72,12 @@ func FuzzRetryAfter(f *testing.F) {
 func TestThrottleFor(t *testing.T) {
 	for status := 100; status <= 599; status++ {
 		a := &posthorn.Attempt{StatusCode: status}
-		asked, silent := throttleFor(a, 7*time.Second), throttleFor(a, 0)
+		asked, silent := throttleFor(a, 7*time.Second), throttleFor(a, -1)
 		switch status {
 		case 429:
 			want(t, "429 with Retry-After", asked, 7*time.Second)
 			want(t, "429 without", silent, time.Minute)
+			want(t, "429 with zero", throttleFor(a, 0), 0)
 		case 502, 503, 504:
 			want(t, "asked", asked, 7*time.Second)
 			want(t, "silent", silent, 0)

@@ -70,7 +70,8 @@ func (e *Engine) attempt(f *flight, windowLeft time.Duration) {
 		retryAfter: retryAfter(answer.Header.Get("Retry-After"), start), windowLeft: windowLeft, random: rand.Float64(),
 	})
 	v := &f.verdict
-	f.result = posthorn.Result{Attempt: a, On: v.on, Reason: v.reason, Delay: v.delay, KeepDue: v.keepDue, Spends: v.spends}
+	f.result = posthorn.Result{Attempt: a, On: v.on, Reason: v.reason, Delay: v.delay, KeepDue: v.keepDue, Again: v.again, Spends: v.spends}
+	f.result.Yield = v.on == posthorn.OnFailure && a.Outcome != posthorn.Interrupted && t.sub.Yields()
 	if e.opts.Observer != nil {
 		e.opts.Observer.Attempted(a, it.Event)
 	}

@@ -18,22 +18,24 @@ WITH moved AS (
 	UPDATE deliveries d SET
 		state = i.state, reason = i.reason, claim = NULL, claimed_by = NULL, updated_at = now(),
 		due_at = CASE WHEN i.state = 'pending' AND NOT i.keep_due THEN now() + i.delay * interval '1 microsecond' ELSE d.due_at END,
-		visible_at = CASE WHEN i.state = 'pending' AND NOT i.keep_due THEN now() + i.delay * interval '1 microsecond' ELSE d.due_at END,
+		visible_at = CASE WHEN i.state = 'pending' AND i.again THEN now() WHEN i.state = 'pending' AND NOT i.keep_due THEN now() + i.delay * interval '1 microsecond' ELSE d.due_at END,
 		completed_at = CASE WHEN i.state <> 'pending' THEN now() END,
 		attempts = d.attempts - CASE WHEN i.sent THEN 0 ELSE 1 END,
 		spent = d.spent + i.spends::int,
 		interruptions = CASE WHEN NOT i.sent THEN d.interruptions WHEN i.outcome = 'interrupted' THEN d.interruptions + 1 ELSE 0 END,
-		manual = CASE WHEN i.sent OR i.state <> 'pending' THEN 0 ELSE d.manual END,
+		manual = CASE WHEN i.sent AND NOT i.again OR i.state <> 'pending' THEN 0 ELSE d.manual END,
+		sequence = CASE WHEN i.yield AND i.state = 'pending' THEN -abs(d.sequence) ELSE d.sequence END,
 		touched = d.touched OR NOT i.sent AND i.state <> 'pending',
 		last_outcome = CASE WHEN i.sent THEN i.outcome ELSE d.last_outcome END,
 		last_status_code = CASE WHEN i.sent THEN i.status_code ELSE d.last_status_code END,
 		last_error = CASE WHEN i.sent THEN i.error ELSE d.last_error END
 	FROM unnest($2::uuid[], $3::uuid[], $4::bool[], $5::text[], $6::text[], $7::bigint[], $8::bool[], $9::bool[], $10::int[],
 			$11::text[], $12::int[], $13::text[], $14::text[], $15::timestamptz[], $16::bool[], $17::bool[], $18::json[], $19::json[],
-			$20::bytea[], $21::bool[], $22::int[], $23::int[], $24::int[], $25::int[], $26::int[], $27::bool[], $28::uuid[], $29::int[])
+			$20::bytea[], $21::bool[], $22::int[], $23::int[], $24::int[], $25::int[], $26::int[], $27::bool[], $28::uuid[], $29::int[],
+			$30::bool[], $31::bool[])
 		WITH ORDINALITY AS i(id, token, sent, state, reason, delay, keep_due, spends, number,
 			outcome, status_code, error, detail, started_at, manual, our_fault, request, response,
-			body, body_truncated, dns_us, connect_us, tls_us, first_byte_us, total_us, reused, node_id, slow, n)
+			body, body_truncated, dns_us, connect_us, tls_us, first_byte_us, total_us, reused, node_id, slow, again, yield, n)
 	WHERE d.id = i.id AND d.claim = i.token AND d.state = 'pending'
 	RETURNING d.tenant_id, d.event_id, d.subscription_id, d.created_at, d.due_at, i.*
 ), written AS (
@@ -111,7 +113,7 @@ type resultRows struct {
 	states, reasons, outcomes           []string
 	errors, details                     []string
 	delays                              []int64
-	sent, keepDue, spends               []bool
+	sent, keepDue, spends, again, yield []bool
 	manual, ourFault, truncated, reused []bool
 	numbers, statuses, slow             []int32
 	dns, connect, tls, firstByte, total []int32
@@ -149,6 +151,7 @@ func (r *resultRows) add(result *posthorn.Result, node posthorn.NodeID) error {
 	r.states, r.reasons = append(r.states, string(state)), append(r.reasons, string(reason))
 	r.delays = append(r.delays, micros(result.Delay))
 	r.keepDue, r.spends = append(r.keepDue, result.KeepDue), append(r.spends, result.Spends)
+	r.again, r.yield = append(r.again, result.Again), append(r.yield, result.Yield)
 	r.numbers = append(r.numbers, int32(result.Number))
 	r.sent = append(r.sent, result.Attempt != nil)
 	a := result.Attempt
@@ -184,5 +187,6 @@ func (r *resultRows) arguments(node posthorn.NodeID) []any {
 		uuid(node.UUID), r.ids, r.tokens, r.sent, r.states, r.reasons, r.delays, r.keepDue, r.spends, r.numbers,
 		r.outcomes, r.statuses, r.errors, r.details, r.started, r.manual, r.ourFault, r.request, r.response,
 		r.bodies, r.truncated, r.dns, r.connect, r.tls, r.firstByte, r.total, r.reused, r.nodes, r.slow,
+		r.again, r.yield,
 	}
 }

@@ -142,7 +142,7 @@ func (s *Store) UpdateSubscription(ctx context.Context, tenant posthorn.TenantID
 		}
 		// What a change cannot change.
 		changed.ID, changed.TenantID, changed.CreatedAt, changed.DeletedAt = before.ID, before.TenantID, before.CreatedAt, before.DeletedAt
-		return s.storeSubscription(ctx, tx, &changed, before.Ordering)
+		return s.storeSubscription(ctx, tx, &changed, before)
 	})
 	if refusal, ok := errors.AsType[changeError](err); ok {
 		return nil, refusal.error
@@ -172,7 +172,7 @@ func (s *Store) lockSubscription(ctx context.Context, tx pgx.Tx, tenant posthorn
 
 // storeSubscription writes a locked subscription and its lane. Rows are locked in this order everywhere: subscription,
 // version, lane.
-func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub *posthorn.Subscription, before posthorn.Ordering) error {
+func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *posthorn.Subscription) error {
 	policy, sealed, err := s.encode(sub)
 	if err != nil {
 		return err
@@ -192,7 +192,7 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub *posthorn.
 			breaker_until = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE breaker_until END,
 			failing_since = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END
 		WHERE subscription_id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, fifo, sub.Retry.Budget())
-	if fifo && before != posthorn.OrderingFIFO {
+	if fifo && before.Ordering != posthorn.OrderingFIFO {
 		// What is waiting joins the new order by age.
 		b.Queue(`
 			WITH n AS (
@@ -204,13 +204,24 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub *posthorn.
 			UPDATE deliveries d SET sequence = l.next_sequence - 1 - (SELECT count(*) FROM n) + n.nth
 			FROM n, l WHERE d.id = n.id`, uuid(sub.ID.UUID))
 	}
+	if sub.Yields() && !before.Yields() {
+		b.Queue(`UPDATE deliveries SET sequence = -sequence
+			WHERE subscription_id = $1 AND state = 'pending' AND sequence > 0 AND spent > 0 AND claim IS NULL`, uuid(sub.ID.UUID))
+	}
 	return tx.SendBatch(ctx, &b).Close()
 }
 
 // DeleteSubscription implements posthorn.SubscriptionStore.
 func (s *Store) DeleteSubscription(ctx context.Context, tenant posthorn.TenantID, id posthorn.SubscriptionID) error {
 	return s.write(ctx, "delete subscription", func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := s.lockSubscription(ctx, tx, tenant, id); err != nil {
+		sub, err := s.lockSubscription(ctx, tx, tenant, id)
+		if err != nil {
+			return err
+		}
+		// A tombstone keeps nothing confidential.
+		sub.Confidential = posthorn.Confidential{}
+		_, sealed, err := s.encode(sub)
+		if err != nil {
 			return err
 		}
 		var version int64
@@ -218,7 +229,8 @@ func (s *Store) DeleteSubscription(ctx context.Context, tenant posthorn.TenantID
 			return err
 		}
 		var b pgx.Batch
-		b.Queue(`UPDATE subscriptions SET deleted_at = now(), updated_at = now(), version = $2 WHERE id = $1`, uuid(id.UUID), version)
+		b.Queue(`UPDATE subscriptions SET deleted_at = now(), updated_at = now(), version = $2, confidential = $3
+			WHERE id = $1`, uuid(id.UUID), version, sealed)
 		b.Queue(`UPDATE lanes SET deleted = true, version = $2 WHERE subscription_id = $1`, uuid(id.UUID), version)
 		return tx.SendBatch(ctx, &b).Close()
 	})

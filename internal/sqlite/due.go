@@ -157,7 +157,10 @@ func (d *due) fill() error {
 func (d *due) take(l *dueLane, n int) error {
 	if l.fifo {
 		l.dry = true
-		return d.heads(l)
+		if err := d.heads(l); err != nil {
+			return err
+		}
+		return d.yielded(l)
 	}
 	l.ids = l.ids[:0]
 	statement := d.first
@@ -229,6 +232,50 @@ func (d *due) heads(l *dueLane) error {
 	if walked == keysPerWalk {
 		d.resume[l.id] = key + "\x00"
 		d.waits(d.now.Add(time.Second))
+	}
+	return err
+}
+
+// yielded finds what has left the order of a FIFO lane and is due, whatever the others of its key do.
+func (d *due) yielded(l *dueLane) error {
+	condition := ``
+	if l.gated {
+		condition = ` AND manual > 0`
+	}
+	var ids []posthorn.DeliveryID
+	rows, err := d.query(`SELECT id, visible_at FROM deliveries INDEXED BY deliveries_yielded
+		WHERE state = 0 AND sequence < 0 AND subscription_id = ? AND (expires_at = 0 OR expires_at > ?)`+condition+`
+		ORDER BY visible_at LIMIT ?`, l.id, stamp(d.now), l.room+1)
+	err = each(rows, err, func(rows *sql.Rows) error {
+		var id posthorn.DeliveryID
+		var visible time.Time
+		if err := rows.Scan(&id, instant{&visible}); err != nil {
+			return err
+		}
+		switch {
+		case visible.After(d.now):
+			d.waits(visible)
+		default:
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	if len(ids) == 0 {
+		return err
+	}
+	// In turn, so that neither the order nor what has left it waits for all of the other.
+	ordered := l.ids
+	l.ids = make([]posthorn.DeliveryID, 0, l.room)
+	for i := range max(len(ordered), len(ids)) {
+		if i < len(ordered) && len(l.ids) < l.room {
+			l.ids = append(l.ids, ordered[i])
+		}
+		if i < len(ids) && len(l.ids) < l.room {
+			l.ids = append(l.ids, ids[i])
+		}
+	}
+	if len(l.ids) < len(ordered)+len(ids) {
+		d.more = d.more || !l.probing
 	}
 	return err
 }

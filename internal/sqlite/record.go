@@ -103,6 +103,9 @@ func (r *recording) move(h *held, result *posthorn.Result, next posthorn.State) 
 			h.dueAt = visible
 		}
 	}
+	if result.Again && next == posthorn.Pending {
+		visible = r.now
+	}
 	var reason posthorn.Reason
 	var completed time.Time
 	if next != posthorn.Pending {
@@ -130,12 +133,17 @@ func (r *recording) move(h *held, result *posthorn.Result, next posthorn.State) 
 	}
 	a := result.Attempt
 	r.count(h, result)
-	h.manual = posthorn.NotManual
-	_, err := r.exec(`UPDATE deliveries SET state = ?, reason = ?, spent = ?, interruptions = ?, manual = 0, due_at = ?,
+	if !result.Again {
+		h.manual = posthorn.NotManual
+	}
+	_, err := r.exec(`UPDATE deliveries SET state = ?, reason = ?, spent = ?, interruptions = ?, manual = ?, due_at = ?,
 		visible_at = ?, claim = NULL, claimed_by = NULL, last_outcome = ?, last_status_code = ?, last_error = ?,
 		updated_at = ?, completed_at = ? WHERE id = ?`,
-		stateNumber(next), string(reason), int64(h.spent), int64(h.interruptions), stamp(h.dueAt), stamp(visible),
+		stateNumber(next), string(reason), int64(h.spent), int64(h.interruptions), int64(h.manual), stamp(h.dueAt), stamp(visible),
 		string(a.Outcome), int64(a.StatusCode), a.Error, stamp(r.now), stamp(completed), result.DeliveryID.UUID[:])
+	if err == nil && result.Yield && next == posthorn.Pending {
+		_, err = r.exec(`UPDATE deliveries SET sequence = -abs(sequence) WHERE id = ?`, result.DeliveryID.UUID[:])
+	}
 	return err
 }
 

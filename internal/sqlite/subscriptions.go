@@ -185,7 +185,10 @@ func (s *Store) UpdateSubscription(ctx context.Context, tenant posthorn.TenantID
 		}
 		sub.ID, sub.TenantID, sub.CreatedAt, sub.DeletedAt = before.ID, before.TenantID, before.CreatedAt, before.DeletedAt
 		after = &sub
-		return s.updateSubscription(t, after)
+		if err := s.updateSubscription(t, after); err != nil || before.Yields() || !sub.Yields() {
+			return err
+		}
+		return t.yield(id)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("update subscription: %w", err)
@@ -236,6 +239,13 @@ func (t *tx) number(l *lane) error {
 	}
 	n, err := answer.RowsAffected()
 	l.sequence += n
+	return err
+}
+
+// yield takes what has failed out of the order of a lane that begins to skip it.
+func (t *tx) yield(id posthorn.SubscriptionID) error {
+	_, err := t.exec(`UPDATE deliveries SET sequence = -sequence
+		WHERE state = 0 AND sequence > 0 AND subscription_id = ? AND spent > 0 AND claim IS NULL`, id)
 	return err
 }
 

@@ -21,6 +21,10 @@ func fifoTests() group {
 		{"LimitAndRooms", fifoRooms},
 		{"BesideOthers", fifoBeside},
 		{"Replayed", fifoReplayed},
+		{"FailedYields", fifoYields},
+		{"FailedYieldsThrottled", fifoYieldsThrottled},
+		{"FailedYieldsLater", fifoYieldsLater},
+		{"FailedYieldsMany", fifoYieldsMany},
 	}}
 }
 
@@ -264,4 +268,131 @@ func fifoReplayed(f *Fixture) {
 	equal(f, "sequence", replayed[0].Sequence, int64(3))
 	f.Record(f.Success(f.ClaimOne(waiting)))
 	f.ClaimOne(replayed[0].ID)
+}
+
+// Skipping lets failed deliveries of an ordered subscription leave the order.
+func Skipping(s *posthorn.Subscription) {
+	s.Ordering, s.OnFailure = posthorn.OrderingFIFO, posthorn.FailureSkips
+}
+
+// Yielding is a failure that takes the delivery out of its lane's order.
+func (f *Fixture) Yielding(c posthorn.Claimed, delay time.Duration) posthorn.Result {
+	r := f.Failure(c, delay)
+	r.Yield = true
+	return r
+}
+
+func fifoYields(f *Fixture) {
+	sub := f.Subscribe(Skipping)
+	first, second, third := f.PublishOne(sub), f.PublishOne(sub), f.PublishOne(sub)
+	f.Record(f.Yielding(f.ClaimOne(first), 10*time.Minute))
+	equal(f, "sequence", f.Delivery(first).Sequence, int64(-1))
+	// The next passes, and waits for what is under way as ever.
+	c := f.ClaimOne(second)
+	f.ClaimNone()
+	f.Record(f.Yielding(c, 20*time.Minute))
+	c = f.ClaimOne(third)
+	f.Elapse(11 * time.Minute)
+	// Its lease ran out meanwhile, so it stands in the order again; the retry is due beside it.
+	again := f.Claim()
+	wantSet(f, "retry beside the order", claimedIDs(again), first, third)
+	for _, c := range again {
+		f.Record(f.Success(c))
+	}
+	f.ClaimNone()
+	f.Elapse(10 * time.Minute)
+	f.Record(f.Exhaustion(f.ClaimOne(second)))
+	fourth := f.PublishOne(sub)
+	f.retry(second)
+	wantSet(f, "a manual retry of what had left", claimedIDs(f.Claim()), second, fourth)
+}
+
+func fifoYieldsThrottled(f *Fixture) {
+	sub := f.Subscribe(Skipping)
+	first, second := f.PublishOne(sub), f.PublishOne(sub)
+	c := f.ClaimOne(first)
+	_, err := f.Store.RecordAttempts(f.Context(), posthorn.RecordBatch{
+		Node: f.Node, Results: []posthorn.Result{f.Yielding(c, 0)},
+		Lanes: []posthorn.LaneChange{{SubscriptionID: sub, TenantID: f.Tenant, Throttle: time.Hour}},
+	})
+	f.must(err)
+	f.ClaimNone()
+	// Only what a person retries passes.
+	f.retry(first)
+	f.Record(f.Success(f.ClaimOne(first)))
+	f.ClaimNone()
+	f.Elapse(2 * time.Hour)
+	f.ClaimOne(second)
+}
+
+// fifoYieldsLater has a lane that waits for a failed delivery and is then told to skip it.
+func fifoYieldsLater(f *Fixture) {
+	sub := f.Subscribe(Ordered)
+	first, second := f.PublishOne(sub), f.PublishOne(sub)
+	f.Record(f.Failure(f.ClaimOne(first), 10*time.Minute))
+	f.ClaimNone()
+	set := func(mode posthorn.FailureMode) {
+		_, err := f.Store.UpdateSubscription(f.Context(), f.Tenant, sub, func(s *posthorn.Subscription) error {
+			s.OnFailure = mode
+			return nil
+		})
+		f.must(err)
+	}
+	set(posthorn.FailureSkips)
+	f.Record(f.Failure(f.ClaimOne(second), 20*time.Minute))
+	// What has left the order stays out of it.
+	set(posthorn.FailureBlocks)
+	f.PublishOne(sub)
+	f.Elapse(11 * time.Minute)
+	f.ClaimOne(first)
+}
+
+// fifoYieldsMany has more retries due than there is room; neither they nor the order wait for all of the other.
+func fifoYieldsMany(f *Fixture) {
+	sub := f.Subscribe(Skipping)
+	for range 20 {
+		id := f.PublishOne(sub)
+		f.Record(f.Yielding(f.ClaimOne(id), time.Minute))
+	}
+	fresh := f.PublishOne(sub)
+	f.Elapse(2 * time.Minute)
+	room := func(r *posthorn.ClaimRequest) { r.PerLane = 2 }
+	batch := f.ClaimBatch(room)
+	equal(f, "claims", len(batch.Claims), 2)
+	if ids := claimedIDs(batch.Claims); ids[0] != fresh && ids[1] != fresh {
+		f.T.Fatalf("claimed %s without the next of the order, %s", ids, fresh)
+	}
+	equal(f, "claims of the rest", len(f.Claim()), 19)
+}
+
+// manualAgain has a manual retry cut off by its node: it stays one, and is due at once.
+func manualAgain(f *Fixture) {
+	sub := f.Subscribe()
+	ended, waiting := f.PublishOne(sub), f.PublishOne(sub)
+	for _, c := range f.Claim() {
+		if c.DeliveryID == ended {
+			f.Record(f.Exhaustion(c))
+		} else {
+			f.Record(f.Failure(c, time.Hour))
+		}
+	}
+	f.retry(ended)
+	f.retry(waiting)
+	for _, c := range f.Claim() {
+		r := f.Failure(c, 0)
+		r.Attempt.Outcome, r.Attempt.OurFault, r.KeepDue, r.Again, r.Spends = posthorn.Interrupted, true, true, true, false
+		f.Record(r)
+	}
+	again := f.Claim()
+	wantSet(f, "claimed again", claimedIDs(again), ended, waiting)
+	for _, c := range again {
+		kind, number := posthorn.ManualAfterEnd, 3
+		if c.DeliveryID == waiting {
+			kind = posthorn.ManualWhilePending
+		}
+		equal(f, "kind of retry", c.Delivery.Manual, kind)
+		equal(f, "number", c.Number, number)
+		equal(f, "interruptions", c.Delivery.Interruptions, 1)
+	}
+	f.wantIn("schedule", f.Delivery(waiting).DueAt, time.Hour)
 }

@@ -20,6 +20,7 @@ func manualTests() group {
 		{"RetryWaitsForAPause", manualRetryWaits},
 		{"RetryReleasedIsStillManual", manualRetryReleased},
 		{"RetryAfterALostLease", manualRetryLost},
+		{"InterruptedIsStillManual", manualAgain},
 		{"CancelWaiting", manualCancel},
 		{"CancelClaimed", manualCancelClaimed},
 		{"BulkRetry", manualBulkRetry},
