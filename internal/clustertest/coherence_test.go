@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/clustertest"
 	"github.com/posthorn/posthorn/internal/hooktest"
 	"github.com/posthorn/posthorn/internal/redis/redistest"
 )
@@ -31,7 +32,7 @@ func TestChangeAtOneNodeHoldsForTheNextRequestAtAnother(t *testing.T) {
 
 func coherence(t *testing.T, redis string) {
 	const rounds = 100
-	c := newCluster(t, newDatabase(t), redis)
+	c := newCluster(t, clustertest.NewDatabase(t), redis)
 	a, b := c.start("api,worker,janitor"), c.start("api,worker")
 	receiver, url := hooktest.Listen(t, "receiver")
 	began := time.Now()
@@ -68,6 +69,6 @@ func coherence(t *testing.T, redis string) {
 		}
 		return n
 	}
-	eventually(t, 10*time.Second, "every event of a subscription that was not deleted arrives", func() bool { return got() == rounds/2 })
+	clustertest.Eventually(t, 10*time.Second, "every event of a subscription that was not deleted arrives", func() bool { return got() == rounds/2 })
 	t.Logf("%d rounds of four requests in %s", rounds, took.Round(time.Millisecond))
 }

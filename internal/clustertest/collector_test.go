@@ -18,6 +18,8 @@ import (
 	collectortrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/posthorn/posthorn/internal/clustertest"
 )
 
 // collectorMark makes the test's own program a collector: a process apart, as an operator has one.
@@ -113,7 +115,7 @@ func texts(list []*common.KeyValue) map[string]string {
 
 // collector is the running process and what it printed.
 type collector struct {
-	*process
+	*clustertest.Process
 	url string
 
 	mu    sync.Mutex
@@ -132,11 +134,11 @@ func startCollector(t testing.TB) *collector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &collector{process: start(t, "collector", cmd)}
+	c := &collector{Process: clustertest.Start(t, "collector", cmd)}
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	if !lines.Scan() {
-		t.Fatalf("the collector did not start:\n%s", c.lastLines(5))
+		t.Fatalf("the collector did not start:\n%s", c.LastLines(5))
 	}
 	c.url = strings.TrimSpace(lines.Text())
 	go func() {

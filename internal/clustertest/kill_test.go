@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/clustertest"
 	"github.com/posthorn/posthorn/internal/hooktest"
 	"github.com/posthorn/posthorn/internal/redis/redistest"
 )
@@ -20,8 +21,8 @@ const (
 
 // subscribeLoad makes a load's subscriptions to one receiver, which takes so long for each answer.
 func subscribeLoad(n *node, takes time.Duration) (receiver *hooktest.Receiver, url string) {
-	n.t.Helper()
-	receiver, url = hooktest.Listen(n.t, "receiver")
+	n.T.Helper()
+	receiver, url = hooktest.Listen(n.T, "receiver")
 	receiver.Reply(hooktest.Status(http.StatusOK).After(takes))
 	for i := range lanes {
 		n.subscribe(url, loadType(i), nil)
@@ -35,7 +36,7 @@ func subscribeLoad(n *node, takes time.Duration) (receiver *hooktest.Receiver, u
 func TestWorkerKilledAndWorkerFrozen(t *testing.T) {
 	t.Parallel()
 	const events, rate, held = 10_000, 600, 500
-	c := newCluster(t, newDatabase(t), redistest.Start(t).URL())
+	c := newCluster(t, clustertest.NewDatabase(t), redistest.Start(t).URL())
 	apis := []*node{c.start("api"), c.start("api")}
 	killed, frozen := c.start("worker"), c.start("worker,janitor")
 	pool := connect(t, c.database)
@@ -44,17 +45,17 @@ func TestWorkerKilledAndWorkerFrozen(t *testing.T) {
 	l := newLoad(t, apis...)
 	wait := l.background(0, events-held, rate, 16)
 	l.await(2000)
-	frozenAt := frozen.signal(syscall.SIGSTOP)
+	frozenAt := frozen.Signal(syscall.SIGSTOP)
 	l.await(2500)
-	killedAt := killed.kill()
+	killedAt := killed.Kill()
 	c.start("worker")
 	wait()
 	after(time.Until(frozenAt.Add(frozenFor)))
-	wokenAt := frozen.signal(syscall.SIGCONT)
+	wokenAt := frozen.Signal(syscall.SIGCONT)
 	l.run(events-held, events, rate, 16)
 	ended := allEnded(t, pool, 30*time.Second)
 	// The results that the frozen worker still had are written by now: it is awake for seconds.
-	eventually(t, 10*time.Second, "the frozen worker works again", func() bool {
+	clustertest.Eventually(t, 10*time.Second, "the frozen worker works again", func() bool {
 		return value[bool](t, pool, `SELECT EXISTS (SELECT FROM attempts WHERE node_id = $1 AND started_at > $2)`, [16]byte(frozen.id.UUID), wokenAt)
 	})
 

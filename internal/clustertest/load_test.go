@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/posthorn/posthorn/internal/clustertest"
 )
 
 // lanes is how many subscriptions a load is spread over, one for each of its event types.
@@ -147,7 +149,7 @@ func (l *load) count() int {
 // await waits until so many are accepted.
 func (l *load) await(n int) {
 	l.t.Helper()
-	eventually(l.t, time.Minute, fmt.Sprintf("%d events accepted", n), func() bool { return l.count() >= n })
+	clustertest.Eventually(l.t, time.Minute, fmt.Sprintf("%d events accepted", n), func() bool { return l.count() >= n })
 }
 
 // check reports what must never be, and wants no refusal at all where calm is set.

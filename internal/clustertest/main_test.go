@@ -1,16 +1,12 @@
-// Package clustertest_test runs the real binary as a cluster: several processes over one real PostgreSQL and one real
-// Redis, which are killed, frozen, stopped and started again under load. Everything is seen from outside, as a producer,
-// a subscriber and an operator see it, and at the end the store's rows are compared with what the subscribers got
-// (audit_test.go). It leaves what a store must do to internal/storetest and the engine in fake time to internal/delivery.
 package clustertest_test
 
 import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"github.com/posthorn/posthorn/internal/clustertest"
 )
 
 // binary is the service under test, built once.
@@ -31,18 +27,12 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	directory, err := os.MkdirTemp("", "posthorn-cluster-")
+	built, clean, err := clustertest.Build()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(directory)
-	binary = filepath.Join(directory, "posthorn")
-	build := exec.Command("go", "build", "-o", binary, "github.com/posthorn/posthorn/cmd/posthorn")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-		return 1
-	}
+	defer clean()
+	binary = built
 	return m.Run()
 }

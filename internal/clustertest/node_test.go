@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/clustertest"
 	"github.com/posthorn/posthorn/internal/seal"
 )
 
@@ -43,7 +44,7 @@ func newCluster(t testing.TB, database, redis string) *cluster {
 
 // node is one process of a cluster.
 type node struct {
-	*process
+	*clustertest.Process
 	cluster *cluster
 	url     string
 	id      posthorn.NodeID
@@ -65,7 +66,7 @@ func (c *cluster) start(roles string) *node {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	n := &node{cluster: c, process: start(c.t, "node"+string(rune('0'+c.nodes))+"-"+roles, cmd)}
+	n := &node{cluster: c, Process: clustertest.Start(c.t, "node"+string(rune('0'+c.nodes))+"-"+roles, cmd)}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if url, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
@@ -75,20 +76,20 @@ func (c *cluster) start(roles string) *node {
 			return n
 		}
 	}
-	c.t.Fatalf("the node with %s ended before it listened:\n%s", roles, n.lastLines(20))
+	c.t.Fatalf("the node with %s ended before it listened:\n%s", roles, n.LastLines(20))
 	return nil
 }
 
 // ownID is the node's id as its log says it.
 func (n *node) ownID() posthorn.NodeID {
 	var said struct{ Node posthorn.NodeID }
-	for _, line := range n.lines(`"msg":"listening"`) {
+	for _, line := range n.Lines(`"msg":"listening"`) {
 		if err := json.Unmarshal([]byte(line), &said); err != nil {
-			n.t.Fatal(err)
+			n.T.Fatal(err)
 		}
 	}
 	if said.Node.IsZero() {
-		n.t.Fatalf("%s did not log its id", n.name)
+		n.T.Fatalf("%s did not log its id", n.Name)
 	}
 	return said.Node
 }
@@ -113,7 +114,7 @@ func (n *node) ask(method, path string, body any) answer {
 		}
 		reader = bytes.NewReader(text)
 	}
-	r, err := http.NewRequestWithContext(n.t.Context(), method, n.url+path, reader)
+	r, err := http.NewRequestWithContext(n.T.Context(), method, n.url+path, reader)
 	if err != nil {
 		return answer{err: err}
 	}
@@ -135,19 +136,19 @@ func (n *node) ask(method, path string, body any) answer {
 
 // want is ask for what must succeed: the answer has the status, and its body is read into v unless that is nil.
 func (n *node) want(status int, method, path string, body, v any) {
-	n.t.Helper()
+	n.T.Helper()
 	a := n.ask(method, path, body)
 	if a.err != nil {
-		n.t.Fatalf("%s %s at %s: %v", method, path, n.name, a.err)
+		n.T.Fatalf("%s %s at %s: %v", method, path, n.Name, a.err)
 	}
 	if a.status != status {
-		n.t.Fatalf("%s %s at %s: %d, want %d: %s", method, path, n.name, a.status, status, a.body)
+		n.T.Fatalf("%s %s at %s: %d, want %d: %s", method, path, n.Name, a.status, status, a.body)
 	}
 	if v == nil {
 		return
 	}
 	if err := json.Unmarshal(a.body, v); err != nil {
-		n.t.Fatalf("%s %s at %s: %v: %s", method, path, n.name, err, a.body)
+		n.T.Fatalf("%s %s at %s: %v: %s", method, path, n.Name, err, a.body)
 	}
 }
 
@@ -161,7 +162,7 @@ type subscription struct {
 
 // subscribe makes a subscription of one type, with further fields.
 func (n *node) subscribe(url, eventType string, further object) subscription {
-	n.t.Helper()
+	n.T.Helper()
 	body := object{"url": url, "event_types": []string{eventType}}
 	for name, v := range further {
 		body[name] = v
@@ -179,7 +180,7 @@ type published struct {
 }
 
 func (n *node) publish(eventType string) published {
-	n.t.Helper()
+	n.T.Helper()
 	var p published
 	n.want(http.StatusAccepted, http.MethodPost, "/events", object{"type": eventType, "payload": object{"n": 1}}, &p)
 	return p
@@ -192,14 +193,14 @@ type healthReport struct {
 }
 
 func (n *node) health() healthReport {
-	n.t.Helper()
+	n.T.Helper()
 	a := n.ask(http.MethodGet, "/health", nil)
 	var said struct {
 		Status     string
 		Components []struct{ Name, Status string }
 	}
 	if err := json.Unmarshal(a.body, &said); err != nil {
-		n.t.Fatalf("GET /health at %s: %d %v: %s", n.name, a.status, err, a.body)
+		n.T.Fatalf("GET /health at %s: %d %v: %s", n.Name, a.status, err, a.body)
 	}
 	h := healthReport{said.Status, map[string]string{}}
 	for _, c := range said.Components {
@@ -222,7 +223,7 @@ type worker struct {
 
 // worker is how this node shows another.
 func (n *node) worker(of *node) worker {
-	n.t.Helper()
+	n.T.Helper()
 	var w worker
 	n.want(http.StatusOK, http.MethodGet, "/workers/"+of.id.String(), nil, &w)
 	return w

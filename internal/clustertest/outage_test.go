@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/clustertest"
 	"github.com/posthorn/posthorn/internal/hooktest"
 	"github.com/posthorn/posthorn/internal/redis/redistest"
 )
@@ -24,8 +25,8 @@ const (
 func TestPostgresRestartedUnderLoad(t *testing.T) {
 	t.Parallel()
 	const events, rate = 5000, 300
-	server := startPostgres(t)
-	c := newCluster(t, server.url(), redistest.Start(t).URL())
+	server := clustertest.StartPostgres(t)
+	c := newCluster(t, server.URL(), redistest.Start(t).URL())
 	nodes := []*node{c.start("api,worker"), c.start("api"), c.start("worker,janitor")}
 	pool := connect(t, c.database)
 	receiver, _ := subscribeLoad(nodes[0], 50*time.Millisecond)
@@ -66,29 +67,29 @@ func TestPostgresRestartedUnderLoad(t *testing.T) {
 }
 
 // outage ends PostgreSQL with a signal and starts it again, and looks at what the nodes say meanwhile and how they go on.
-func outage(t *testing.T, what string, server *postgres, nodes []*node, receiver *hooktest.Receiver, s syscall.Signal) {
+func outage(t *testing.T, what string, server *clustertest.Postgres, nodes []*node, receiver *hooktest.Receiver, s syscall.Signal) {
 	t.Helper()
-	at := server.signal(s)
-	<-server.ended
+	at := server.Signal(s)
+	<-server.Ended()
 	for _, n := range nodes {
-		eventually(t, 2*time.Second, n.name+" is not ready without PostgreSQL", func() bool { return n.ready() == http.StatusServiceUnavailable })
-		eventually(t, 2*time.Second, n.name+" says that its database is down", func() bool { return n.health().components["database"] == "down" })
+		clustertest.Eventually(t, 2*time.Second, n.Name+" is not ready without PostgreSQL", func() bool { return n.ready() == http.StatusServiceUnavailable })
+		clustertest.Eventually(t, 2*time.Second, n.Name+" says that its database is down", func() bool { return n.health().components["database"] == "down" })
 		if a := n.ask(http.MethodGet, "/health/live", nil); a.status != http.StatusOK {
-			t.Errorf("%s is not live without PostgreSQL: %d", n.name, a.status)
+			t.Errorf("%s is not live without PostgreSQL: %d", n.Name, a.status)
 		}
 	}
 	after(time.Until(at.Add(outageLasts)))
 	for _, n := range nodes {
 		if status := n.ready(); status != http.StatusServiceUnavailable {
-			t.Errorf("%s: readiness %d after %s without PostgreSQL", n.name, status, outageLasts)
+			t.Errorf("%s: readiness %d after %s without PostgreSQL", n.Name, status, outageLasts)
 		}
 	}
-	back := server.again()
+	back := server.Again()
 	var ready time.Duration
 	delivered := receiver.Count()
-	first := eventually(t, firstDelivery, "a delivery after the "+what, func() bool { return receiver.Count() > delivered })
+	first := clustertest.Eventually(t, firstDelivery, "a delivery after the "+what, func() bool { return receiver.Count() > delivered })
 	for _, n := range nodes {
-		eventually(t, 10*time.Second, n.name+" is ready again", func() bool { return n.ready() == http.StatusOK })
+		clustertest.Eventually(t, 10*time.Second, n.Name+" is ready again", func() bool { return n.ready() == http.StatusOK })
 		ready = time.Since(back)
 	}
 	t.Logf("%s: away for %s; after its return the first delivery within %s, all nodes ready within %s", what,

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/clustertest"
 	"github.com/posthorn/posthorn/internal/hooktest"
 	"github.com/posthorn/posthorn/internal/redis/redistest"
 )
@@ -24,7 +25,7 @@ import (
 // sessions: migrations, publishing, retries, order, pauses, lists and the duties of the cluster.
 func TestPoolerInTransactionMode(t *testing.T) {
 	t.Parallel()
-	direct := newDatabase(t)
+	direct := clustertest.NewDatabase(t)
 	c := newCluster(t, throughPooler(t, direct), redistest.Start(t).URL())
 	a, b := c.start("api,worker,janitor"), c.start("api,worker,janitor")
 	pool := connect(t, direct)
@@ -75,8 +76,8 @@ func TestPoolerInTransactionMode(t *testing.T) {
 		}
 	}
 	for _, n := range []*node{a, b} {
-		for _, line := range n.lines(`"level":"ERROR"`) {
-			t.Errorf("%s: %s", n.name, line)
+		for _, line := range n.Lines(`"level":"ERROR"`) {
+			t.Errorf("%s: %s", n.Name, line)
 		}
 	}
 	t.Logf("%d events through %d sessions of pgbouncer; slowest 202 %s", len(l.accepted), poolerSessions, l.slowest.Round(time.Millisecond))
@@ -128,7 +129,7 @@ func throughPooler(t *testing.T, database string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	as := unprivileged(t)
+	as := clustertest.Unprivileged(t)
 	directory, err := os.MkdirTemp("", "posthorn-pooler-")
 	if err != nil {
 		t.Fatal(err)
@@ -157,18 +158,18 @@ func throughPooler(t *testing.T, database string) string {
 		}
 		cmd := exec.Command(program, settings)
 		cmd.Dir = directory
-		cmd.SysProcAttr = asUser(as)
-		p := start(t, "pgbouncer", cmd)
+		cmd.SysProcAttr = clustertest.AsUser(as)
+		p := clustertest.Start(t, "pgbouncer", cmd)
 		behind := url.URL{
 			Scheme: "postgres", User: url.User(server.User), Host: "127.0.0.1:" + strconv.Itoa(port), Path: "/" + server.Database,
 			RawQuery: "sslmode=disable",
 		}
-		if answers(t, p, behind.String()) {
+		if clustertest.Answers(t, p, behind.String()) {
 			behind.RawQuery += "&pool_mode=transaction"
 			return behind.String()
 		}
 		if try == 10 {
-			t.Fatalf("pgbouncer did not start:\n%s", p.lastLines(20))
+			t.Fatalf("pgbouncer did not start:\n%s", p.LastLines(20))
 		}
 	}
 }

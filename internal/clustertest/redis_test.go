@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/clustertest"
 	"github.com/posthorn/posthorn/internal/redis/redistest"
 )
 
@@ -16,13 +17,13 @@ func TestRedisStoppedFlushedAndFrozenUnderLoad(t *testing.T) {
 	t.Parallel()
 	const events, rate = 5000, 400
 	server := redistest.Start(t)
-	c := newCluster(t, newDatabase(t), server.URL())
+	c := newCluster(t, clustertest.NewDatabase(t), server.URL())
 	nodes := []*node{c.start("api,worker"), c.start("api"), c.start("worker,janitor")}
 	pool := connect(t, c.database)
 	receiver, url := subscribeLoad(nodes[0], 50*time.Millisecond)
 	healthy := func(status string) time.Duration {
 		t.Helper()
-		return eventually(t, 10*time.Second, "Redis is "+status+" on every node", func() bool {
+		return clustertest.Eventually(t, 10*time.Second, "Redis is "+status+" on every node", func() bool {
 			for _, n := range nodes {
 				h := n.health()
 				if h.components["redis"] != status || h.status != status {
@@ -41,7 +42,7 @@ func TestRedisStoppedFlushedAndFrozenUnderLoad(t *testing.T) {
 	degraded := healthy("degraded")
 	for _, n := range nodes {
 		if status := n.ready(); status != http.StatusOK {
-			t.Errorf("%s: readiness %d without Redis", n.name, status)
+			t.Errorf("%s: readiness %d without Redis", n.Name, status)
 		}
 	}
 	nodes[0].subscribe(url, "while.away", nil)

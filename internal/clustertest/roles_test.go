@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/clustertest"
 	"github.com/posthorn/posthorn/internal/hooktest"
 	"github.com/posthorn/posthorn/internal/redis/redistest"
 )
@@ -17,7 +18,7 @@ import (
 // health degraded and never takes a node away.
 func TestRoles(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, newDatabase(t), redistest.Start(t).URL())
+	c := newCluster(t, clustertest.NewDatabase(t), redistest.Start(t).URL())
 	api := c.start("api")
 	pool := connect(t, c.database)
 	receiver, url := hooktest.Listen(t, "receiver")
@@ -30,7 +31,7 @@ func TestRoles(t *testing.T) {
 			due_at = due_at - interval '3 minutes', visible_at = visible_at - interval '3 minutes'`); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "health is degraded by overdue work and by the lack of workers", func() bool {
+	clustertest.Eventually(t, 5*time.Second, "health is degraded by overdue work and by the lack of workers", func() bool {
 		h := api.health()
 		return h.status == "degraded" && h.components["queue"] == "degraded" && h.components["workers"] == "degraded"
 	})
@@ -58,7 +59,7 @@ func TestRoles(t *testing.T) {
 			t.Errorf("GET %s at a worker: %d %s", path, a.status, a.body)
 		}
 	}
-	eventually(t, 10*time.Second, "health is ok with a worker", func() bool { return api.health().status == "ok" })
+	clustertest.Eventually(t, 10*time.Second, "health is ok with a worker", func() bool { return api.health().status == "ok" })
 	if w := api.worker(worker); w.Status != "alive" || !slices.Equal(w.Roles, []string{"worker"}) {
 		t.Errorf("the worker is shown as %+v", w)
 	}
@@ -71,18 +72,18 @@ func TestRoles(t *testing.T) {
 // then one does.
 func TestJanitorIsOneNodeAtATime(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, newDatabase(t), redistest.Start(t).URL())
+	c := newCluster(t, clustertest.NewDatabase(t), redistest.Start(t).URL())
 	api := c.start("api")
 	first := c.start("janitor")
 	pool := connect(t, c.database)
-	eventually(t, 10*time.Second, "the first janitor cleans up", func() bool { return len(first.lines("cleaned up")) > 0 })
+	clustertest.Eventually(t, 10*time.Second, "the first janitor cleans up", func() bool { return len(first.Lines("cleaned up")) > 0 })
 	others := []*node{c.start("janitor"), c.start("janitor")}
 	withdrawnBy(t, api, pool, first, others)
 	if holder := dutyOf(t, pool); holder != first.id {
 		t.Fatalf("%s has the duty, want %s", holder, first.id)
 	}
 
-	first.kill()
+	first.Kill()
 	if holder := dutyOf(t, pool); holder != first.id {
 		t.Fatalf("a duty whose lease runs was taken by %s", holder)
 	}
@@ -94,7 +95,7 @@ func TestJanitorIsOneNodeAtATime(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `UPDATE leases SET expires_at = now() WHERE name = 'janitor'`); err != nil {
 		t.Fatal(err)
 	}
-	took := eventually(t, 40*time.Second, "another janitor takes the duty over", func() bool {
+	took := clustertest.Eventually(t, 40*time.Second, "another janitor takes the duty over", func() bool {
 		return dutyOf(t, pool) != first.id
 	})
 	holder := dutyOf(t, pool)
@@ -102,8 +103,8 @@ func TestJanitorIsOneNodeAtATime(t *testing.T) {
 	if i < 0 {
 		t.Fatalf("%s has the duty, which is no janitor", holder)
 	}
-	eventually(t, 10*time.Second, "it cleans up", func() bool { return len(others[i].lines("cleaned up")) > 0 })
-	if other := others[1-i]; len(other.lines("cleaned up")) > 0 {
+	clustertest.Eventually(t, 10*time.Second, "it cleans up", func() bool { return len(others[i].Lines("cleaned up")) > 0 })
+	if other := others[1-i]; len(other.Lines("cleaned up")) > 0 {
 		t.Error("both janitors cleaned up")
 	}
 	t.Logf("the duty of a killed janitor was taken over %s after its lease had ended", took.Round(time.Millisecond))
@@ -122,15 +123,15 @@ func withdrawnBy(t *testing.T, api *node, pool *pgxpool.Pool, janitor *node, oth
 		api.publish("left.over")
 	}
 	api.want(http.StatusNoContent, http.MethodDelete, "/subscriptions/"+made.ID.String(), nil, nil)
-	took := eventually(t, 10*time.Second, "the janitor cancels what a deleted subscription left", func() bool {
+	took := clustertest.Eventually(t, 10*time.Second, "the janitor cancels what a deleted subscription left", func() bool {
 		return value[int](t, pool, `SELECT count(*) FROM deliveries WHERE state = 'cancelled' AND reason = 'subscription_deleted'`) == 10
 	})
-	if len(janitor.lines("deliveries withdrawn")) != 1 {
-		t.Errorf("%s did not say that it withdrew deliveries", janitor.name)
+	if len(janitor.Lines("deliveries withdrawn")) != 1 {
+		t.Errorf("%s did not say that it withdrew deliveries", janitor.Name)
 	}
 	for _, n := range others {
-		if lines := n.lines("deliveries withdrawn"); len(lines) > 0 {
-			t.Errorf("%s withdrew deliveries without the duty: %s", n.name, lines[0])
+		if lines := n.Lines("deliveries withdrawn"); len(lines) > 0 {
+			t.Errorf("%s withdrew deliveries without the duty: %s", n.Name, lines[0])
 		}
 	}
 	t.Logf("what a deleted subscription left was cancelled after %s", took.Round(time.Millisecond))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/clustertest"
 	"github.com/posthorn/posthorn/internal/hooktest"
 	"github.com/posthorn/posthorn/internal/redis/redistest"
 )
@@ -19,7 +20,7 @@ const stopTime = 30 * time.Second
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	const events, rate = 2400, 200
-	c := newCluster(t, newDatabase(t), redistest.Start(t).URL())
+	c := newCluster(t, clustertest.NewDatabase(t), redistest.Start(t).URL())
 	stopped, other := c.start("api,worker,janitor"), c.start("api,worker,janitor")
 	pool := connect(t, c.database)
 	receiver, _ := subscribeLoad(stopped, 400*time.Millisecond)
@@ -28,8 +29,8 @@ func TestStopUnderLoad(t *testing.T) {
 	l.pause = 20 * time.Millisecond
 	wait := l.background(0, events, rate, 16)
 	l.await(1000)
-	at := stopped.signal(syscall.SIGTERM)
-	if err := stopped.wait(stopTime); err != nil {
+	at := stopped.Signal(syscall.SIGTERM)
+	if err := stopped.Wait(stopTime); err != nil {
 		t.Errorf("SIGTERM ended the node with %v", err)
 	}
 	took := time.Since(at)
@@ -54,7 +55,7 @@ func TestStopUnderLoad(t *testing.T) {
 func TestStopWithHangingReceivers(t *testing.T) {
 	t.Parallel()
 	const events = 20
-	c := newCluster(t, newDatabase(t), redistest.Start(t).URL())
+	c := newCluster(t, clustertest.NewDatabase(t), redistest.Start(t).URL())
 	stopped := c.start("api,worker")
 	pool := connect(t, c.database)
 	receiver, url := hooktest.Listen(t, "receiver")
@@ -64,11 +65,11 @@ func TestStopWithHangingReceivers(t *testing.T) {
 		stopped.publish("hang")
 	}
 	// A lane that nobody knows yet begins with fewer requests at a time: those wait, and are given back.
-	eventually(t, 10*time.Second, "requests hang", func() bool { return receiver.Count() >= 8 })
+	clustertest.Eventually(t, 10*time.Second, "requests hang", func() bool { return receiver.Count() >= 8 })
 	c.start("worker")
 	receiver.Reply(hooktest.Status(http.StatusOK))
-	at := stopped.signal(syscall.SIGTERM)
-	if err := stopped.wait(stopTime + time.Second); err != nil {
+	at := stopped.Signal(syscall.SIGTERM)
+	if err := stopped.Wait(stopTime + time.Second); err != nil {
 		t.Errorf("SIGTERM ended the node with %v", err)
 	}
 	took := time.Since(at)
@@ -93,7 +94,7 @@ func TestStopWithHangingReceivers(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	const events, rate = 3000, 300
-	c := newCluster(t, newDatabase(t), redistest.Start(t).URL())
+	c := newCluster(t, clustertest.NewDatabase(t), redistest.Start(t).URL())
 	api, drained, other := c.start("api,janitor"), c.start("worker"), c.start("worker")
 	pool := connect(t, c.database)
 	receiver, _ := subscribeLoad(api, 300*time.Millisecond)
@@ -103,7 +104,7 @@ func TestDrain(t *testing.T) {
 	l.await(800)
 	asked := value[time.Time](t, pool, `SELECT now()`)
 	api.want(http.StatusAccepted, http.MethodPost, "/workers/"+drained.id.String()+"/drain", nil, nil)
-	took := eventually(t, 15*time.Second, "the worker has drained", func() bool {
+	took := clustertest.Eventually(t, 15*time.Second, "the worker has drained", func() bool {
 		w := api.worker(drained)
 		return w.LastSeenAt.After(asked) && w.Status == "draining" && w.Held == 0 && w.InFlight == 0
 	})
@@ -121,7 +122,7 @@ func TestDrain(t *testing.T) {
 	if by == 0 || late > time.Second {
 		t.Errorf("the drained worker made %d attempts, the last one %s after it was asked to drain", by, late)
 	}
-	if !drained.running() || api.worker(drained).Status != "draining" || api.worker(other).Status != "alive" {
+	if !drained.Running() || api.worker(drained).Status != "draining" || api.worker(other).Status != "alive" {
 		t.Error("the drained worker must go on reporting itself, and the other be alive")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/clustertest"
 	"github.com/posthorn/posthorn/internal/hooktest"
 	"github.com/posthorn/posthorn/internal/redis/redistest"
 )
@@ -17,7 +18,7 @@ import (
 func TestOneTraceFromPublishToEveryAttempt(t *testing.T) {
 	t.Parallel()
 	spans := startCollector(t)
-	c := newCluster(t, newDatabase(t), redistest.Start(t).URL())
+	c := newCluster(t, clustertest.NewDatabase(t), redistest.Start(t).URL())
 	c.env = []string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + spans.url, "OTEL_BSP_SCHEDULE_DELAY=100", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=test",
 		"POSTHORN_SEND_TRACEPARENT=true",
@@ -32,7 +33,7 @@ func TestOneTraceFromPublishToEveryAttempt(t *testing.T) {
 	if !receiver.Await(2, 20*time.Second) {
 		t.Fatalf("%d requests of 2 arrived", receiver.Count())
 	}
-	eventually(t, 20*time.Second, "the spans arrive", func() bool {
+	clustertest.Eventually(t, 20*time.Second, "the spans arrive", func() bool {
 		return len(spans.of(trace, "POST /events")) == 1 && len(spans.of(trace, "attempt")) == 2
 	})
 
@@ -66,7 +67,7 @@ func TestOneTraceFromPublishToEveryAttempt(t *testing.T) {
 // TestTracesOffSendNothing keeps a producer's trace to itself where none is asked for.
 func TestTracesOffSendNothing(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, newDatabase(t), "")
+	c := newCluster(t, clustertest.NewDatabase(t), "")
 	n := c.start("api,worker")
 	receiver, url := hooktest.Listen(t, "receiver")
 	n.subscribe(url, "order.created", nil)

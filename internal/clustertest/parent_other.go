@@ -1,6 +1,6 @@
-//go:build !linux
+//go:build unix && !linux
 
-package clustertest_test
+package clustertest
 
 import "syscall"
 

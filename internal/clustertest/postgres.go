@@ -1,4 +1,6 @@
-package clustertest_test
+//go:build unix
+
+package clustertest
 
 import (
 	"context"
@@ -9,7 +11,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,14 +20,13 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // databases numbers the databases of this run.
 var databases atomic.Int64
 
-// newDatabase makes an empty database on the PostgreSQL of this test run, dropped when the test ends.
-func newDatabase(t testing.TB) string {
+// NewDatabase makes an empty database on the PostgreSQL of this test run, dropped when the test ends.
+func NewDatabase(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv("TEST_DATABASE_URL")
 	if server == "" {
@@ -57,40 +57,19 @@ func administer(t testing.TB, server, statement string) {
 	}
 }
 
-// connect gives the test its own look at a database.
-func connect(t testing.TB, database string) *pgxpool.Pool {
-	t.Helper()
-	pool, err := pgxpool.New(context.Background(), database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	return pool
-}
-
-// value reads one value.
-func value[T any](t testing.TB, pool *pgxpool.Pool, query string, args ...any) T {
-	t.Helper()
-	var v T
-	if err := pool.QueryRow(t.Context(), query, args...).Scan(&v); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return v
-}
-
-// postgres is a private PostgreSQL that a test may kill and start again.
-type postgres struct {
-	*process
+// Postgres is a private PostgreSQL that a test may kill and start again.
+type Postgres struct {
+	*Process
 	t         testing.TB
 	bin, data string
 	port      int
 	as        *syscall.Credential
 }
 
-// startPostgres makes a cluster on a free port. It is set up like the one that scripts/services.sh starts.
-func startPostgres(t testing.TB) *postgres {
+// StartPostgres makes a cluster on a free port. It is set up like the one that scripts/services.sh starts.
+func StartPostgres(t testing.TB) *Postgres {
 	t.Helper()
-	s := &postgres{t: t, bin: postgresBin(t), as: unprivileged(t)}
+	s := &Postgres{t: t, bin: postgresBin(t), as: Unprivileged(t)}
 	// The test's own directory is closed to other users, and the server must not be root.
 	directory, err := os.MkdirTemp("", "posthorn-postgres-")
 	if err != nil {
@@ -113,39 +92,39 @@ func startPostgres(t testing.TB) *postgres {
 			return s
 		}
 		if try == 20 {
-			t.Fatalf("PostgreSQL did not start:\n%s", s.lastLines(20))
+			t.Fatalf("PostgreSQL did not start:\n%s", s.LastLines(20))
 		}
 	}
 }
 
 // command is one of PostgreSQL's programs, as a user that it accepts.
-func (s *postgres) command(name string, args ...string) *exec.Cmd {
+func (s *Postgres) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(s.bin, name), args...)
 	cmd.Dir = filepath.Dir(s.data)
 	cmd.Env = []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
-	cmd.SysProcAttr = asUser(s.as)
+	cmd.SysProcAttr = AsUser(s.as)
 	return cmd
 }
 
 // try starts the server and reports whether it answers; it does not where another has the port.
-func (s *postgres) try() bool {
-	s.process = start(s.t, "postgres", s.command("postgres", "-D", s.data, "-p", strconv.Itoa(s.port),
+func (s *Postgres) try() bool {
+	s.Process = Start(s.t, "postgres", s.command("postgres", "-D", s.data, "-p", strconv.Itoa(s.port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=100"))
-	return answers(s.t, s.process, s.url())
+	return Answers(s.t, s.Process, s.URL())
 }
 
-// answers waits until a server that was just started takes connections, or has ended; it reports which.
-func answers(t testing.TB, p *process, database string) bool {
+// Answers waits until a server that was just started takes connections, or has ended; it reports which.
+func Answers(t testing.TB, p *Process, database string) bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for p.running() {
+	for p.Running() {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		conn, err := pgx.Connect(ctx, database)
 		if err == nil {
 			conn.Close(ctx)
 		}
 		cancel()
-		if err == nil && p.running() {
+		if err == nil && p.Running() {
 			return true
 		}
 		<-tick.C
@@ -153,16 +132,17 @@ func answers(t testing.TB, p *process, database string) bool {
 	return false
 }
 
-func (s *postgres) url() string {
+// URL is where it listens, for its superuser.
+func (s *Postgres) URL() string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
 }
 
-// again starts it after its end and says when it answered. What its children still hold is waited for.
-func (s *postgres) again() time.Time {
+// Again starts it after its end and says when it answered. What its children still hold is waited for.
+func (s *Postgres) Again() time.Time {
 	s.t.Helper()
 	for began := time.Now(); !s.try(); {
 		if time.Since(began) > 20*time.Second {
-			s.t.Fatalf("PostgreSQL did not start again:\n%s", s.lastLines(20))
+			s.t.Fatalf("PostgreSQL did not start again:\n%s", s.LastLines(20))
 		}
 	}
 	return time.Now()
@@ -191,10 +171,10 @@ func majorOf(path string) int {
 	return n
 }
 
-// unprivileged is the user for programs that refuse to run as root; nil where the test is not root.
-func unprivileged(t testing.TB) *syscall.Credential {
+// Unprivileged is the user for programs that refuse to run as root; nil where the test is not root.
+func Unprivileged(t testing.TB) *syscall.Credential {
 	t.Helper()
-	if runtime.GOOS == "windows" || os.Getuid() != 0 {
+	if os.Getuid() != 0 {
 		return nil
 	}
 	for _, name := range []string{"postgres", "nobody"} {
@@ -210,4 +190,5 @@ func unprivileged(t testing.TB) *syscall.Credential {
 	return nil
 }
 
-func asUser(c *syscall.Credential) *syscall.SysProcAttr { return &syscall.SysProcAttr{Credential: c} }
+// AsUser makes a command run as another user; nil leaves it the test's own.
+func AsUser(c *syscall.Credential) *syscall.SysProcAttr { return &syscall.SysProcAttr{Credential: c} }
