@@ -180,6 +180,9 @@ type Upkeep interface {
 	// WithdrawDeliveries ends pending deliveries whose subscription was deleted, that were held too long, whose window
 	// is past (exhausted; not while held) or whose event expired. A claim they had is lost.
 	WithdrawDeliveries(ctx context.Context, w Withdrawal) (WithdrawalReport, error)
+	// SampleQueue notes the present backlog of all together and of the tenants with the longest, for QueueHistory. Once
+	// a minute counts: a second time within one changes nothing. What is counted is bounded as in Queue.
+	SampleQueue(ctx context.Context) error
 	// Prepare makes ahead what the coming days need (partitions); a store without such needs does nothing.
 	Prepare(ctx context.Context) error
 }
@@ -193,6 +196,9 @@ type Insight interface {
 	LaneBacklogs(ctx context.Context, tenant TenantID, limit int) ([]LaneBacklog, error)
 	// Stats reads the rollups; steps without anything are left out.
 	Stats(ctx context.Context, tenant TenantID, f StatsFilter) ([]StatsPoint, error)
+	// QueueHistory reads the samples of the queue of a tenant, or of all with the zero id, in steps; the subscription of the
+	// filter counts for nothing. A step without a sample is left out, one in which nothing waited is not.
+	QueueHistory(ctx context.Context, tenant TenantID, f StatsFilter) ([]QueuePoint, error)
 	// Updates reads what happened to deliveries from a moment on, in order of time, at most limit; more says that
 	// there was more than limit.
 	Updates(ctx context.Context, tenant TenantID, since time.Time, limit int) (updates []Update, more bool, err error)

@@ -107,6 +107,8 @@ type Options struct {
 	Trace   func(r *http.Request) (ctx context.Context, end func(path string, status int))
 	Logger  *slog.Logger
 	Version string
+	// Settings are shown by GET /settings.
+	Settings Settings
 	// Window is the longest a retry policy may take: the retention, by default 72 h.
 	Window time.Duration
 	// MaxEventBytes bounds one payload, by default 256 KiB.

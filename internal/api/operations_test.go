@@ -103,6 +103,43 @@ func TestQueue(t *testing.T) {
 	s.call(http.MethodGet, "/queue?all=yes", s.admin, nil).wantFaults("query.all")
 }
 
+func TestQueueHistory(t *testing.T) {
+	s := open(t, nil)
+	s.subscribe(s.admin, nil)
+	s.publish(s.admin, "a")
+	must(t, s.store.SampleQueue(t.Context()))
+	var h queueHistory
+	s.call(http.MethodGet, "/queue/history?step=1m&since=1h", s.admin, nil).wantFaults("query.since")
+	s.call(http.MethodGet, "/queue/history?step=1m", s.admin, nil).want(http.StatusOK).into(&h)
+	if len(h.Data) != 1 || h.Data[0].Pending != 1 || h.Data[0].Due != 1 || h.StepSeconds != 60 {
+		t.Errorf("history %s", jsonText(h))
+	}
+	s.call(http.MethodGet, "/queue/history?step=1m", s.foreign, nil).want(http.StatusOK).into(&h)
+	if len(h.Data) != 1 || h.Data[0].Pending != 0 {
+		t.Errorf("another tenant's history %s", jsonText(h))
+	}
+	s.call(http.MethodGet, "/queue/history?all=true", s.addKey(s.home, nil, posthorn.ScopeRead), nil).want(http.StatusForbidden)
+	s.call(http.MethodGet, "/queue/history?step=2m", s.admin, nil).wantFaults("query.step")
+}
+
+func TestSettings(t *testing.T) {
+	s := open(t, func(o *Options) {
+		o.Settings = Settings{
+			Store: "sqlite", Roles: []string{"api"}, Retention: time.Hour,
+			Variables: []Variable{{Name: "POSTHORN_RETENTION", Value: "1h0m0s", Changed: true}},
+		}
+	})
+	var v settingsView
+	s.call(http.MethodGet, "/settings", s.admin, nil).want(http.StatusOK).into(&v)
+	if v.Store != "sqlite" || v.RetentionSeconds != 3600 || v.MaxEventBytes == 0 || len(v.Variables) != 1 || !v.Variables[0].Changed {
+		t.Errorf("settings %s", jsonText(v))
+	}
+	s.call(http.MethodGet, "/settings", s.addKey(s.home, nil, posthorn.ScopeRead), nil).want(http.StatusOK).into(&v)
+	if len(v.Variables) != 0 || v.RetentionSeconds != 3600 {
+		t.Errorf("settings for a reader %s", jsonText(v))
+	}
+}
+
 func TestStats(t *testing.T) {
 	s := open(t, nil)
 	s.subscribe(s.admin, nil)

@@ -29,6 +29,16 @@ func (h *Handler) registerOperations() {
 		summary: "Read the queue", description: "The backlog as a whole and the lanes with the longest ones: one lane per subscription.",
 	}, h.getQueue)
 	handle(h, operation{
+		method: http.MethodGet, path: "/queue/history", id: "getQueueHistory", tag: "Operations", scope: posthorn.ScopeRead,
+		summary: "Read the queue over time", description: "The backlog as sampled once a minute, at its largest in each step. Kept for the retention.",
+	}, h.getQueueHistory)
+	handle(h, operation{
+		method: http.MethodGet, path: "/settings", id: "getSettings", tag: "Operations", scope: posthorn.ScopeRead,
+		summary: "Read the effective configuration",
+		description: "The limits and times in force at the node that answers. For the scope admin also every setting by the name of its " +
+			"variable, secrets masked.",
+	}, h.getSettings)
+	handle(h, operation{
 		method: http.MethodGet, path: "/stats", id: "getStats", tag: "Operations", scope: posthorn.ScopeRead,
 		summary: "Read statistics", description: "One point per step in which anything happened, from rollups kept for the retention.",
 	}, h.getStats)

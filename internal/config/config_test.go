@@ -100,6 +100,23 @@ func TestEffectiveShowsNoSecret(t *testing.T) {
 	}
 }
 
+func TestEffectiveSaysWhatWasChanged(t *testing.T) {
+	s := defaults()
+	s.Retention, s.AllowPrivate = time.Hour, []string{"10.0.0.0/8"}
+	s.Hold, s.MaxEventBytes = 720*time.Hour, 262144
+	want := map[string]bool{
+		"POSTHORN_RETENTION": true, "POSTHORN_ALLOW_PRIVATE": true, "POSTHORN_HOLD": false, "POSTHORN_MAX_EVENT_BYTES": false, "HOST": false,
+	}
+	for _, line := range s.Effective() {
+		if changed, ok := want[line.Name]; ok && line.Changed != changed {
+			t.Errorf("%s = %q: changed is %v", line.Name, line.Value, line.Changed)
+		}
+		if line.Help == "" || strings.Contains(line.Help, "${") {
+			t.Errorf("%s is described as %q", line.Name, line.Help)
+		}
+	}
+}
+
 func TestGeneratedKeyIsKept(t *testing.T) {
 	s := defaults()
 	s.DataDir = filepath.Join(t.TempDir(), "new")

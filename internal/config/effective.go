@@ -4,10 +4,15 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"strings"
+	"time"
 )
 
-// Line is one effective setting, by the name of its variable.
-type Line struct{ Name, Value string }
+// Line is one effective setting, by the name of its variable. Changed says that its value is not the default.
+type Line struct {
+	Name, Value, Help string
+	Changed           bool
+}
 
 // Effective lists all settings as they are in force, secrets masked.
 func (s *Settings) Effective() []Line {
@@ -19,6 +24,13 @@ func (s *Settings) Effective() []Line {
 		if v.Field(i).Kind() == reflect.Slice {
 			value = joined(v.Field(i).Interface().([]string))
 		}
+		changed := !v.Field(i).IsZero()
+		if byDefault, ok := tag.Lookup("default"); ok {
+			changed = value != byDefault
+			if d, err := time.ParseDuration(byDefault); err == nil && v.Field(i).Type() == reflect.TypeFor[time.Duration]() {
+				changed = value != d.String()
+			}
+		}
 		switch tag.Get("secret") {
 		case "all":
 			if value != "" {
@@ -27,7 +39,10 @@ func (s *Settings) Effective() []Line {
 		case "url":
 			value = maskURL(value)
 		}
-		lines = append(lines, Line{tag.Get("env"), value})
+		lines = append(lines, Line{
+			Name: tag.Get("env"), Value: value, Changed: changed,
+			Help: strings.ReplaceAll(tag.Get("help"), "${enum}", strings.ReplaceAll(tag.Get("enum"), ",", ", ")),
+		})
 	}
 	return lines
 }

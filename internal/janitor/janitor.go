@@ -105,7 +105,7 @@ func (j *Janitor) run() {
 	defer j.resign()
 	look := time.NewTimer(0)
 	defer look.Stop()
-	var cleaned time.Time
+	var cleaned, sampled time.Time
 	woken := false
 	for {
 		select {
@@ -122,6 +122,10 @@ func (j *Janitor) run() {
 		woken = false
 		if j.onDuty() {
 			j.withdraw()
+			if minute := time.Now().Truncate(time.Minute); minute.After(sampled) {
+				sampled = minute
+				j.sample()
+			}
 			if cleaned.IsZero() || time.Since(cleaned) >= j.opts.CleanupEvery {
 				if err := j.prepareAndClean(); err == nil {
 					cleaned = time.Now()
@@ -168,6 +172,13 @@ func (j *Janitor) withdraw() {
 		if report.Done || !j.rest() {
 			return
 		}
+	}
+}
+
+// sample notes how much waits, for the history of the queue.
+func (j *Janitor) sample() {
+	if err := j.opts.Store.SampleQueue(j.life); err != nil {
+		j.fault("queue not sampled", err)
 	}
 }
 

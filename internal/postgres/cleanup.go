@@ -252,6 +252,10 @@ func (s *Store) sweepRest(ctx context.Context, cutoff time.Time, batch int, repo
 		SELECT ctid FROM rollups WHERE minute < $1 ORDER BY minute LIMIT $2))`, cutoff, batch, &rest, report); err != nil {
 		return err
 	}
+	if err := s.remove(ctx, `DELETE FROM queue_samples WHERE (tenant_id, minute) IN (
+		SELECT tenant_id, minute FROM queue_samples WHERE minute < $1 ORDER BY minute LIMIT $2)`, cutoff, batch, &rest, report); err != nil {
+		return err
+	}
 	// Tombstones whose history is gone.
 	if err := s.remove(ctx, `WITH gone AS (
 		DELETE FROM subscriptions WHERE id IN (SELECT s.id FROM subscriptions s WHERE s.deleted_at < $1

@@ -173,6 +173,16 @@ func (r *removal) removeRest() error {
 	if r.rest, err = answer.RowsAffected(); err != nil {
 		return err
 	}
+	answer, err = r.exec(`DELETE FROM queue_samples WHERE (tenant_id, minute) IN (SELECT tenant_id, minute FROM queue_samples
+		WHERE minute < ? ORDER BY minute LIMIT ?)`, stamp(r.cutoff), r.limit)
+	if err != nil {
+		return err
+	}
+	samples, err := answer.RowsAffected()
+	if err != nil {
+		return err
+	}
+	r.rest = max(r.rest, samples)
 	rows, err := r.query(`DELETE FROM subscriptions WHERE id IN (SELECT id FROM subscriptions AS s
 		WHERE deleted_at > 0 AND deleted_at < ? AND NOT EXISTS (SELECT 1 FROM deliveries WHERE subscription_id = s.id) LIMIT ?)
 		RETURNING id`, stamp(r.cutoff), r.limit)

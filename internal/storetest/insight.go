@@ -14,6 +14,8 @@ func insightTests() group {
 		{"QueueOfFIFO", insightQueueFIFO},
 		{"QueueOfTenant", insightQueueTenant},
 		{"LaneBacklogs", insightBacklogs},
+		{"QueueHistory", insightHistory},
+		{"QueueHistoryBySteps", insightHistorySteps},
 		{"StatsAddUp", insightStats},
 		{"StatsBySteps", insightStatsSteps},
 		{"StatsLatency", insightStatsLatency},

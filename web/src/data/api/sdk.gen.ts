@@ -2,7 +2,7 @@
 
 import type { Client, ClientMeta, Options as Options2, RequestResult, ServerSentEventsResult, TDataShape } from './client';
 import { client } from './client.gen';
-import type { CancelDeliveryData, CancelDeliveryErrors, CancelDeliveryResponses, ChangeDeliveriesData, ChangeDeliveriesErrors, ChangeDeliveriesResponses, CreateKeyData, CreateKeyErrors, CreateKeyResponses, CreateSubscriptionData, CreateSubscriptionErrors, CreateSubscriptionResponses, CreateTenantData, CreateTenantErrors, CreateTenantResponses, DeleteSubscriptionData, DeleteSubscriptionErrors, DeleteSubscriptionResponses, DrainWorkerData, DrainWorkerErrors, DrainWorkerResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetEventData, GetEventErrors, GetEventResponses, GetEventStatusData, GetEventStatusErrors, GetEventStatusResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLivenessAliasData, GetLivenessAliasErrors, GetLivenessAliasResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetQueueData, GetQueueErrors, GetQueueResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetSecretData, GetSecretErrors, GetSecretResponses, GetStatsData, GetStatsErrors, GetStatsResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetWorkerData, GetWorkerErrors, GetWorkerResponses, ListAttemptsData, ListAttemptsErrors, ListAttemptsResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListKeysData, ListKeysErrors, ListKeysResponses, ListSubscriptionsData, ListSubscriptionsErrors, ListSubscriptionsResponses, ListTenantsData, ListTenantsErrors, ListTenantsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, PatchSubscriptionData, PatchSubscriptionErrors, PatchSubscriptionResponses, PauseSubscriptionData, PauseSubscriptionErrors, PauseSubscriptionResponses, PublishBatchData, PublishBatchErrors, PublishBatchResponses, PublishEventData, PublishEventErrors, PublishEventResponses, ReplaceSubscriptionData, ReplaceSubscriptionErrors, ReplaceSubscriptionResponses, ReplayEventData, ReplayEventErrors, ReplayEventResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RetryDeliveryData, RetryDeliveryErrors, RetryDeliveryResponses, RevokeKeyData, RevokeKeyErrors, RevokeKeyResponses, RotateSecretData, RotateSecretErrors, RotateSecretResponses, TestFilterData, TestFilterErrors, TestFilterResponses, TestSubscriptionData, TestSubscriptionErrors, TestSubscriptionResponses, WatchData, WatchErrors, WatchResponse, WatchResponses } from './types.gen';
+import type { CancelDeliveryData, CancelDeliveryErrors, CancelDeliveryResponses, ChangeDeliveriesData, ChangeDeliveriesErrors, ChangeDeliveriesResponses, CreateKeyData, CreateKeyErrors, CreateKeyResponses, CreateSubscriptionData, CreateSubscriptionErrors, CreateSubscriptionResponses, CreateTenantData, CreateTenantErrors, CreateTenantResponses, DeleteSubscriptionData, DeleteSubscriptionErrors, DeleteSubscriptionResponses, DrainWorkerData, DrainWorkerErrors, DrainWorkerResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetEventData, GetEventErrors, GetEventResponses, GetEventStatusData, GetEventStatusErrors, GetEventStatusResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLivenessAliasData, GetLivenessAliasErrors, GetLivenessAliasResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetQueueData, GetQueueErrors, GetQueueHistoryData, GetQueueHistoryErrors, GetQueueHistoryResponses, GetQueueResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetSecretData, GetSecretErrors, GetSecretResponses, GetSettingsData, GetSettingsErrors, GetSettingsResponses, GetStatsData, GetStatsErrors, GetStatsResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetWorkerData, GetWorkerErrors, GetWorkerResponses, ListAttemptsData, ListAttemptsErrors, ListAttemptsResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListKeysData, ListKeysErrors, ListKeysResponses, ListSubscriptionsData, ListSubscriptionsErrors, ListSubscriptionsResponses, ListTenantsData, ListTenantsErrors, ListTenantsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, PatchSubscriptionData, PatchSubscriptionErrors, PatchSubscriptionResponses, PauseSubscriptionData, PauseSubscriptionErrors, PauseSubscriptionResponses, PublishBatchData, PublishBatchErrors, PublishBatchResponses, PublishEventData, PublishEventErrors, PublishEventResponses, ReplaceSubscriptionData, ReplaceSubscriptionErrors, ReplaceSubscriptionResponses, ReplayEventData, ReplayEventErrors, ReplayEventResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RetryDeliveryData, RetryDeliveryErrors, RetryDeliveryResponses, RevokeKeyData, RevokeKeyErrors, RevokeKeyResponses, RotateSecretData, RotateSecretErrors, RotateSecretResponses, TestFilterData, TestFilterErrors, TestFilterResponses, TestSubscriptionData, TestSubscriptionErrors, TestSubscriptionResponses, WatchData, WatchErrors, WatchResponse, WatchResponses } from './types.gen';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -278,6 +278,32 @@ export const watch = <ThrowOnError extends boolean = false>(options?: Options<Wa
 export const getQueue = <ThrowOnError extends boolean = false>(options?: Options<GetQueueData, ThrowOnError>): RequestResult<GetQueueResponses, GetQueueErrors, ThrowOnError> => (options?.client ?? client).get<GetQueueResponses, GetQueueErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/queue',
+    ...options
+});
+
+/**
+ * Read the queue over time
+ *
+ * The backlog as sampled once a minute, at its largest in each step. Kept for the retention.
+ *
+ * Needs a key with the scope `read`.
+ */
+export const getQueueHistory = <ThrowOnError extends boolean = false>(options?: Options<GetQueueHistoryData, ThrowOnError>): RequestResult<GetQueueHistoryResponses, GetQueueHistoryErrors, ThrowOnError> => (options?.client ?? client).get<GetQueueHistoryResponses, GetQueueHistoryErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/queue/history',
+    ...options
+});
+
+/**
+ * Read the effective configuration
+ *
+ * The limits and times in force at the node that answers. For the scope admin also every setting by the name of its variable, secrets masked.
+ *
+ * Needs a key with the scope `read`.
+ */
+export const getSettings = <ThrowOnError extends boolean = false>(options?: Options<GetSettingsData, ThrowOnError>): RequestResult<GetSettingsResponses, GetSettingsErrors, ThrowOnError> => (options?.client ?? client).get<GetSettingsResponses, GetSettingsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/settings',
     ...options
 });
 

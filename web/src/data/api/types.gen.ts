@@ -533,6 +533,30 @@ export type Published = {
     type: string;
 };
 
+export type QueueHistory = {
+    /**
+     * Steps without a sample, because no node looked, are left out.
+     */
+    data: Array<QueuePoint>;
+    since: string;
+    step_seconds: number;
+    until: string;
+};
+
+export type QueuePoint = {
+    at: string;
+    /**
+     * Those that could have been sent.
+     */
+    due: number;
+    /**
+     * Those of paused and disabled subscriptions.
+     */
+    held: number;
+    oldest_due_seconds: number;
+    pending: number;
+};
+
 export type QueueView = {
     /**
      * The counts are lower bounds.
@@ -654,6 +678,47 @@ export type SentRequest = {
     headers: {
         [key: string]: Array<string> | null;
     };
+};
+
+export type SettingsView = {
+    /**
+     * Between two cleanups.
+     */
+    cleanup_seconds: number;
+    development: boolean;
+    /**
+     * How long a subscription may fail without one success.
+     */
+    disable_after_seconds: number;
+    /**
+     * How long a paused or disabled subscription holds its deliveries.
+     */
+    hold_seconds: number;
+    max_batch_bytes: number;
+    max_batch_events: number;
+    max_event_bytes: number;
+    node: string;
+    /**
+     * Of all tenants together.
+     */
+    publish_limit: RateLimit | null;
+    redis: boolean;
+    /**
+     * How long events, deliveries and attempts are kept; also the longest retry window.
+     */
+    retention_seconds: number;
+    roles: Array<string>;
+    runtime: string;
+    store: 'sqlite' | 'postgres';
+    /**
+     * The tenant's own limit on publishing.
+     */
+    tenant_limit: RateLimit | null;
+    /**
+     * Every setting; empty without the scope admin.
+     */
+    variables: Array<Variable>;
+    version: string;
 };
 
 export type StatsCounts = {
@@ -929,6 +994,19 @@ export type Timings = {
     reused: boolean;
     tls_ms: number | null;
     total_ms: number;
+};
+
+export type Variable = {
+    /**
+     * It is not the default.
+     */
+    changed: boolean;
+    description: string;
+    name: string;
+    /**
+     * A secret is masked.
+     */
+    value: string;
 };
 
 export type Worker = {
@@ -2002,6 +2080,101 @@ export type GetQueueResponses = {
 };
 
 export type GetQueueResponse = GetQueueResponses[keyof GetQueueResponses];
+
+export type GetQueueHistoryData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * 24 hours ago by default.
+         */
+        since?: string;
+        /**
+         * Now by default.
+         */
+        until?: string;
+        /**
+         * By default the shortest that gives at most 300 points.
+         */
+        step?: '1m' | '5m' | '15m' | '1h' | '6h' | '1d';
+        /**
+         * true sums all tenants; needs the scope admin.
+         */
+        all?: 'true' | 'false';
+    };
+    url: '/queue/history';
+};
+
+export type GetQueueHistoryErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type GetQueueHistoryError = GetQueueHistoryErrors[keyof GetQueueHistoryErrors];
+
+export type GetQueueHistoryResponses = {
+    /**
+     * OK
+     */
+    200: QueueHistory;
+};
+
+export type GetQueueHistoryResponse = GetQueueHistoryResponses[keyof GetQueueHistoryResponses];
+
+export type GetSettingsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/settings';
+};
+
+export type GetSettingsErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type GetSettingsError = GetSettingsErrors[keyof GetSettingsErrors];
+
+export type GetSettingsResponses = {
+    /**
+     * OK
+     */
+    200: SettingsView;
+};
+
+export type GetSettingsResponse = GetSettingsResponses[keyof GetSettingsResponses];
 
 export type GetStatsData = {
     body?: never;
