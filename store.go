@@ -23,6 +23,8 @@ type Store interface {
 	EventStore
 	DeliveryStore
 	KeyStore
+	SessionStore
+	AuditStore
 	NodeStore
 	Upkeep
 	Insight

@@ -24,9 +24,11 @@ func (h *Handler) alter(ctx context.Context, tenant posthorn.TenantID, id postho
 		was = *s
 		return change(s)
 	})
+	shownWas := auditView(&was, &was)
 	if err != nil {
 		return nil, err
 	}
+	callOf(ctx).altered(s.ID.String(), shownWas, auditView(s, &was))
 	h.changed(ctx, s)
 	if newest(s) != newest(&was) {
 		h.announceRotation(ctx, s)

@@ -27,6 +27,8 @@ type Store interface {
 	posthorn.EventStore
 	posthorn.DeliveryStore
 	posthorn.KeyStore
+	posthorn.SessionStore
+	posthorn.AuditStore
 	posthorn.Insight
 	ListNodes(ctx context.Context) ([]posthorn.Node, error)
 	DrainNode(ctx context.Context, id posthorn.NodeID) error
@@ -166,6 +168,7 @@ func New(opts Options) *Handler {
 	h.registerOperations()
 	h.registerKeys()
 	h.registerTenants()
+	h.registerAudit()
 	h.registerHealth()
 	finishDocument(h.api.OpenAPI())
 	h.servePages(h.router)

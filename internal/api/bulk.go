@@ -43,6 +43,13 @@ type bulkReport struct {
 	NextCursor *string `json:"next_cursor" doc:"Set when there is more: repeat with it as cursor."`
 }
 
+// bulkAudit is what the audit log keeps of a bulk change.
+type bulkAudit struct {
+	Action  string     `json:"action"`
+	Filter  bulkFilter `json:"filter"`
+	Changed int        `json:"changed"`
+}
+
 func (f *bulkFilter) filter() (posthorn.DeliveryFilter, error) {
 	var v posthorn.Violations
 	const at = "body.filter."
@@ -94,6 +101,9 @@ func (h *Handler) changeDeliveries(ctx context.Context, c *call, _ *nothing, in 
 		return nil, err
 	}
 	report := bulkReport{DryRun: in.DryRun}
+	if in.DryRun {
+		defer c.unaltered()
+	}
 	for end := time.Now().Add(bulkTime); ; {
 		step, err := h.store.ChangeDeliveries(ctx, c.tenant(), change)
 		if err != nil {
@@ -101,6 +111,7 @@ func (h *Handler) changeDeliveries(ctx context.Context, c *call, _ *nothing, in 
 		}
 		report.Matched += step.Matched
 		report.Changed += step.Changed
+		c.altered("", nil, bulkAudit{in.Action, in.Filter, report.Changed})
 		change.Before = step.Next
 		if step.Next.IsZero() || time.Now().After(end) {
 			break

@@ -26,16 +26,16 @@ func (h *Handler) registerDeliveries() {
 	}, h.listAttempts)
 	handle(h, operation{
 		method: http.MethodPost, path: "/deliveries/{id}/retry", id: "retryDelivery", tag: "Deliveries", scope: posthorn.ScopeManage,
-		summary: "Attempt a delivery now", status: http.StatusAccepted, refusals: []int{http.StatusConflict},
+		audit: "delivery.retry", summary: "Attempt a delivery now", status: http.StatusAccepted, refusals: []int{http.StatusConflict},
 		description: "One attempt outside the automatic schedule, which stays as it is. Also revives an exhausted or cancelled delivery. 409 when it has succeeded or is being sent.",
 	}, h.retryDelivery)
 	handle(h, operation{
 		method: http.MethodPost, path: "/deliveries/{id}/cancel", id: "cancelDelivery", tag: "Deliveries", scope: posthorn.ScopeManage,
-		summary: "Cancel a pending delivery", refusals: []int{http.StatusConflict},
+		audit: "delivery.cancel", summary: "Cancel a pending delivery", refusals: []int{http.StatusConflict},
 	}, h.cancelDelivery)
 	handleBody(h, operation{
 		method: http.MethodPost, path: "/deliveries/bulk", id: "changeDeliveries", tag: "Deliveries", scope: posthorn.ScopeManage,
-		summary: "Retry or cancel many deliveries",
+		audit: "delivery.bulk", summary: "Retry or cancel many deliveries",
 		example: map[string]any{"action": "retry", "filter": map[string]any{"status": []string{"exhausted"}}, "dry_run": true},
 		description: "Changes all deliveries that the filter finds; those that do not allow it are passed over. With `dry_run` it only counts. " +
 			"A large set takes several requests: repeat with `cursor` while `next_cursor` is set.",
@@ -236,6 +236,7 @@ func (h *Handler) retryDelivery(ctx context.Context, c *call, p *deliveryPath) (
 	if err != nil {
 		return nil, err
 	}
+	c.altered(d.ID.String(), nil, nil)
 	h.moved(ctx, d)
 	return h.showDelivery(ctx, d)
 }
@@ -249,6 +250,7 @@ func (h *Handler) cancelDelivery(ctx context.Context, c *call, p *deliveryPath) 
 	if err != nil {
 		return nil, err
 	}
+	c.altered(d.ID.String(), nil, nil)
 	h.moved(ctx, d)
 	return h.showDelivery(ctx, d)
 }

@@ -18,14 +18,14 @@ const eventNoun = "event"
 func (h *Handler) registerEvents() {
 	handleRaw[publishHeader, eventInput](h, operation{
 		method: http.MethodPost, path: "/events", id: "publishEvent", tag: "Events", scope: posthorn.ScopePublish, publishes: true,
-		summary: "Publish an event", status: http.StatusAccepted, refusals: []int{http.StatusConflict},
+		unaudited: "an event is its own record", summary: "Publish an event", status: http.StatusAccepted, refusals: []int{http.StatusConflict},
 		maxBody:     h.maxEventBody(),
 		example:     map[string]any{"type": "order.created", "payload": map[string]any{"id": 4711, "total": "12.50"}},
 		description: "202 means that the event and all its deliveries are on disk. Give an idempotency key and repeat after any other answer.",
 	}, h.publishEvent)
 	handleRaw[nothing, batchInput](h, operation{
 		method: http.MethodPost, path: "/events/batch", id: "publishBatch", tag: "Events", scope: posthorn.ScopePublish, publishes: true,
-		summary: "Publish many events", maxBody: posthorn.MaxBatchBytes,
+		unaudited: "an event is its own record", summary: "Publish many events", maxBody: posthorn.MaxBatchBytes,
 		example: map[string]any{"events": []any{
 			map[string]any{"type": "order.created", "payload": map[string]any{"id": 4711}},
 			map[string]any{"type": "order.paid", "payload": map[string]any{"id": 4711}, "idempotency_key": "paid-4711"},
@@ -46,7 +46,7 @@ func (h *Handler) registerEvents() {
 	}, h.getEventStatus)
 	handleBody(h, operation{
 		method: http.MethodPost, path: "/events/{id}/replay", id: "replayEvent", tag: "Events", scope: posthorn.ScopeManage, publishes: true,
-		summary: "Deliver an event again", status: http.StatusAccepted, refusals: []int{http.StatusConflict},
+		audit: "event.replay", summary: "Deliver an event again", status: http.StatusAccepted, refusals: []int{http.StatusConflict},
 		example:     map[string]any{"subscription_ids": []string{"sub_06f1kz9qj4v3g7c8n2m5x0y1za"}},
 		description: "Makes new deliveries: to the subscriptions named, or with `{}` to all that want the event now.",
 	}, h.replayEvent)

@@ -12,7 +12,7 @@ import (
 func (h *Handler) registerFilters() {
 	handleRaw[subscriptionPath, filterTrial](h, operation{
 		method: http.MethodPost, path: "/subscriptions/{id}/filter/test", id: "testFilter", tag: "Subscriptions", scope: posthorn.ScopeRead,
-		summary: "Try a filter", maxBody: filter.MaxPayload + subscriptionBody,
+		unaudited: "it changes nothing", summary: "Try a filter", maxBody: filter.MaxPayload + subscriptionBody,
 		example:     map[string]any{"filter": "payload.amount > 100", "type": "order.created", "payload": map[string]any{"amount": 150}},
 		description: "Says what the subscription's filter, or another one, would do with an event. Nothing is stored or sent, and event_types are not looked at.",
 	}, h.testFilter)

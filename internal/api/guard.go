@@ -20,7 +20,7 @@ var unknownKeys = posthorn.RateLimit{Limit: 100, Per: "second"}
 // guard stands before every operation: the key, its scope, the limits, and the names of the query's parameters.
 func (h *Handler) guard(ctx huma.Context, next func(huma.Context)) {
 	c, op := callOf(ctx.Context()), operationOf(ctx.Operation())
-	c.path = op.path
+	c.path, c.object = op.path, ctx.Param("id")
 	err := h.admit(c, op)
 	if err == nil && !op.open {
 		err = checkQuery(c.request.URL, ctx.Operation().Parameters)

@@ -22,7 +22,7 @@ const (
 func (h *Handler) registerKeys() {
 	handleBody(h, operation{
 		method: http.MethodPost, path: "/keys", id: "createKey", tag: "Keys", scope: posthorn.ScopeAdmin,
-		summary: "Create a key", status: http.StatusCreated,
+		audit: "key.create", summary: "Create a key", status: http.StatusCreated,
 		example:     map[string]any{"name": "billing", "scopes": []string{"publish"}},
 		description: "The answer holds the key, which is shown this once: only its hash is kept.",
 	}, h.createKey)
@@ -32,7 +32,7 @@ func (h *Handler) registerKeys() {
 	}, h.listKeys)
 	handle(h, operation{
 		method: http.MethodDelete, path: "/keys/{id}", id: "revokeKey", tag: "Keys", scope: posthorn.ScopeAdmin,
-		summary: "Revoke a key", status: http.StatusNoContent, description: "Takes effect within 5 seconds on all nodes.",
+		audit: "key.revoke", summary: "Revoke a key", status: http.StatusNoContent, description: "Takes effect within 5 seconds on all nodes.",
 		refusals: []int{http.StatusConflict},
 	}, h.revokeKey)
 }
@@ -119,6 +119,7 @@ func (h *Handler) createKey(ctx context.Context, c *call, _ *nothing, in *keyInp
 		return nil, err
 	}
 	is := showKey(key)
+	c.alteredFor(key.TenantID, key.ID.String(), nil, is)
 	return &created[newAPIKey]{Location: "/keys", Body: newAPIKey{
 		ID: is.ID, Key: text, TenantID: is.TenantID, Name: is.Name, Prefix: is.Prefix, Scopes: is.Scopes, RateLimit: is.RateLimit,
 		IPAllowlist: is.IPAllowlist, CreatedAt: is.CreatedAt, ExpiresAt: is.ExpiresAt,
@@ -217,6 +218,7 @@ func (h *Handler) revokeKey(ctx context.Context, c *call, p *keyPath) (*nothing,
 	if err := h.store.RevokeKey(ctx, tenant, id); err != nil {
 		return nil, err
 	}
+	c.alteredFor(tenant, id.String(), nil, nil)
 	h.opts.Auth.Invalidate()
 	h.opts.Bus.Publish(ctx, posthorn.Signal{Keys: true})
 	return nil, nil

@@ -32,6 +32,9 @@ type operation struct {
 	mergePatch bool
 	// example of the body.
 	example any
+	// audit is the action under which each success goes into the audit log: a noun and a verb. An operation that can change
+	// something has it, or says in unaudited why it needs none; so does one that shows a secret.
+	audit, unaudited string
 }
 
 const defaultMaxBody = 64 << 10
@@ -42,8 +45,9 @@ const operationKey = "posthorn"
 // handle registers an operation without a body. P holds its parameters.
 func handle[P, O any](h *Handler, op operation, do func(ctx context.Context, c *call, params *P) (*O, error)) {
 	huma.Register(h.api, describe(op, false, hasQuery(reflect.TypeFor[P]())), func(ctx context.Context, params *P) (*O, error) {
-		out, err := do(ctx, callOf(ctx), params)
-		if err != nil {
+		c := callOf(ctx)
+		out, err := do(ctx, c, params)
+		if err = h.audit(ctx, c, &op, err); err != nil {
 			return nil, problemOf(err)
 		}
 		return out, nil
@@ -64,7 +68,7 @@ func handleRaw[P, B, O any](h *Handler, op operation, do func(ctx context.Contex
 		}
 		defer body.free()
 		out, err := do(ctx, c, params, body.Bytes())
-		if err != nil {
+		if err = h.audit(ctx, c, &op, err); err != nil {
 			return nil, problemOf(err)
 		}
 		return out, nil

@@ -41,6 +41,9 @@ type call struct {
 	status   int
 	// cause is what the log should say about an error answer.
 	cause error
+	// object is the id in the path; change is what the handler has said of what it did.
+	object string
+	change *change
 	// traced ends the request's span; nil without one.
 	traced func(path string, status int)
 }

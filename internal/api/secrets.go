@@ -20,11 +20,11 @@ const (
 func (h *Handler) registerSecrets() {
 	handle(h, operation{
 		method: http.MethodGet, path: "/subscriptions/{id}/secret", id: "getSecret", tag: "Subscriptions", scope: posthorn.ScopeManage,
-		summary: "Read the signing secret",
+		audit: "secret.reveal", summary: "Read the signing secret",
 	}, h.getSecret)
 	handleBody(h, operation{
 		method: http.MethodPost, path: "/subscriptions/{id}/secret/rotate", id: "rotateSecret", tag: "Subscriptions", scope: posthorn.ScopeManage,
-		summary: "Rotate the signing secret", example: map[string]any{"overlap_seconds": 86400},
+		audit: "secret.rotate", summary: "Rotate the signing secret", example: map[string]any{"overlap_seconds": 86400},
 		description: "The new secret signs at once; until the overlap ends deliveries carry a signature of the old one too, so that receivers can change over in their own time. " +
 			"The body may be `{}`.",
 		refusals: []int{http.StatusConflict},

@@ -68,11 +68,18 @@ func (h *Handler) replayEvent(ctx context.Context, c *call, p *eventPath, in *re
 	if err != nil {
 		return nil, err
 	}
+	c.altered(id.String(), nil, replayAudit{in.SubscriptionIDs, len(rows)})
 	shown, err := h.showDeliveries(ctx, c.tenant(), rows)
 	if err != nil {
 		return nil, err
 	}
 	return replyWith(deliveryData{shown}), nil
+}
+
+// replayAudit is what the audit log keeps of a replay.
+type replayAudit struct {
+	SubscriptionIDs []posthorn.SubscriptionID `json:"subscription_ids"`
+	Deliveries      int                       `json:"deliveries"`
 }
 
 // checkTargets refuses subscriptions that are not there: replaying to them would do nothing, silently.

@@ -13,7 +13,7 @@ func (h *Handler) registerSubscriptions() {
 	example := map[string]any{"url": "https://example.com/webhooks", "event_types": []string{"order.*"}}
 	handleBody(h, operation{
 		method: http.MethodPost, path: "/subscriptions", id: "createSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
-		summary: "Create a subscription", status: http.StatusCreated, example: example, maxBody: subscriptionBody,
+		audit: "subscription.create", summary: "Create a subscription", status: http.StatusCreated, example: example, maxBody: subscriptionBody,
 		description: "The answer holds the signing secret; it is not shown in any list.",
 	}, h.createSubscription)
 	handle(h, operation{
@@ -26,32 +26,32 @@ func (h *Handler) registerSubscriptions() {
 	}, h.getSubscription)
 	handleBody(h, operation{
 		method: http.MethodPut, path: "/subscriptions/{id}", id: "replaceSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
-		summary: "Replace a subscription", example: example, maxBody: subscriptionBody,
+		audit: "subscription.update", summary: "Replace a subscription", example: example, maxBody: subscriptionBody,
 		description: "Fields left out go back to their defaults, except the secret and the status. Header values may be sent back masked, as they were read, and stay as they are.",
 	}, h.replaceSubscription)
 	handleRaw[subscriptionPath, subscriptionPatch](h, operation{
 		method: http.MethodPatch, path: "/subscriptions/{id}", id: "patchSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
-		summary: "Change a subscription", example: map[string]any{"event_types": []string{"order.*", "invoice.paid"}},
+		audit: "subscription.update", summary: "Change a subscription", example: map[string]any{"event_types": []string{"order.*", "invoice.paid"}},
 		mergePatch: true, maxBody: subscriptionBody,
 		description: "A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another.",
 	}, h.patchSubscription)
 	handle(h, operation{
 		method: http.MethodDelete, path: "/subscriptions/{id}", id: "deleteSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
-		summary: "Delete a subscription", status: http.StatusNoContent,
+		audit: "subscription.delete", summary: "Delete a subscription", status: http.StatusNoContent,
 		description: "Sending stops at once, what is pending is cancelled, and the history stays readable for the retention.",
 	}, h.deleteSubscription)
 	handle(h, operation{
 		method: http.MethodPost, path: "/subscriptions/{id}/pause", id: "pauseSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
-		summary: "Pause a subscription", description: "Its deliveries are held, also new ones, until it is resumed. Pausing again changes nothing.",
+		audit: "subscription.pause", summary: "Pause a subscription", description: "Its deliveries are held, also new ones, until it is resumed. Pausing again changes nothing.",
 		refusals: []int{http.StatusConflict},
 	}, h.pauseSubscription)
 	handle(h, operation{
 		method: http.MethodPost, path: "/subscriptions/{id}/resume", id: "resumeSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
-		summary: "Resume a subscription", description: "Sends what was held, also when Posthorn had disabled it. Resuming an active one changes nothing.",
+		audit: "subscription.resume", summary: "Resume a subscription", description: "Sends what was held, also when Posthorn had disabled it. Resuming an active one changes nothing.",
 	}, h.resumeSubscription)
 	handle(h, operation{
 		method: http.MethodPost, path: "/subscriptions/{id}/test", id: "testSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
-		summary: "Send a test event", publishes: true, refusals: []int{http.StatusConflict},
+		audit: "subscription.test", summary: "Send a test event", publishes: true, refusals: []int{http.StatusConflict},
 		description: "Publishes posthorn.test to this subscription alone and answers with its first attempt. Where that takes longer than the subscription's timeout, attempt is null.",
 	}, h.testSubscription)
 }
@@ -86,6 +86,7 @@ func (h *Handler) createSubscription(ctx context.Context, c *call, _ *nothing, i
 	if err := h.store.CreateSubscription(ctx, s); err != nil {
 		return nil, err
 	}
+	c.altered(s.ID.String(), nil, auditView(s, &posthorn.Subscription{}))
 	h.changed(ctx, s)
 	is := showSubscription(s)
 	return &created[subscriptionWithSecret]{
@@ -246,9 +247,14 @@ func (h *Handler) deleteSubscription(ctx context.Context, c *call, p *subscripti
 	if err != nil {
 		return nil, err
 	}
+	was, err := h.store.GetSubscription(ctx, c.tenant(), id)
+	if err != nil {
+		return nil, err
+	}
 	if err := h.store.DeleteSubscription(ctx, c.tenant(), id); err != nil {
 		return nil, err
 	}
+	c.altered(id.String(), auditView(was, was), nil)
 	// Version 0 is an unknown newer one: the deletion does not say which it made.
 	h.opts.Bus.Publish(ctx, posthorn.Signal{Changed: []posthorn.Change{{TenantID: c.tenant()}}})
 	return nil, nil

@@ -11,7 +11,7 @@ import (
 func (h *Handler) registerTenants() {
 	handleBody(h, operation{
 		method: http.MethodPost, path: "/tenants", id: "createTenant", tag: "Tenants", scope: posthorn.ScopeAdmin,
-		summary: "Create a tenant", status: http.StatusCreated, refusals: []int{http.StatusConflict},
+		audit: "tenant.create", summary: "Create a tenant", status: http.StatusCreated, refusals: []int{http.StatusConflict},
 		example:     map[string]any{"name": "acme"},
 		description: "Create its first key with POST /keys and its tenant_id.",
 	}, h.createTenant)
@@ -36,7 +36,7 @@ type tenantInput struct {
 	IPAllowlist []string   `json:"ip_allowlist,omitempty" maxItems:"100" doc:"Addresses and networks (CIDR) its keys may be used from; empty is everywhere."`
 }
 
-func (h *Handler) createTenant(ctx context.Context, _ *call, _ *nothing, in *tenantInput) (*created[tenant], error) {
+func (h *Handler) createTenant(ctx context.Context, c *call, _ *nothing, in *tenantInput) (*created[tenant], error) {
 	var v posthorn.Violations
 	checkName(&v, in.Name)
 	checkLimit(&v, in.RateLimit)
@@ -52,7 +52,9 @@ func (h *Handler) createTenant(ctx context.Context, _ *call, _ *nothing, in *ten
 	if err := h.store.CreateTenant(ctx, t); err != nil {
 		return nil, err
 	}
-	return &created[tenant]{Location: "/tenants", Body: showTenant(t)}, nil
+	is := showTenant(t)
+	c.alteredFor(t.ID, t.ID.String(), nil, is)
+	return &created[tenant]{Location: "/tenants", Body: is}, nil
 }
 
 func (h *Handler) listTenants(ctx context.Context, c *call, q *Paging) (*reply[list[tenant]], error) {

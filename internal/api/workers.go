@@ -21,7 +21,7 @@ func (h *Handler) registerOperations() {
 	}, h.getWorker)
 	handle(h, operation{
 		method: http.MethodPost, path: "/workers/{id}/drain", id: "drainWorker", tag: "Operations", scope: posthorn.ScopeAdmin,
-		summary: "Drain a node", status: http.StatusAccepted,
+		audit: "worker.drain", summary: "Drain a node", status: http.StatusAccepted,
 		description: "It finishes what it has and claims nothing more until it is restarted.",
 	}, h.drainWorker)
 	handle(h, operation{

@@ -167,7 +167,8 @@ func (a *App) buildJanitor() {
 	a.janitor = janitor.New(janitor.Options{
 		Store: a.store, Bus: a.bus, Node: a.node, Log: a.log,
 		Retention: s.Retention, Hold: s.Hold, Window: s.Retention, CleanupEvery: s.CleanupEvery,
-		Observe: a.metrics.Cleaned,
+		AuditRetention: s.AuditRetention,
+		Observe:        a.metrics.Cleaned,
 	})
 	var unfollow func()
 	a.add("janitor", func(context.Context) error {

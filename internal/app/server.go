@@ -101,7 +101,7 @@ func (a *App) routes() (http.Handler, error) {
 	}
 	a.handler = api.New(o)
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", a.metrics.Handler())
+	mux.Handle("GET /metrics", withToken(s.MetricsToken, a.metrics.Handler()))
 	if s.Dev {
 		mux.Handle("/play/", new(play.Bins))
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)

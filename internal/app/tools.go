@@ -35,7 +35,10 @@ func CreateKey(ctx context.Context, store Store, tenantName, name string, scopes
 	if ttl > 0 {
 		key.ExpiresAt = now.Add(ttl)
 	}
-	return text, key, store.CreateKey(ctx, key)
+	if err := store.CreateKey(ctx, key); err != nil {
+		return "", nil, err
+	}
+	return text, key, recordCommand(ctx, store, tenant.ID, "key.create", key.ID)
 }
 
 // RevokeKey ends a key of a tenant; every node refuses it within five seconds.
@@ -48,13 +51,25 @@ func RevokeKey(ctx context.Context, store Store, tenantName, id string) error {
 	if err := key.UnmarshalText([]byte(id)); err != nil || key.IsZero() {
 		return posthorn.Absent("key")
 	}
-	return store.RevokeKey(ctx, tenant.ID, key)
+	if err := store.RevokeKey(ctx, tenant.ID, key); err != nil {
+		return err
+	}
+	return recordCommand(ctx, store, tenant.ID, "key.revoke", key)
+}
+
+// recordCommand writes into the audit log what a command on the store did to a key.
+func recordCommand(ctx context.Context, store Store, tenant posthorn.TenantID, action string, key posthorn.KeyID) error {
+	return store.RecordAudit(ctx, &posthorn.AuditEntry{
+		ID: posthorn.AuditID{UUID: posthorn.NewUUID(store.Now())}, TenantID: tenant, Via: posthorn.ViaCommand, Action: action,
+		Object: key.String(),
+	})
 }
 
 // Cleanup removes what is older than the retention, once.
 func Cleanup(ctx context.Context, s *config.Settings, store Store) (posthorn.CleanupReport, error) {
 	j := janitor.New(janitor.Options{
 		Store: store, Log: slog.New(slog.DiscardHandler), Retention: s.Retention, Hold: s.Hold, Window: s.Retention,
+		AuditRetention: s.AuditRetention,
 	})
 	return j.Cleanup(ctx)
 }

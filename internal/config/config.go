@@ -51,6 +51,9 @@ type Settings struct {
 	TracesEndpoint  string `env:"OTEL_EXPORTER_OTLP_ENDPOINT" name:"otlp-endpoint" placeholder:"URL" help:"OpenTelemetry collector that gets traces by OTLP over HTTP, such as http://collector:4318 (default: no traces). OpenTelemetry's other variables for headers, sampling and attributes are obeyed too."`
 	SendTraceParent bool   `env:"POSTHORN_SEND_TRACEPARENT" name:"send-traceparent" help:"Send each attempt's traceparent header (W3C) to subscribers, when traces are on."`
 
+	AuditRetention time.Duration `env:"POSTHORN_AUDIT_RETENTION" default:"2160h" help:"How long entries of the audit log are kept."`
+	MetricsToken   string        `env:"POSTHORN_METRICS_TOKEN" placeholder:"TOKEN" help:"Bearer token that GET /metrics asks for (default: none is needed)." secret:"all"`
+
 	LogLevel  string `env:"POSTHORN_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: ${enum}."`
 	LogFormat string `env:"POSTHORN_LOG_FORMAT" default:"auto" enum:"auto,text,json" help:"Format of the log: ${enum}; auto is text on a terminal and JSON elsewhere."`
 
@@ -82,6 +85,9 @@ func (s *Settings) Resolve() error {
 			s.Host = "127.0.0.1"
 		}
 	}
+	if s.AuditRetention == 0 {
+		s.AuditRetention = 90 * 24 * time.Hour
+	}
 	return s.check()
 }
 
@@ -102,6 +108,12 @@ func (s *Settings) check() error {
 	}
 	if s.Hold < time.Hour {
 		add("POSTHORN_HOLD must be at least 1h")
+	}
+	if s.AuditRetention < 24*time.Hour {
+		add("POSTHORN_AUDIT_RETENTION must be at least 24h")
+	}
+	if s.MetricsToken != "" && len(s.MetricsToken) < 16 {
+		add("POSTHORN_METRICS_TOKEN must be at least 16 characters; make one with: openssl rand -hex 24")
 	}
 	if s.DisableAfter < time.Hour {
 		add("POSTHORN_DISABLE_AFTER must be at least 1h")

@@ -15,6 +15,7 @@ import (
 // Store is what the janitor needs of a store.
 type Store interface {
 	posthorn.Upkeep
+	CleanAccess(ctx context.Context, keep time.Duration, batch int) (removed int, done bool, err error)
 	AcquireLease(ctx context.Context, name string, node posthorn.NodeID, ttl time.Duration) (bool, error)
 	ReleaseLease(ctx context.Context, name string, node posthorn.NodeID) error
 }
@@ -33,6 +34,8 @@ type Options struct {
 	Log   *slog.Logger
 	// Retention and Hold are the settings of the same names; Window is the retry window.
 	Retention, Hold, Window time.Duration
+	// AuditRetention is how long the audit log is kept.
+	AuditRetention time.Duration
 	// CleanupEvery is the time between cleanups, WithdrawEvery between looks at deliveries that must end.
 	CleanupEvery, WithdrawEvery time.Duration
 	// Batch bounds the rows of one step.
@@ -60,6 +63,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Batch == 0 {
 		o.Batch = 1000
+	}
+	if o.AuditRetention == 0 {
+		o.AuditRetention = 90 * 24 * time.Hour
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -214,10 +220,29 @@ func (j *Janitor) Cleanup(ctx context.Context) (posthorn.CleanupReport, error) {
 			return sum, j.life.Err()
 		}
 	}
+	access, err := j.cleanAccess(ctx)
+	if err != nil {
+		return sum, err
+	}
 	j.opts.Log.Info("cleaned up", "events", sum.Events, "deliveries", sum.Deliveries, "attempts", sum.Attempts,
-		"keys", sum.Keys, "partitions", sum.Partitions, "took", time.Since(start))
+		"keys", sum.Keys, "partitions", sum.Partitions, "audit_and_sessions", access, "took", time.Since(start))
 	if j.opts.Observe != nil {
 		j.opts.Observe(sum, time.Since(start))
+	}
+	return sum, nil
+}
+
+// cleanAccess removes what is old of the audit log, and sessions that have ended.
+func (j *Janitor) cleanAccess(ctx context.Context) (sum int, err error) {
+	for done := false; !done; {
+		var removed int
+		if removed, done, err = j.opts.Store.CleanAccess(ctx, j.opts.AuditRetention, j.opts.Batch); err != nil {
+			return sum, err
+		}
+		sum += removed
+		if !done && !j.rest() {
+			return sum, j.life.Err()
+		}
 	}
 	return sum, nil
 }

@@ -59,6 +59,8 @@ func Run(t *testing.T, h Harness) {
 		eventTests(),
 		deliveryTests(),
 		keyTests(),
+		sessionTests(),
+		auditTests(),
 		nodeTests(),
 		cleanupTests(),
 		withdrawTests(),

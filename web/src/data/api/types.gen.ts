@@ -81,6 +81,57 @@ export type AttemptList = {
     next_cursor: string | null;
 };
 
+export type AuditEntry = {
+    action: string;
+    /**
+     * Where the connection came from.
+     */
+    address: string | null;
+    /**
+     * What it became, or what was asked of many.
+     */
+    after: unknown;
+    at: string;
+    /**
+     * What it was, as the API shows it; null when it is new or not told.
+     */
+    before: unknown;
+    /**
+     * The client's address, where a trusted proxy forwarded it.
+     */
+    forwarded_for: string | null;
+    id: string;
+    /**
+     * The author's key.
+     */
+    key_id: string | null;
+    /**
+     * As it was called then.
+     */
+    key_name: string;
+    /**
+     * The id of what was changed; null for many at once.
+     */
+    object: string | null;
+    request_id: string;
+    /**
+     * Whose things were changed.
+     */
+    tenant_id: string;
+    /**
+     * How the author was known: an API key, a dashboard session of one, or a command on the store.
+     */
+    via: 'key' | 'session' | 'command';
+};
+
+export type AuditEntryList = {
+    data: Array<AuditEntry>;
+    /**
+     * Give it as cursor to get the next page; null on the last.
+     */
+    next_cursor: string | null;
+};
+
 export type BatchInput = {
     events: Array<EventInput>;
 };
@@ -1045,6 +1096,74 @@ export type WorkerList = {
      */
     next_cursor: string | null;
 };
+
+export type ListAuditData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * The next_cursor of the page before, with the same filters.
+         */
+        cursor?: string;
+        /**
+         * The author's key.
+         */
+        key_id?: string;
+        /**
+         * An action like key.create, or all of a noun like key.*.
+         */
+        action?: string;
+        /**
+         * The id of what was changed.
+         */
+        object?: string;
+        since?: string;
+        until?: string;
+        /**
+         * Another tenant than your own, or all; needs the scope admin.
+         */
+        tenant_id?: string;
+    };
+    url: '/audit';
+};
+
+export type ListAuditErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type ListAuditError = ListAuditErrors[keyof ListAuditErrors];
+
+export type ListAuditResponses = {
+    /**
+     * OK
+     */
+    200: AuditEntryList;
+};
+
+export type ListAuditResponse = ListAuditResponses[keyof ListAuditResponses];
 
 export type ListDeliveriesData = {
     body?: never;
