@@ -26,7 +26,8 @@ type Change struct {
 	Version  int64    `json:"version"`
 }
 
-// Update is one thing that happened to a delivery: it was created, attempted, or moved.
+// Update is one thing that happened to a delivery: it was created, attempted, or moved. One without a delivery tells of an
+// event that was accepted and that no subscription wanted.
 type Update struct {
 	// At is the store's clock: the id a watcher resumes from.
 	At             time.Time      `json:"at"`

@@ -201,7 +201,7 @@ type Insight interface {
 	// QueueHistory reads the samples of the queue of a tenant, or of all with the zero id, in steps; the subscription of the
 	// filter counts for nothing. A step without a sample is left out, one in which nothing waited is not.
 	QueueHistory(ctx context.Context, tenant TenantID, f StatsFilter) ([]QueuePoint, error)
-	// Updates reads what happened to deliveries from a moment on, in order of time, at most limit; more says that
-	// there was more than limit.
+	// Updates reads what happened to deliveries, and which events no subscription wanted, from a moment on, in order of
+	// time, at most limit; more says that there was more than limit.
 	Updates(ctx context.Context, tenant TenantID, since time.Time, limit int) (updates []Update, more bool, err error)
 }

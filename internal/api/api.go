@@ -182,5 +182,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.handler.
 // OpenAPI is the document of all operations, complete once New returned.
 func (h *Handler) OpenAPI() *huma.OpenAPI { return h.api.OpenAPI() }
 
+// ShowNodes tells those who watch how the nodes are, as read from the store just now. The list is not changed afterwards.
+func (h *Handler) ShowNodes(nodes []posthorn.Node) { h.hub.beat(nodes) }
+
 // Close ends the live streams and stops listening to the bus. Requests under way are not touched.
 func (h *Handler) Close() { h.close.Do(h.hub.stop) }

@@ -30,6 +30,8 @@ type watcher struct {
 	updates chan posthorn.Update
 	// lost is closed when the watcher was too slow; reread asks it to read the store again.
 	lost, reread chan struct{}
+	// nodes has the last heartbeats, for a watcher that is shown them; it is nil for the others.
+	nodes chan []posthorn.Node
 }
 
 func newHub(bus Bus, watch func() func(), most int) *hub {
@@ -88,6 +90,29 @@ func (w *watcher) offer(u posthorn.Update) bool {
 	default:
 		close(w.lost)
 		return false
+	}
+}
+
+// showNodes lets a watcher hear of the nodes.
+func (h *hub) showNodes(w *watcher) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	w.nodes = make(chan []posthorn.Node, 1)
+}
+
+// beat passes the nodes on to those who are shown them. One that has not taken the last ones yet gets the new ones instead.
+func (h *hub) beat(nodes []posthorn.Node) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.watchers {
+		if w.nodes == nil {
+			continue
+		}
+		select {
+		case <-w.nodes:
+		default:
+		}
+		w.nodes <- nodes
 	}
 }
 

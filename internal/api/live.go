@@ -30,7 +30,8 @@ func (h *Handler) registerLive() {
 	op := operation{
 		method: http.MethodGet, path: "/live", id: "watch", tag: "Live", scope: posthorn.ScopeRead,
 		summary: "Watch deliveries and attempts",
-		description: "Server-sent events: `delivery` when one is created or moved, `attempt` when one was made. Each has the id to resume from: " +
+		description: "Server-sent events: `delivery` when one is created or moved, `attempt` when one was made, `event` when one was accepted that " +
+			"no subscription wants; and for the scope admin, on a stream without filters, `workers` with every heartbeat. Each but the last has the id to resume from: " +
 			"reconnect with `Last-Event-ID` and everything since is sent again, with some from a little before, so events may repeat and are never missed. " +
 			"After more than 1,000 missed, and for a client that reads too slowly, `reset` says to read the lists again. Comments keep the connection alive.",
 	}
@@ -44,10 +45,12 @@ func documentLive(doc *huma.OpenAPI) {
 id: 2026-01-31T09:30:00.123456Z
 data: {"id":"att_…","delivery_id":"dlv_…","number":1,"outcome":"succeeded","status_code":200}
 `
-	described := &huma.Schema{Type: huma.TypeString, Description: "A stream of events whose data are LiveDelivery or LiveAttempt.", Extensions: map[string]any{
+	described := &huma.Schema{Type: huma.TypeString, Description: "A stream of events whose data are LiveDelivery, LiveAttempt, LiveEvent or WorkerList.", Extensions: map[string]any{
 		"x-events": map[string]any{
 			"delivery": schemas.Schema(reflect.TypeFor[liveDelivery](), true, ""),
 			"attempt":  schemas.Schema(reflect.TypeFor[liveAttempt](), true, ""),
+			"event":    schemas.Schema(reflect.TypeFor[liveEvent](), true, ""),
+			"workers":  schemas.Schema(reflect.TypeFor[list[worker]](), true, ""),
 		},
 	}}
 	doc.Paths["/live"].Get.Responses["200"] = &huma.Response{
@@ -90,6 +93,13 @@ type liveAttempt struct {
 	Error          *string                 `json:"error"`
 	TotalMS        float64                 `json:"total_ms"`
 	RecordedAt     time.Time               `json:"recorded_at"`
+}
+
+// liveEvent is an event that was accepted and that no subscription wants.
+type liveEvent struct {
+	ID        posthorn.EventID `json:"id"`
+	Type      string           `json:"type"`
+	CreatedAt time.Time        `json:"created_at"`
 }
 
 // stream is one client's connection.
@@ -151,6 +161,7 @@ func (q *liveQuery) since() (time.Time, error) {
 // run joins the hub first and rereads the store then, so that nothing falls between the two.
 func (s *stream) run(ctx context.Context) {
 	s.watcher = s.h.hub.join(s.call.tenant())
+	wide := s.filter.subscription.IsZero() && len(s.filter.types) == 0 && len(s.filter.states) == 0
 	if s.watcher == nil {
 		writeProblem(s.call, problemOf(&posthorn.Error{
 			Kind: posthorn.Unavailable, RetryAfter: 5 * time.Second, Message: "too many clients are watching; try again later",
@@ -158,6 +169,9 @@ func (s *stream) run(ctx context.Context) {
 		return
 	}
 	defer s.h.hub.leave(s.watcher)
+	if wide && s.call.identity.Key.Allows(posthorn.ScopeAdmin) {
+		s.h.hub.showNodes(s.watcher)
+	}
 	missed, more, err := s.missed(ctx)
 	if err != nil {
 		writeProblem(s.call, problemOf(err))
@@ -208,6 +222,10 @@ func (s *stream) follow(ctx context.Context) {
 			if s.send(s.gather(u)) != nil {
 				return
 			}
+		case nodes := <-s.watcher.nodes:
+			if s.showNodes(nodes) != nil {
+				return
+			}
 		case <-s.watcher.reread:
 			missed, more, err := s.missed(ctx)
 			if err != nil || s.resume(missed, more) != nil {
@@ -245,6 +263,20 @@ func (s *stream) gather(first posthorn.Update) []posthorn.Update {
 	return list
 }
 
+// showNodes has no id: the next heartbeat tells all of it again.
+func (s *stream) showNodes(nodes []posthorn.Node) error {
+	now := s.h.store.Now()
+	shown := list[worker]{Data: make([]worker, len(nodes))}
+	for i := range nodes {
+		shown.Data[i] = showWorker(&nodes[i], now)
+	}
+	body, err := json.Marshal(shown, jsonOptions)
+	if err != nil {
+		return err
+	}
+	return s.write("event: workers\ndata: %s\n\n", body)
+}
+
 func (s *stream) reset() error {
 	return s.write("event: reset\nid: %s\ndata: {}\n\n", s.last.UTC().Format(time.RFC3339Nano))
 }
@@ -278,6 +310,9 @@ func (s *stream) write(format string, args ...any) error {
 }
 
 func appendUpdate(text []byte, u *posthorn.Update) []byte {
+	if u.DeliveryID.IsZero() {
+		return appendEvent(text, "event", u.At, liveEvent{ID: u.EventID, Type: u.EventType, CreatedAt: u.At.UTC()})
+	}
 	if !u.Attempt.IsZero() {
 		text = appendEvent(text, "attempt", u.At, liveAttempt{
 			ID: u.Attempt, DeliveryID: u.DeliveryID, EventID: u.EventID, EventType: u.EventType, SubscriptionID: u.SubscriptionID,

@@ -58,7 +58,7 @@ func (v *viewer) next() (e sent, ok bool) {
 		name, value, _ := strings.Cut(line, ": ")
 		switch name {
 		case "event":
-			e.name = value
+			e.name, some = value, true
 		case "id":
 			e.id, some = value, true
 		case "data":
@@ -100,6 +100,40 @@ func TestLiveShowsWhatHappens(t *testing.T) {
 	}
 	if e := v.want("delivery"); e.data["status"] != "succeeded" || e.data["next_attempt_at"] != nil {
 		t.Errorf("moved: %v", e)
+	}
+}
+
+func TestLiveTellsOfUnwantedEvents(t *testing.T) {
+	s := open(t, nil)
+	v := s.watch("", "")
+	first, _ := v.next()
+	event := s.publish(s.admin, "a.b")
+	s.publish(s.foreign, "a.b")
+	if e := v.want("event"); e.data["id"] != event || e.data["type"] != "a.b" || e.data["created_at"] != e.id {
+		t.Errorf("told of %v", e)
+	}
+	v.cancel()
+	again := s.watch("", first.id)
+	again.next()
+	if e := again.want("event"); e.data["id"] != event {
+		t.Errorf("told again of %v", e)
+	}
+}
+
+func TestLiveShowsNodesToAdministrators(t *testing.T) {
+	s := open(t, nil)
+	wide, narrow := s.watch("", ""), s.watch("?event_type=a.b", "")
+	wide.next()
+	narrow.next()
+	s.handler.ShowNodes([]posthorn.Node{{ID: s.node, Hostname: "one", SeenAt: time.Now()}})
+	nodes, _ := wide.want("workers").data["data"].([]any)
+	if len(nodes) != 1 || nodes[0].(map[string]any)["hostname"] != "one" {
+		t.Errorf("nodes %v", nodes)
+	}
+	s.subscribe(s.admin, nil)
+	s.publish(s.admin, "a.b")
+	if e, _ := narrow.next(); e.name != "delivery" {
+		t.Errorf("a stream with a filter got %v", e)
 	}
 }
 

@@ -62,6 +62,7 @@ func (a *App) reportNode(ctx context.Context) error {
 		return err
 	}
 	a.workers.Store(int64(liveWorkers(nodes, a.store.Now())))
+	a.handler.ShowNodes(nodes)
 	return nil
 }
 

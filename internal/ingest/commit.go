@@ -244,6 +244,9 @@ func (c *committer) wake(ctx context.Context, signal posthorn.Signal) {
 const shownPerEvent = 100
 
 func appendCreated(to []posthorn.Update, a posthorn.Acceptance, r posthorn.Accepted) []posthorn.Update {
+	if r.Deliveries == 0 {
+		return append(to, posthorn.Update{At: r.CreatedAt, TenantID: a.Event.TenantID, EventID: r.EventID, EventType: a.Event.Type})
+	}
 	for i, m := range a.Matches {
 		if i == shownPerEvent {
 			break

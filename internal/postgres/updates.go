@@ -15,7 +15,7 @@ const attemptAge = 2 * time.Minute
 
 const updateColumns = `d.tenant_id, d.id, d.event_id, d.subscription_id, d.event_type, d.state, d.reason, d.attempts, d.due_at`
 
-// The three kinds of what happened, each with its moment and, of an attempt, what it was. $1 is the tenant or NULL for
+// The kinds of what happened, each with its moment and, of an attempt, what it was. $1 is the tenant or NULL for
 // all, $2 the moment to begin at, $3 how many, $4 the lowest id that can matter.
 const (
 	updatesCreated = `
@@ -31,6 +31,13 @@ const (
 		SELECT d.updated_at, ` + updateColumns + `, NULL::uuid, 0, '', 0, 0, ''
 		FROM deliveries d WHERE d.touched AND ($1::uuid IS NULL OR d.tenant_id = $1) AND d.updated_at >= $2
 		ORDER BY d.updated_at, d.id LIMIT $3`
+	// Events nobody wanted. Of twice as many events as updates are asked for, more than these are unwanted or the others have
+	// more deliveries than that: either way there is more to tell than fits.
+	updatesUnwanted = `
+		SELECT e.created_at, e.tenant_id, NULL::uuid, e.id, NULL::uuid, e.type, '', '', 0, NULL::timestamptz, NULL::uuid, 0, '', 0, 0, ''
+		FROM (SELECT * FROM events e WHERE ($1::uuid IS NULL OR e.tenant_id = $1) AND e.created_at >= $2 AND e.id >= $4
+			ORDER BY e.id LIMIT 2 * $3::int) e
+		WHERE e.deliveries = 0 ORDER BY e.created_at, e.id LIMIT $3::int`
 )
 
 // Updates implements posthorn.Insight. State and count are those of now, so what comes late is never out of date.
@@ -49,6 +56,7 @@ func (s *Store) Updates(ctx context.Context, tenant posthorn.TenantID, since tim
 		b.Queue(updatesCreated, uuid(tenant.UUID), since, limit+1, lowest(s.slack)).Query(read)
 		b.Queue(updatesAttempted, uuid(tenant.UUID), since, limit+1, lowest(s.slack+attemptAge)).Query(read)
 		b.Queue(updatesTouched, uuid(tenant.UUID), since, limit+1).Query(read)
+		b.Queue(updatesUnwanted, uuid(tenant.UUID), since, limit+1, lowest(s.slack)).Query(read)
 		return s.pool.SendBatch(ctx, &b).Close()
 	})
 	if err != nil {

@@ -69,7 +69,25 @@ func (w *window) read() error {
 	if err != nil {
 		return err
 	}
-	return w.attempts(from, to)
+	if err := w.attempts(from, to); err != nil {
+		return err
+	}
+	return w.unwanted(from, to, low[:], high[:])
+}
+
+// unwanted reads the events that no subscription wanted. Among twice as many events as are asked for, more are unwanted
+// than that or the others have more deliveries: either way there is more to tell than fits.
+func (w *window) unwanted(from, to int64, low, high []byte) error {
+	rows, err := w.query(`SELECT created_at, tenant_id, id, type FROM (
+			SELECT created_at, tenant_id, id, type, deliveries FROM events INDEXED BY events_by_tenant
+			WHERE tenant_id = ?1 AND created_at >= ?2 AND created_at < ?3 AND id >= ?5 AND id < ?6 ORDER BY id LIMIT 2 * ?4)
+		WHERE deliveries = 0 ORDER BY created_at, id LIMIT ?4`, w.tenant, from, to, w.limit, low, high)
+	return each(rows, err, func(rows *sql.Rows) error {
+		var u posthorn.Update
+		err := rows.Scan(instant{&u.At}, &u.TenantID, &u.EventID, &u.EventType)
+		w.updates = append(w.updates, u)
+		return err
+	})
 }
 
 // moves reads deliveries whose time, a column, lies in the window.

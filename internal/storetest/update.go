@@ -15,6 +15,7 @@ func updateTests() group {
 		{"Since", updateSince},
 		{"LateResult", updateLate},
 		{"OfTenant", updateTenant},
+		{"TellsOfUnwanted", updateUnwanted},
 	}}
 }
 
@@ -174,4 +175,26 @@ func updateTenant(f *Fixture) {
 	other.arrange(other.Subscribe(), posthorn.Cancelled)
 	list, _ := f.updates(f.Store.Now().Add(-time.Hour), 100)
 	equal(f, "another tenant's updates", len(list), 0)
+}
+
+// updateUnwanted publishes what no subscription wants: it is told of by its event alone.
+func updateUnwanted(f *Fixture) {
+	since := f.Store.Now().Add(-time.Minute)
+	f.PublishOne(f.Subscribe())
+	event, _ := f.Publish()
+	f.As(f.NewTenant("other")).Publish()
+	list, _ := f.updates(since, 100)
+	equal(f, "updates", len(list), 2)
+	for _, u := range list {
+		if u.DeliveryID.IsZero() {
+			equal(f, "event", u.EventID, event)
+			equal(f, "type", u.EventType, "invoice.paid")
+			f.wantIn("at", u.At, 0)
+		}
+	}
+	for range 5 {
+		f.Publish()
+	}
+	_, more := f.updates(since, 4)
+	equal(f, "more", more, true)
 }

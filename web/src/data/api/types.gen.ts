@@ -518,6 +518,12 @@ export type LiveDelivery = {
     updated_at: string;
 };
 
+export type LiveEvent = {
+    created_at: string;
+    id: string;
+    type: string;
+};
+
 export type Liveness = {
     status: string;
 };
@@ -2143,7 +2149,7 @@ export type WatchError = WatchErrors[keyof WatchErrors];
 
 export type WatchResponses = {
     /**
-     * A stream of events whose data are LiveDelivery or LiveAttempt.
+     * A stream of events whose data are LiveDelivery, LiveAttempt, LiveEvent or WorkerList.
      */
     200: string;
 };
