@@ -28,6 +28,9 @@ type commands struct {
 	Config  configure `cmd:"" help:"Print the effective settings, secrets masked."`
 	Keys    keys      `cmd:"" help:"Create, list and revoke API keys."`
 	Cleanup cleanup   `cmd:"" help:"Remove what is older than the retention now."`
+	Backup  backup    `cmd:"" help:"Copy the embedded store to a file, also while it is served."`
+	Restore restore   `cmd:"" help:"Put a backup in the place of the embedded store."`
+	Move    move      `cmd:"" help:"Take everything from the embedded store into an empty PostgreSQL."`
 	Health  health    `cmd:"" help:"Ask a running node whether it is ready; exit 1 when it is not."`
 	Doctor  checkup   `cmd:"" help:"Look at configuration, clock, database, Redis, DNS and egress, and say what to fix."`
 	Bench   benchmark `cmd:"" help:"Measure a server: rates, latencies, losses and cost, also against no storage at all."`

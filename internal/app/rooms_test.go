@@ -25,6 +25,7 @@ var rooms = map[string][]string{
 	"internal/limit":     {"internal/redis"},
 	"internal/sqlite":    {},
 	"internal/postgres":  {},
+	"internal/move":      {"internal/sqlite", "internal/postgres"},
 	"internal/auth":      {},
 	"internal/ingest":    {"internal/filter"},
 	"internal/filter":    {},

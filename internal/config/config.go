@@ -239,11 +239,19 @@ func (s *Settings) Keys() (*seal.Keys, error) {
 	text := s.EncryptionKeys
 	if text == "" {
 		var err error
-		if text, err = generatedKey(filepath.Join(filepath.Dir(s.SQLitePath()), "encryption.key")); err != nil {
+		if text, err = generatedKey(s.KeyFile()); err != nil {
 			return nil, fmt.Errorf("encryption key: %w", err)
 		}
 	}
 	return seal.ParseKeys(text)
+}
+
+// KeyFile is where the keys of the embedded store are generated to; "" where they are given.
+func (s *Settings) KeyFile() string {
+	if s.EncryptionKeys != "" || s.SQLitePath() == "" {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(s.SQLitePath()), "encryption.key")
 }
 
 // generatedKey reads the key file, or makes it: readable by its owner only, never overwritten, and never there without its

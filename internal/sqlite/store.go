@@ -121,9 +121,22 @@ func (s *Store) open(ctx context.Context, readers int) error {
 	return s.freeClaims(ctx)
 }
 
-// takeFile makes the directory and locks a file beside the database: SQLite's own locks are taken per statement and
-// would let a second process in, which would free this one's claims.
+// takeFile makes the directory, takes the lock, and makes the file.
 func (s *Store) takeFile() error {
+	if err := s.takeLock(); err != nil {
+		return err
+	}
+	// SQLite would make it readable to others, and payloads are not sealed.
+	f, err := os.OpenFile(s.path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// takeLock locks a file beside the database: SQLite's own locks are taken per statement and would let a second process in,
+// which would free this one's claims.
+func (s *Store) takeLock() error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o750); err != nil {
 		return err
 	}
@@ -136,11 +149,7 @@ func (s *Store) takeFile() error {
 		return fmt.Errorf("another process has the database open; SQLite serves one process, use PostgreSQL for several: %w", err)
 	}
 	s.lock = f
-	// SQLite would make it readable to others, and payloads are not sealed.
-	if f, err = os.OpenFile(s.path, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
-		return err
-	}
-	return f.Close()
+	return nil
 }
 
 // foreignLockWait bounds, in milliseconds, the wait for a lock that another program holds: a backup or a shell. Nothing of
