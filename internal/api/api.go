@@ -24,6 +24,7 @@ import (
 // Store is what the operations need of a store.
 type Store interface {
 	posthorn.SubscriptionStore
+	posthorn.CatalogueStore
 	posthorn.EventStore
 	posthorn.DeliveryStore
 	posthorn.KeyStore
@@ -115,6 +116,8 @@ type Options struct {
 	Window time.Duration
 	// MaxEventBytes bounds one payload, by default 256 KiB.
 	MaxEventBytes int
+	// StrictTypes is whether catalogues are strict where the tenant does not say.
+	StrictTypes bool
 	// MaxWatchers bounds the clients of the live stream, by default 256.
 	MaxWatchers int
 }
@@ -163,6 +166,7 @@ func New(opts Options) *Handler {
 	h.registerSecrets()
 	h.registerFilters()
 	h.registerEvents()
+	h.registerEventTypes()
 	h.registerDeliveries()
 	h.registerLive()
 	h.registerOperations()

@@ -19,6 +19,7 @@ import (
 	"github.com/posthorn/posthorn/internal/auth"
 	"github.com/posthorn/posthorn/internal/bus"
 	"github.com/posthorn/posthorn/internal/cache"
+	"github.com/posthorn/posthorn/internal/catalogue"
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/ingest"
 	"github.com/posthorn/posthorn/internal/limit"
@@ -96,7 +97,8 @@ func open(t *testing.T, change func(*Options)) *site {
 	s.bus = bus.New(bus.Options{Node: s.node})
 	s.auth = auth.New(auth.Options{Store: store, Now: store.Now})
 	subscriptions := cache.New(cache.Options{Store: store, Bus: s.bus})
-	publisher := ingest.New(ingest.Options{Store: store, Matcher: matcher{subscriptions}, Bus: s.bus, Node: s.node})
+	publisher := ingest.New(ingest.Options{Store: store, Matcher: matcher{subscriptions}, Bus: s.bus, Node: s.node,
+		Catalogue: catalogue.New(catalogue.Options{Store: store})})
 	publisher.Start()
 	opts := Options{
 		Store: store, Publisher: publisher, Bus: s.bus, Auth: s.auth, URLs: checker{egress.NewPolicy(nil, true)},

@@ -18,6 +18,7 @@ import (
 	"github.com/posthorn/posthorn/internal/auth"
 	"github.com/posthorn/posthorn/internal/bus"
 	"github.com/posthorn/posthorn/internal/cache"
+	"github.com/posthorn/posthorn/internal/catalogue"
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/internal/delivery"
 	"github.com/posthorn/posthorn/internal/egress"
@@ -148,7 +149,7 @@ func (a *App) buildWorker() {
 
 func (a *App) buildPublisher() {
 	o := ingest.Options{
-		Store: a.store, Matcher: newMatcher(a.cache), Bus: a.bus, Node: a.node, Log: a.log,
+		Store: a.store, Matcher: newMatcher(a.cache), Catalogue: catalogue.New(catalogue.Options{Store: a.store, Strict: a.settings.StrictTypes}), Bus: a.bus, Node: a.node, Log: a.log,
 		MaxEventBytes: a.settings.MaxEventBytes, Observe: a.metrics.Committed,
 	}
 	if a.engine != nil {

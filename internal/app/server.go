@@ -94,7 +94,7 @@ func (a *App) routes() (http.Handler, error) {
 		Limiter:     requestLimits{a.limiter},
 		GlobalLimit: rate, TrustedProxies: s.Proxies(), Checks: a.checks(), Ready: a.ready, Watch: a.bus.Watch,
 		Dashboard: dashboard(), Observe: a.metrics.Requested, Logger: a.log, Version: a.version,
-		Window: s.Retention, MaxEventBytes: s.MaxEventBytes, Settings: a.shownSettings(),
+		Window: s.Retention, MaxEventBytes: s.MaxEventBytes, Settings: a.shownSettings(), StrictTypes: s.StrictTypes,
 	}
 	if a.tracer != nil {
 		o.Trace = a.tracer.Request

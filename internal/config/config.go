@@ -44,6 +44,8 @@ type Settings struct {
 	DisableAfter  time.Duration `env:"POSTHORN_DISABLE_AFTER" default:"120h" help:"How long a subscription may fail without one success before it is disabled."`
 	MaxEventBytes int           `env:"POSTHORN_MAX_EVENT_BYTES" default:"262144" help:"Largest payload of one event, in bytes."`
 
+	StrictTypes bool `env:"POSTHORN_STRICT_TYPES" help:"Refuse events of types that the tenant's catalogue does not have, and enforce every schema, where the tenant does not say."`
+
 	RateLimit      string   `env:"POSTHORN_RATE_LIMIT" placeholder:"N/second" help:"Events that all clients together may publish, such as 1000/second or 6000/minute (default: no limit). Keys and tenants have limits of their own."`
 	IPAllowlist    []string `env:"POSTHORN_IP_ALLOWLIST" placeholder:"CIDR" help:"Networks that may use the API (default: all)."`
 	TrustedProxies []string `env:"POSTHORN_TRUSTED_PROXIES" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For is believed (default: none)."`

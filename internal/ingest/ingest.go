@@ -26,6 +26,13 @@ type Matcher interface {
 	Match(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event, atLeast int64) (Matched, error)
 }
 
+// Catalogue says what a tenant's catalogue of event types has against an event (internal/catalogue).
+type Catalogue interface {
+	// Check answers from a catalogue of at least a version of the tenant. An Invalid error is the event's own; others are the
+	// store's.
+	Check(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event, version int64) error
+}
+
 // Matched are the subscriptions that want an event, by a set of one version.
 type Matched struct {
 	Version       int64
@@ -55,6 +62,8 @@ type Options struct {
 	Store   Store
 	Matcher Matcher
 	Bus     Bus
+	// Catalogue refuses what clients may not publish; nil refuses nothing.
+	Catalogue Catalogue
 	// Lanes is nil on a node without workers.
 	Lanes Lanes
 	Node  posthorn.NodeID
@@ -115,7 +124,7 @@ func (p *Publisher) Publish(ctx context.Context, tenant posthorn.TenantID, e *po
 
 // PublishBatch accepts events in order and answers each; a bad one has its own Err and stops none of the others.
 func (p *Publisher) PublishBatch(ctx context.Context, tenant posthorn.TenantID, events []*posthorn.Event) ([]posthorn.Accepted, error) {
-	return p.publish(ctx, tenant, events, func(e *posthorn.Event) error {
+	return p.publish(ctx, tenant, events, p.opts.Catalogue, func(e *posthorn.Event) error {
 		if strings.HasPrefix(e.Type, posthorn.OperationalPrefix) {
 			var v posthorn.Violations
 			v.Add("type", "must not begin with posthorn., which is kept for Posthorn's own events")
@@ -131,7 +140,7 @@ func (p *Publisher) Announce(ctx context.Context, tenant posthorn.TenantID, e *p
 	if err != nil || len(found.Subscriptions)+len(found.Failed) == 0 {
 		return err
 	}
-	answers, err := p.publish(ctx, tenant, []*posthorn.Event{e}, p.check)
+	answers, err := p.publish(ctx, tenant, []*posthorn.Event{e}, nil, p.check)
 	if err != nil {
 		return err
 	}
@@ -152,7 +161,9 @@ func (p *Publisher) check(e *posthorn.Event) error {
 // rematches bounds how often an event is matched again because subscriptions changed while it was being accepted.
 const rematches = 8
 
-func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, events []*posthorn.Event, check func(*posthorn.Event) error) ([]posthorn.Accepted, error) {
+func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, events []*posthorn.Event, catalogue Catalogue,
+	check func(*posthorn.Event) error,
+) ([]posthorn.Accepted, error) {
 	answers := make([]posthorn.Accepted, len(events))
 	if p.opts.Trace != nil {
 		defer p.trace(ctx, tenant, events, answers)()
@@ -167,19 +178,24 @@ func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, event
 		e.ID = posthorn.EventID{UUID: posthorn.NewUUID(p.opts.Store.Now())}
 		open = append(open, i)
 	}
-	atLeast := int64(0)
+	finder := finder{Publisher: p, tenant: tenant, catalogue: catalogue}
 	for range rematches {
-		if len(open) == 0 {
-			return answers, nil
-		}
-		batch := make([]posthorn.Acceptance, len(open))
-		for k, i := range open {
-			a, err := p.match(ctx, tenant, events[i], atLeast)
+		batch := make([]posthorn.Acceptance, 0, len(open))
+		wanted := open[:0]
+		for _, i := range open {
+			found, err := finder.find(ctx, events[i])
+			if posthorn.KindOf(err) == posthorn.Invalid {
+				answers[i].Err = err
+				continue
+			}
 			if err != nil {
-				p.unreserve(batch[:k])
+				p.unreserve(batch)
 				return nil, err
 			}
-			batch[k] = a
+			batch, wanted = append(batch, p.match(events[i], found)), append(wanted, i)
+		}
+		if open = wanted; len(open) == 0 {
+			return answers, nil
 		}
 		results, err := p.commit(ctx, batch)
 		if err != nil {
@@ -189,7 +205,7 @@ func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, event
 		for k, i := range open {
 			answers[i] = results[k]
 			if posthorn.KindOf(results[k].Err) == posthorn.Stale && results[k].Err != nil {
-				atLeast = max(atLeast, batch[k].Version+1)
+				finder.atLeast = max(finder.atLeast, batch[k].Version+1)
 				stale = append(stale, i)
 			}
 		}
@@ -219,12 +235,8 @@ func (p *Publisher) trace(ctx context.Context, tenant posthorn.TenantID, events 
 	}
 }
 
-// match finds the event's subscriptions and reserves room for those this node can send at once.
-func (p *Publisher) match(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event, atLeast int64) (posthorn.Acceptance, error) {
-	found, err := p.opts.Matcher.Match(ctx, tenant, e, atLeast)
-	if err != nil {
-		return posthorn.Acceptance{}, err
-	}
+// match reserves room for those of the event's subscriptions that this node can send to at once.
+func (p *Publisher) match(e *posthorn.Event, found Matched) posthorn.Acceptance {
 	a := posthorn.Acceptance{Event: e, Version: found.Version}
 	if n := len(found.Subscriptions) + len(found.Failed); n > 0 {
 		a.Matches = make([]posthorn.Match, 0, n)
@@ -238,7 +250,7 @@ func (p *Publisher) match(ctx context.Context, tenant posthorn.TenantID, e *post
 			SubscriptionID: s.ID, DeliveryID: posthorn.DeliveryID{UUID: posthorn.NewUUID(now)}, Reason: posthorn.ReasonFilterError,
 		})
 	}
-	return a, nil
+	return a
 }
 
 // reserve makes the match of one subscription, to be born claimed where this node has room for it now.
