@@ -77,6 +77,28 @@ func audited() map[string]func(s *site) (object string) {
 		"createTenant": func(s *site) string {
 			return s.call(http.MethodPost, "/tenants", s.admin, map[string]any{"name": "t"}).ok().object()["id"].(string)
 		},
+		"createEventType": func(s *site) string {
+			s.call(http.MethodPost, "/event-types", s.admin, map[string]any{"name": "a.b"}).ok()
+			return "a.b"
+		},
+		"putEventType": func(s *site) string {
+			s.call(http.MethodPut, "/event-types/a.b", s.admin, map[string]any{}).ok()
+			return "a.b"
+		},
+		"patchEventType": func(s *site) string {
+			s.call(http.MethodPut, "/event-types/a.b", s.admin, map[string]any{}).ok()
+			s.call(http.MethodPatch, "/event-types/a.b", s.admin, map[string]any{"deprecated": true}).ok()
+			return "a.b"
+		},
+		"deleteEventType": func(s *site) string {
+			s.call(http.MethodPut, "/event-types/a.b", s.admin, map[string]any{}).ok()
+			s.call(http.MethodDelete, "/event-types/a.b", s.admin, nil).ok()
+			return "a.b"
+		},
+		"putCatalogue": func(s *site) string {
+			s.call(http.MethodPut, "/catalogue", s.admin, map[string]any{"strict": true}).ok()
+			return ""
+		},
 		"drainWorker": func(s *site) string {
 			n := posthorn.Node{ID: s.node, StartedAt: s.store.Now()}
 			_, err := s.store.Heartbeat(s.t.Context(), &n)

@@ -33,7 +33,7 @@ func (h *Handler) registerEventTypes() {
 	}
 	handleBody(h, operation{
 		method: http.MethodPost, path: "/event-types", id: "createEventType", tag: eventTypesTag, scope: posthorn.ScopeManage,
-		summary: "Create an event type", status: http.StatusCreated, example: full, maxBody: eventTypeBody, refusals: []int{http.StatusConflict},
+		audit: "event_type.create", summary: "Create an event type", status: http.StatusCreated, example: full, maxBody: eventTypeBody, refusals: []int{http.StatusConflict},
 		description: "An entry of the catalogue: what events of a type mean and look like. With enforce, or in a strict catalogue, events whose payload breaks the schema are refused with 422 and the place.",
 	}, h.createEventType)
 	handle(h, operation{
@@ -46,23 +46,23 @@ func (h *Handler) registerEventTypes() {
 	}, h.getEventType)
 	handleBody(h, operation{
 		method: http.MethodPut, path: "/event-types/{name}", id: "putEventType", tag: eventTypesTag, scope: posthorn.ScopeManage,
-		summary: "Write an event type", example: full, maxBody: eventTypeBody, refusals: []int{http.StatusConflict},
+		audit: "event_type.replace", summary: "Write an event type", example: full, maxBody: eventTypeBody, refusals: []int{http.StatusConflict},
 		description: "Creates it, or replaces what there is; fields left out go back to their defaults.",
 	}, h.putEventType)
 	handleRaw[eventTypePath, eventTypePatch](h, operation{
 		method: http.MethodPatch, path: "/event-types/{name}", id: "patchEventType", tag: eventTypesTag, scope: posthorn.ScopeManage,
-		summary: "Change an event type", example: map[string]any{"deprecated": true}, maxBody: eventTypeBody, mergePatch: true,
+		audit: "event_type.update", summary: "Change an event type", example: map[string]any{"deprecated": true}, maxBody: eventTypeBody, mergePatch: true,
 		refusals:    []int{http.StatusConflict},
 		description: "Fields left out stay, null removes. A schema and an example are replaced whole.",
 	}, h.patchEventType)
 	handle(h, operation{
 		method: http.MethodDelete, path: "/event-types/{name}", id: "deleteEventType", tag: eventTypesTag, scope: posthorn.ScopeManage,
-		summary: "Delete an event type", status: http.StatusNoContent,
+		audit: "event_type.delete", summary: "Delete an event type", status: http.StatusNoContent,
 		description: "Events and subscriptions are not touched; a strict catalogue refuses the type from now on. To say that a type goes away, set deprecated.",
 	}, h.deleteEventType)
 	handleRaw[eventTypePath, payloadTrial](h, operation{
 		method: http.MethodPost, path: "/event-types/{name}/validate", id: "validatePayload", tag: eventTypesTag, scope: posthorn.ScopeRead,
-		summary: "Try a payload", maxBody: h.maxEventBody() + eventTypeBody, example: map[string]any{"payload": map[string]any{"id": "x"}},
+		unaudited: "it changes nothing", summary: "Try a payload", maxBody: h.maxEventBody() + eventTypeBody, example: map[string]any{"payload": map[string]any{"id": "x"}},
 		description: "Says whether a payload fulfils the type's schema, or another one. Nothing is stored or sent.",
 	}, h.validatePayload)
 	handle(h, operation{
@@ -71,7 +71,7 @@ func (h *Handler) registerEventTypes() {
 	}, h.getCatalogue)
 	handleBody(h, operation{
 		method: http.MethodPut, path: "/catalogue", id: "putCatalogue", tag: eventTypesTag, scope: posthorn.ScopeManage,
-		summary: "Say how strict the catalogue is", example: map[string]any{"strict": true},
+		audit: "catalogue.update", summary: "Say how strict the catalogue is", example: map[string]any{"strict": true},
 		description: "A strict catalogue refuses events of types it does not have, and enforces every schema. It holds for the next event on every node.",
 	}, h.putCatalogue)
 }
@@ -194,8 +194,9 @@ func (h *Handler) createEventType(ctx context.Context, c *call, _ *nothing, in *
 	if err := h.store.CreateEventType(ctx, t); err != nil {
 		return nil, err
 	}
-	h.catalogueChanged(ctx, c.tenant())
-	return &created[eventType]{Location: "/event-types/" + t.Name, Body: showEventType(t)}, nil
+	is := showEventType(t)
+	h.catalogueChanged(ctx, c, t.Name, nil, is)
+	return &created[eventType]{Location: "/event-types/" + t.Name, Body: is}, nil
 }
 
 // entry is a new entry of what a client wrote.
@@ -206,9 +207,11 @@ func (in *eventTypeInput) entry(tenant posthorn.TenantID, name string, now time.
 	}
 }
 
-// catalogueChanged tells the other parts that a tenant's version moved; 0 is an unknown newer one.
-func (h *Handler) catalogueChanged(ctx context.Context, tenant posthorn.TenantID) {
-	h.opts.Bus.Publish(ctx, posthorn.Signal{Changed: []posthorn.Change{{TenantID: tenant}}})
+// catalogueChanged notes a change for the audit log and tells the other parts that the tenant's version moved; 0 is an unknown
+// newer one.
+func (h *Handler) catalogueChanged(ctx context.Context, c *call, object string, before, after any) {
+	c.altered(object, before, after)
+	h.opts.Bus.Publish(ctx, posthorn.Signal{Changed: []posthorn.Change{{TenantID: c.tenant()}}})
 }
 
 func (h *Handler) listEventTypes(ctx context.Context, c *call, q *eventTypeQuery) (*reply[list[eventType]], error) {
@@ -252,18 +255,21 @@ func (h *Handler) putEventType(ctx context.Context, c *call, p *eventTypePath, i
 	if err := checkEventType(t); err != nil {
 		return nil, err
 	}
+	var before any
 	after, err := h.store.UpdateEventType(ctx, c.tenant(), p.Name, func(e *posthorn.EventType) error {
+		before = showEventType(e)
 		e.Description, e.Schema, e.Example, e.Enforce, e.Deprecated = t.Description, t.Schema, t.Example, t.Enforce, t.Deprecated
 		return nil
 	})
 	if posthorn.KindOf(err) == posthorn.NotFound {
-		after, err = t, h.store.CreateEventType(ctx, t)
+		before, after, err = nil, t, h.store.CreateEventType(ctx, t)
 	}
 	if err != nil {
 		return nil, err
 	}
-	h.catalogueChanged(ctx, c.tenant())
-	return replyWith(showEventType(after)), nil
+	is := showEventType(after)
+	h.catalogueChanged(ctx, c, after.Name, before, is)
+	return replyWith(is), nil
 }
 
 func (h *Handler) patchEventType(ctx context.Context, c *call, p *eventTypePath, body []byte) (*reply[eventType], error) {
@@ -287,6 +293,7 @@ func (h *Handler) patchEventType(ctx context.Context, c *call, p *eventTypePath,
 	if err != nil {
 		return nil, err
 	}
+	before := showEventType(checked)
 	in.apply(checked, given)
 	if err := checkEventType(checked); err != nil {
 		return nil, err
@@ -301,8 +308,9 @@ func (h *Handler) patchEventType(ctx context.Context, c *call, p *eventTypePath,
 	if err != nil {
 		return nil, err
 	}
-	h.catalogueChanged(ctx, c.tenant())
-	return replyWith(showEventType(after)), nil
+	is := showEventType(after)
+	h.catalogueChanged(ctx, c, name, before, is)
+	return replyWith(is), nil
 }
 
 func (in *eventTypePatch) apply(t *posthorn.EventType, given func(field string) bool) {
@@ -331,7 +339,7 @@ func (h *Handler) deleteEventType(ctx context.Context, c *call, p *eventTypePath
 	if err := h.store.DeleteEventType(ctx, c.tenant(), name); err != nil {
 		return nil, err
 	}
-	h.catalogueChanged(ctx, c.tenant())
+	h.catalogueChanged(ctx, c, name, nil, nil)
 	return nil, nil
 }
 
@@ -356,6 +364,7 @@ func (h *Handler) putCatalogue(ctx context.Context, c *call, _ *nothing, in *cat
 	if err := h.store.SetStrict(ctx, c.tenant(), in.Strict); err != nil {
 		return nil, err
 	}
-	h.catalogueChanged(ctx, c.tenant())
-	return replyWith(h.showCatalogue(in.Strict)), nil
+	is := h.showCatalogue(in.Strict)
+	h.catalogueChanged(ctx, c, "", nil, is)
+	return replyWith(is), nil
 }

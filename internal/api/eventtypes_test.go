@@ -169,7 +169,9 @@ func TestStrictCatalogue(t *testing.T) {
 func TestCatalogueWithoutSignals(t *testing.T) {
 	s := open(t, nil)
 	yes, no := true, false
-	publish := func() answered { return s.call(http.MethodPost, "/events", s.admin, map[string]any{"type": "a", "payload": 1}) }
+	publish := func() answered {
+		return s.call(http.MethodPost, "/events", s.admin, map[string]any{"type": "a", "payload": 1})
+	}
 	publish().want(http.StatusAccepted)
 	for range 3 {
 		must(t, s.store.SetStrict(t.Context(), s.home.ID, &yes))

@@ -193,6 +193,24 @@ export type BulkReport = {
     next_cursor: string | null;
 };
 
+export type CatalogueInput = {
+    /**
+     * null leaves it to POSTHORN_STRICT_TYPES.
+     */
+    strict: boolean | null;
+};
+
+export type CatalogueState = {
+    /**
+     * The tenant's own choice; null leaves it to POSTHORN_STRICT_TYPES.
+     */
+    strict: boolean | null;
+    /**
+     * What holds: unknown types are refused, and every schema is enforced.
+     */
+    strict_in_force: boolean;
+};
+
 export type Component = {
     details?: {
         [key: string]: unknown;
@@ -351,6 +369,74 @@ export type EventStatus = {
     event_id: string;
     status: 'pending' | 'succeeded' | 'partial' | 'failed' | 'unmatched';
     type: string;
+};
+
+export type EventType = {
+    created_at: string;
+    /**
+     * Accepted still, and on its way out.
+     */
+    deprecated: boolean;
+    description: string;
+    /**
+     * Whether payloads that break the schema are refused; a strict catalogue refuses them all the same.
+     */
+    enforce: boolean;
+    /**
+     * A payload that fulfils the schema.
+     */
+    example: unknown;
+    name: string;
+    /**
+     * A JSON Schema (draft 2020-12 unless it says otherwise) of the payload; null is none.
+     */
+    schema: unknown;
+    updated_at: string;
+};
+
+export type EventTypeInput = {
+    /**
+     * Ignored, so that what was read may be sent back.
+     */
+    created_at?: string;
+    deprecated?: boolean;
+    description?: string;
+    /**
+     * Refuse events whose payload breaks the schema.
+     */
+    enforce?: boolean;
+    /**
+     * A payload; it must fulfil the schema.
+     */
+    example?: unknown;
+    /**
+     * Required to create one; in a path it need not be repeated.
+     */
+    name?: string;
+    /**
+     * A JSON Schema of the payload, at most 64 KiB: draft 2020-12, or the one its $schema names. References lead nowhere but into itself.
+     */
+    schema?: unknown;
+    /**
+     * Ignored, so that what was read may be sent back.
+     */
+    updated_at?: string;
+};
+
+export type EventTypeList = {
+    data: Array<EventType>;
+    /**
+     * Give it as cursor to get the next page; null on the last.
+     */
+    next_cursor: string | null;
+};
+
+export type EventTypePatch = {
+    deprecated?: boolean;
+    description?: string | null;
+    enforce?: boolean;
+    example?: unknown;
+    schema?: unknown;
 };
 
 export type EventWithPayload = {
@@ -547,6 +633,32 @@ export type NewApiKey = {
 export type OldSecret = {
     expires_at: string;
     secret: string;
+};
+
+export type PayloadTrial = {
+    /**
+     * Any JSON.
+     */
+    payload: unknown;
+    /**
+     * The schema to try; absent or null tries the type's own.
+     */
+    schema?: unknown;
+};
+
+export type PayloadVerdict = {
+    /**
+     * Whether a publish would be refused for it.
+     */
+    enforced: boolean;
+    /**
+     * One entry per place, at most 20.
+     */
+    errors: Array<FieldError>;
+    /**
+     * Whether the payload fulfils the schema; true without a schema.
+     */
+    valid: boolean;
 };
 
 export type Problem = {
@@ -1171,6 +1283,96 @@ export type ListAuditResponses = {
 
 export type ListAuditResponse = ListAuditResponses[keyof ListAuditResponses];
 
+export type GetCatalogueData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/catalogue';
+};
+
+export type GetCatalogueErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type GetCatalogueError = GetCatalogueErrors[keyof GetCatalogueErrors];
+
+export type GetCatalogueResponses = {
+    /**
+     * OK
+     */
+    200: CatalogueState;
+};
+
+export type GetCatalogueResponse = GetCatalogueResponses[keyof GetCatalogueResponses];
+
+export type PutCatalogueData = {
+    body: CatalogueInput;
+    path?: never;
+    query?: never;
+    url: '/catalogue';
+};
+
+export type PutCatalogueErrors = {
+    /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type PutCatalogueError = PutCatalogueErrors[keyof PutCatalogueErrors];
+
+export type PutCatalogueResponses = {
+    /**
+     * OK
+     */
+    200: CatalogueState;
+};
+
+export type PutCatalogueResponse = PutCatalogueResponses[keyof PutCatalogueResponses];
+
 export type ListDeliveriesData = {
     body?: never;
     path?: never;
@@ -1492,6 +1694,404 @@ export type RetryDeliveryResponses = {
 };
 
 export type RetryDeliveryResponse = RetryDeliveryResponses[keyof RetryDeliveryResponses];
+
+export type ListEventTypesData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * The next_cursor of the page before, with the same filters.
+         */
+        cursor?: string;
+        deprecated?: 'true' | 'false';
+        /**
+         * Found in the name or the description, regardless of case.
+         */
+        q?: string;
+    };
+    url: '/event-types';
+};
+
+export type ListEventTypesErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type ListEventTypesError = ListEventTypesErrors[keyof ListEventTypesErrors];
+
+export type ListEventTypesResponses = {
+    /**
+     * OK
+     */
+    200: EventTypeList;
+};
+
+export type ListEventTypesResponse = ListEventTypesResponses[keyof ListEventTypesResponses];
+
+export type CreateEventTypeData = {
+    body: EventTypeInput;
+    path?: never;
+    query?: never;
+    url: '/event-types';
+};
+
+export type CreateEventTypeErrors = {
+    /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * The present state does not allow it.
+     */
+    409: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type CreateEventTypeError = CreateEventTypeErrors[keyof CreateEventTypeErrors];
+
+export type CreateEventTypeResponses = {
+    /**
+     * Created
+     */
+    201: EventType;
+};
+
+export type CreateEventTypeResponse = CreateEventTypeResponses[keyof CreateEventTypeResponses];
+
+export type DeleteEventTypeData = {
+    body?: never;
+    path: {
+        /**
+         * The type.
+         */
+        name: string;
+    };
+    query?: never;
+    url: '/event-types/{name}';
+};
+
+export type DeleteEventTypeErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type DeleteEventTypeError = DeleteEventTypeErrors[keyof DeleteEventTypeErrors];
+
+export type DeleteEventTypeResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type DeleteEventTypeResponse = DeleteEventTypeResponses[keyof DeleteEventTypeResponses];
+
+export type GetEventTypeData = {
+    body?: never;
+    path: {
+        /**
+         * The type.
+         */
+        name: string;
+    };
+    query?: never;
+    url: '/event-types/{name}';
+};
+
+export type GetEventTypeErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type GetEventTypeError = GetEventTypeErrors[keyof GetEventTypeErrors];
+
+export type GetEventTypeResponses = {
+    /**
+     * OK
+     */
+    200: EventType;
+};
+
+export type GetEventTypeResponse = GetEventTypeResponses[keyof GetEventTypeResponses];
+
+export type PatchEventTypeData = {
+    body: EventTypePatch;
+    path: {
+        /**
+         * The type.
+         */
+        name: string;
+    };
+    query?: never;
+    url: '/event-types/{name}';
+};
+
+export type PatchEventTypeErrors = {
+    /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * The present state does not allow it.
+     */
+    409: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type PatchEventTypeError = PatchEventTypeErrors[keyof PatchEventTypeErrors];
+
+export type PatchEventTypeResponses = {
+    /**
+     * OK
+     */
+    200: EventType;
+};
+
+export type PatchEventTypeResponse = PatchEventTypeResponses[keyof PatchEventTypeResponses];
+
+export type PutEventTypeData = {
+    body: EventTypeInput;
+    path: {
+        /**
+         * The type.
+         */
+        name: string;
+    };
+    query?: never;
+    url: '/event-types/{name}';
+};
+
+export type PutEventTypeErrors = {
+    /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * The present state does not allow it.
+     */
+    409: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type PutEventTypeError = PutEventTypeErrors[keyof PutEventTypeErrors];
+
+export type PutEventTypeResponses = {
+    /**
+     * OK
+     */
+    200: EventType;
+};
+
+export type PutEventTypeResponse = PutEventTypeResponses[keyof PutEventTypeResponses];
+
+export type ValidatePayloadData = {
+    body: PayloadTrial;
+    path: {
+        /**
+         * The type.
+         */
+        name: string;
+    };
+    query?: never;
+    url: '/event-types/{name}/validate';
+};
+
+export type ValidatePayloadErrors = {
+    /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type ValidatePayloadError = ValidatePayloadErrors[keyof ValidatePayloadErrors];
+
+export type ValidatePayloadResponses = {
+    /**
+     * OK
+     */
+    200: PayloadVerdict;
+};
+
+export type ValidatePayloadResponse = ValidatePayloadResponses[keyof ValidatePayloadResponses];
 
 export type ListEventsData = {
     body?: never;
