@@ -34,16 +34,19 @@ type EventSummary struct {
 	Status       EventStatus
 }
 
-// DeliveryFilter narrows a list or a bulk change of deliveries; zero fields do not.
+// DeliveryFilter narrows a list, a bulk change or a replay of deliveries; zero fields do not.
 type DeliveryFilter struct {
-	States         []State
-	Outcome        Outcome
-	StatusCode     int
-	SubscriptionID SubscriptionID
-	EventID        EventID
-	Types          []string
-	Since, Until   time.Time
-	Replay         ReplayID
+	States         []State        `json:"states,omitempty"`
+	Outcome        Outcome        `json:"outcome,omitempty"`
+	StatusCode     int            `json:"status_code,omitempty"`
+	SubscriptionID SubscriptionID `json:"subscription_id,omitzero"`
+	EventID        EventID        `json:"event_id,omitzero"`
+	Types          []string       `json:"types,omitempty"`
+	Since          time.Time      `json:"since,omitzero"`
+	Until          time.Time      `json:"until,omitzero"`
+	// EndedSince leaves out what is pending and what ended before.
+	EndedSince time.Time `json:"ended_since,omitzero"`
+	Replay     ReplayID  `json:"replay,omitzero"`
 }
 
 // BulkChange is a retry (OnRetry) or a cancellation (OnCancel) of all deliveries a filter finds, in bounded steps.

@@ -10,6 +10,8 @@ type Signal struct {
 	Wake bool `json:"wake,omitempty"`
 	// Changed names tenants whose subscriptions moved to a version.
 	Changed []Change `json:"changed,omitempty"`
+	// Replays says that a replay was made or ended.
+	Replays bool `json:"replays,omitempty"`
 	// Keys says that API keys changed: caches of keys are to be dropped.
 	Keys bool `json:"keys,omitempty"`
 	// Lanes are the new states of lanes.

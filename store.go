@@ -22,6 +22,7 @@ type Store interface {
 	CatalogueStore
 	EventStore
 	DeliveryStore
+	ReplayStore
 	KeyStore
 	SessionStore
 	AuditStore
@@ -44,7 +45,7 @@ type Intake interface {
 	// rest are pending and due at once or at DeliverAt. A FIFO lane numbers its deliveries in the order of the batch.
 	// An error means that nothing was stored, unless it says so.
 	AcceptEvents(ctx context.Context, node NodeID, batch []Acceptance) ([]Accepted, error)
-	// Replay makes new deliveries, due at once, of a stored event; with the subscriptions' lanes numbered as in
+	// Replay makes new deliveries of one stored event, due at once; with the subscriptions' lanes numbered as in
 	// AcceptEvents. NotFound without the event, Conflict when its payload was erased. Deleted subscriptions are left out.
 	Replay(ctx context.Context, tenant TenantID, event EventID, replay ReplayID, matches []Match) ([]Delivery, error)
 }
@@ -138,6 +139,30 @@ type DeliveryStore interface {
 	CancelDelivery(ctx context.Context, tenant TenantID, id DeliveryID) (*Delivery, error)
 	// ChangeDeliveries does one step of a bulk change; deliveries that do not allow it are passed over.
 	ChangeDeliveries(ctx context.Context, tenant TenantID, c BulkChange) (BulkReport, error)
+}
+
+// ReplayStore keeps replays and does their steps.
+type ReplayStore interface {
+	// CreateReplay stores a pending replay under the ID given, which bounds what it can find, and fills CreatedAt and
+	// UpdatedAt. Conflict when the tenant has MaxActiveReplays.
+	CreateReplay(ctx context.Context, r *Replay) error
+	GetReplay(ctx context.Context, tenant TenantID, id ReplayID) (*Replay, error)
+	// ListReplays lists newest first.
+	ListReplays(ctx context.Context, tenant TenantID, p Page) ([]Replay, UUID, error)
+	// CancelReplay ends an active replay; what it made stays. Conflict when it has ended.
+	CancelReplay(ctx context.Context, tenant TenantID, id ReplayID) (*Replay, error)
+	// ActiveReplays reads the active replays of all tenants, oldest first.
+	ActiveReplays(ctx context.Context, limit int) ([]Replay, error)
+	// ReplaySources reads what a replay finds behind its cursor, at most limit; the rows examined, and the bytes of
+	// payloads read, are bounded too. The replay need not be stored.
+	ReplaySources(ctx context.Context, r *Replay, limit int) (ReplaySources, error)
+	// ReplayBacklog counts, up to limit, the replay's latest deliveries that are due in lanes that are being sent to.
+	ReplayBacklog(ctx context.Context, r *Replay, limit int) (int, error)
+	// StepReplay makes the step's deliveries, due at once and with the lanes numbered as in AcceptEvents, and moves the
+	// cursor, in ONE transaction. A copy is left out, and counted, when its event, payload or subscription is gone by now,
+	// or the subscription has a delivery of the event that the plan did not know. Conflict when the replay is not active
+	// or its cursor not where the step begins: nothing was written.
+	StepReplay(ctx context.Context, step ReplayStep) (*Replay, error)
 }
 
 // KeyStore keeps tenants and API keys.

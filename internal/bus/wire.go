@@ -108,6 +108,7 @@ func join(to, s *posthorn.Signal) bool {
 		return false
 	}
 	to.Wake = to.Wake || s.Wake
+	to.Replays = to.Replays || s.Replays
 	to.Keys = to.Keys || s.Keys
 	to.Changed = slices.Concat(to.Changed, s.Changed)
 	to.Lanes = slices.Concat(to.Lanes, s.Lanes)

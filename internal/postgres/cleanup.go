@@ -263,6 +263,10 @@ func (s *Store) sweepRest(ctx context.Context, cutoff time.Time, batch int, repo
 		DELETE FROM lanes WHERE subscription_id IN (SELECT id FROM gone)`, cutoff, batch, &rest, report); err != nil {
 		return err
 	}
+	if err := s.remove(ctx, `DELETE FROM replays WHERE id IN (
+		SELECT id FROM replays WHERE completed_at < $1 LIMIT $2)`, cutoff, batch, &rest, report); err != nil {
+		return err
+	}
 	return s.remove(ctx, `DELETE FROM nodes WHERE id IN (
 		SELECT id FROM nodes WHERE seen_at < least($1, now() - interval '1 day') LIMIT $2)`, cutoff, batch, &rest, report)
 }

@@ -97,5 +97,6 @@ func matches(f *posthorn.DeliveryFilter, d *posthorn.Delivery) bool {
 		(f.Replay.IsZero() || f.Replay == d.Replay) &&
 		(len(f.Types) == 0 || posthorn.MatchesType(f.Types, d.EventType)) &&
 		(f.Since.IsZero() || !d.CreatedAt.Before(f.Since)) &&
-		(f.Until.IsZero() || d.CreatedAt.Before(f.Until))
+		(f.Until.IsZero() || d.CreatedAt.Before(f.Until)) &&
+		(f.EndedSince.IsZero() || !d.CompletedAt.Before(f.EndedSince))
 }

@@ -163,7 +163,8 @@ func (r *removal) remove() error {
 	return nil
 }
 
-// removeRest removes what has no event: rollups, tombstones without history, nodes not seen for long and their duties.
+// removeRest removes what has no event: rollups, tombstones without history, replays that ended, nodes not seen for long
+// and their duties.
 func (r *removal) removeRest() error {
 	answer, err := r.exec(`DELETE FROM rollups WHERE (minute, tenant_id, subscription_id, node_id) IN (SELECT minute, tenant_id,
 		subscription_id, node_id FROM rollups WHERE minute < ? ORDER BY minute LIMIT ?)`, stamp(r.cutoff), r.limit)
@@ -196,6 +197,10 @@ func (r *removal) removeRest() error {
 		return err
 	}
 	if err := r.bulk(`DELETE FROM lanes WHERE (subscription_id) IN (VALUES ROWS)`, 1, r.gone); err != nil {
+		return err
+	}
+	if _, err := r.exec(`DELETE FROM replays WHERE id IN (SELECT id FROM replays WHERE completed_at > 0 AND completed_at < ?
+		LIMIT ?)`, stamp(r.cutoff), r.limit); err != nil {
 		return err
 	}
 	unseen := stamp(r.now.Add(-nodeMemory))

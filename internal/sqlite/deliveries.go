@@ -114,7 +114,8 @@ func matches(f *posthorn.DeliveryFilter, d *posthorn.Delivery) bool {
 		(f.EventID.IsZero() || d.EventID == f.EventID) &&
 		(f.Replay.IsZero() || d.Replay == f.Replay) &&
 		(len(f.Types) == 0 || posthorn.MatchesType(f.Types, d.EventType)) &&
-		within(d.CreatedAt, f.Since, f.Until)
+		within(d.CreatedAt, f.Since, f.Until) &&
+		(f.EndedSince.IsZero() || !d.CompletedAt.Before(f.EndedSince))
 }
 
 // EventDeliveries lists an event's deliveries, oldest first.

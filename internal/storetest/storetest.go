@@ -54,6 +54,7 @@ func Run(t *testing.T, h Harness) {
 		manualTests(),
 		fifoTests(),
 		replayTests(),
+		replayJobTests(),
 		subscriptionTests(),
 		catalogueTests(),
 		eventTests(),
