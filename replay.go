@@ -1,6 +1,7 @@
 package posthorn
 
 import (
+	"bytes"
 	"slices"
 	"time"
 )
@@ -113,10 +114,11 @@ func (r *Replay) OfEvents() bool {
 		f.Replay.IsZero() && f.EndedSince.IsZero()
 }
 
-// Wants reports whether a delivery that is its event's latest to its subscription may be delivered again: it had ended
-// when the replay was made, in one of the states asked for.
+// Wants reports whether a delivery that is its event's latest to its subscription may be delivered again: it was there and
+// had ended when the replay was made, in one of the states asked for. A clock that stands still does not make it one of the
+// replay's own.
 func (r *Replay) Wants(d *Delivery) bool {
-	return d.State != Pending && !d.CompletedAt.After(r.CreatedAt) &&
+	return d.State != Pending && d.Replay != r.ID && bytes.Compare(d.ID.UUID[:], r.ID.UUID[:]) < 0 && !d.CompletedAt.After(r.CreatedAt) &&
 		(len(r.Filter.States) == 0 || slices.Contains(r.Filter.States, d.State))
 }
 

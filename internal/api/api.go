@@ -27,6 +27,10 @@ type Store interface {
 	posthorn.CatalogueStore
 	posthorn.EventStore
 	posthorn.DeliveryStore
+	CreateReplay(ctx context.Context, r *posthorn.Replay) error
+	GetReplay(ctx context.Context, tenant posthorn.TenantID, id posthorn.ReplayID) (*posthorn.Replay, error)
+	ListReplays(ctx context.Context, tenant posthorn.TenantID, p posthorn.Page) ([]posthorn.Replay, posthorn.UUID, error)
+	CancelReplay(ctx context.Context, tenant posthorn.TenantID, id posthorn.ReplayID) (*posthorn.Replay, error)
 	posthorn.KeyStore
 	posthorn.SessionStore
 	posthorn.AuditStore
@@ -82,10 +86,11 @@ type URLChecker interface {
 	CheckURL(url string) error
 }
 
-// Options of a Handler. Store, Publisher, Bus, Auth and URLs are required.
+// Options of a Handler. Store, Publisher, Replays, Bus, Auth and URLs are required.
 type Options struct {
 	Store     Store
 	Publisher Publisher
+	Replays   Replays
 	Bus       Bus
 	Auth      Authenticator
 	URLs      URLChecker
@@ -168,6 +173,7 @@ func New(opts Options) *Handler {
 	h.registerEvents()
 	h.registerEventTypes()
 	h.registerDeliveries()
+	h.registerReplays()
 	h.registerLive()
 	h.registerOperations()
 	h.registerKeys()

@@ -63,6 +63,7 @@ func tags() []*huma.Tag {
 		{Name: "Events", Description: "Publish what happened and see what became of it."},
 		{Name: "Event types", Description: "A catalogue of what events mean and look like, and how strictly it is kept."},
 		{Name: "Deliveries", Description: "One event to one subscription: its state, its attempts, and what a person can do about it."},
+		{Name: "Replays", Description: "Deliver many events again, in the background."},
 		{Name: "Live", Description: "What happens, as it happens."},
 		{Name: "Operations", Description: "Workers, the queue and statistics."},
 		{Name: "Keys", Description: "API keys."},

@@ -23,6 +23,7 @@ import (
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/ingest"
 	"github.com/posthorn/posthorn/internal/limit"
+	jobs "github.com/posthorn/posthorn/internal/replay"
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/sqlite"
 )
@@ -34,6 +35,7 @@ type site struct {
 	store   *sqlite.Store
 	bus     *bus.Bus
 	auth    *auth.Authenticator
+	replays *jobs.Runner // not started
 	handler *Handler
 	server  *httptest.Server
 	log     *lockedBuffer
@@ -86,6 +88,17 @@ func (m matcher) Match(ctx context.Context, tenant posthorn.TenantID, e *posthor
 	return ingest.Matched{Version: set.Version, Subscriptions: set.Match(e.Type)}, nil
 }
 
+// matchedIDs answers replays.
+type matchedIDs struct{ matcher }
+
+func (m matchedIDs) Match(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event) (wanted, failed []posthorn.SubscriptionID, err error) {
+	found, err := m.matcher.Match(ctx, tenant, e, 0)
+	for _, s := range found.Subscriptions {
+		wanted = append(wanted, s.ID)
+	}
+	return wanted, nil, err
+}
+
 // open makes a site; change may alter the handler's options.
 func open(t *testing.T, change func(*Options)) *site {
 	t.Helper()
@@ -100,8 +113,9 @@ func open(t *testing.T, change func(*Options)) *site {
 	publisher := ingest.New(ingest.Options{Store: store, Matcher: matcher{subscriptions}, Bus: s.bus, Node: s.node,
 		Catalogue: catalogue.New(catalogue.Options{Store: store})})
 	publisher.Start()
+	s.replays = jobs.New(jobs.Options{Store: store, Matcher: matchedIDs{matcher{subscriptions}}, Bus: s.bus, Node: s.node})
 	opts := Options{
-		Store: store, Publisher: publisher, Bus: s.bus, Auth: s.auth, URLs: checker{egress.NewPolicy(nil, true)},
+		Store: store, Publisher: publisher, Replays: s.replays, Bus: s.bus, Auth: s.auth, URLs: checker{egress.NewPolicy(nil, true)},
 		Limiter: limiter{limit.New(limit.Options{})}, Watch: s.bus.Watch, Version: "1",
 		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/posthorn/posthorn/internal/janitor"
 	"github.com/posthorn/posthorn/internal/limit"
 	"github.com/posthorn/posthorn/internal/redis"
+	"github.com/posthorn/posthorn/internal/replay"
 	"github.com/posthorn/posthorn/internal/telemetry"
 	"github.com/posthorn/posthorn/web"
 )
@@ -50,6 +51,7 @@ type App struct {
 	policy    *egress.Policy
 	engine    *delivery.Engine // nil without the role worker
 	publisher *ingest.Publisher
+	replays   *replay.Runner
 	janitor   *janitor.Janitor // nil without the role janitor
 	auth      *auth.Authenticator
 	handler   *api.Handler
@@ -116,6 +118,7 @@ func (a *App) build(ctx context.Context) error {
 		a.buildWorker()
 	}
 	a.buildPublisher()
+	a.buildReplays()
 	if s.Has(config.RoleJanitor) {
 		a.buildJanitor()
 	}
@@ -161,6 +164,29 @@ func (a *App) buildPublisher() {
 	a.publisher = ingest.New(o)
 	a.add("publisher", func(context.Context) error { a.publisher.Start(); return nil },
 		func(context.Context) { a.publisher.Stop() })
+}
+
+// buildReplays makes what counts replays on every node and runs them on those that work.
+func (a *App) buildReplays() {
+	a.replays = replay.New(replay.Options{
+		Store: a.store, Matcher: replayMatcher{newMatcher(a.cache)}, Bus: a.bus, Node: a.node, Log: a.log,
+	})
+	if !a.settings.Has(config.RoleWorker) && !a.settings.Has(config.RoleJanitor) {
+		return
+	}
+	var unfollow func()
+	a.add("replays", func(context.Context) error {
+		unfollow = a.bus.Subscribe(func(s posthorn.Signal) {
+			if s.Replays {
+				a.replays.Wake()
+			}
+		})
+		a.replays.Start()
+		return nil
+	}, func(context.Context) {
+		unfollow()
+		a.replays.Stop()
+	})
 }
 
 func (a *App) buildJanitor() {

@@ -77,3 +77,18 @@ func (m matcher) wants(expression string, e *filter.Event) (bool, error) {
 	}
 	return c.filter.Match(e)
 }
+
+// replayMatcher answers replays as matcher answers publishing.
+type replayMatcher struct{ matcher }
+
+// Match names the subscriptions that want an event now, and those whose filter failed on it.
+func (m replayMatcher) Match(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event) (wanted, failed []posthorn.SubscriptionID, err error) {
+	found, err := m.matcher.Match(ctx, tenant, e, 0)
+	for _, s := range found.Subscriptions {
+		wanted = append(wanted, s.ID)
+	}
+	for _, s := range found.Failed {
+		failed = append(failed, s.ID)
+	}
+	return wanted, failed, err
+}

@@ -31,6 +31,7 @@ var rooms = map[string][]string{
 	"internal/filter":    {},
 	"internal/catalogue": {},
 	"internal/janitor":   {},
+	"internal/replay":    {},
 	"internal/play":      {},
 	"internal/ledger":    {},
 	"internal/bench":     {"internal/signing"},

@@ -90,7 +90,7 @@ func (a *App) routes() (http.Handler, error) {
 		return nil, err
 	}
 	o := api.Options{
-		Store: a.store, Publisher: breakablePublisher(a.publisher, a.points), Announcer: a.publisher, Bus: a.bus, Auth: a.auth, URLs: urls{a.policy},
+		Store: a.store, Publisher: breakablePublisher(a.publisher, a.points), Replays: a.replays, Announcer: a.publisher, Bus: a.bus, Auth: a.auth, URLs: urls{a.policy},
 		Limiter:     requestLimits{a.limiter},
 		GlobalLimit: rate, TrustedProxies: s.Proxies(), Checks: a.checks(), Ready: a.ready, Watch: a.bus.Watch,
 		Dashboard: dashboard(), Observe: a.metrics.Requested, Logger: a.log, Version: a.version,

@@ -17,6 +17,7 @@ import (
 	"github.com/posthorn/posthorn/internal/ingest"
 	"github.com/posthorn/posthorn/internal/janitor"
 	"github.com/posthorn/posthorn/internal/limit"
+	"github.com/posthorn/posthorn/internal/replay"
 	"github.com/posthorn/posthorn/internal/seal"
 	"github.com/posthorn/posthorn/internal/sqlite"
 )
@@ -37,6 +38,8 @@ type Setup struct {
 	NoWorker bool
 	// Hold makes the node look every minute for what must not wait any longer than this hold; zero leaves it out.
 	Hold time.Duration
+	// Replays makes the node run replays.
+	Replays bool
 	// Egress alters the client's options: whom it trusts, what DNS says.
 	Egress func(*egress.Options)
 	// Quiet drops the log, for tests in which many things fail on purpose.
@@ -53,6 +56,7 @@ type Node struct {
 	Cache     *cache.Cache
 	Publisher *ingest.Publisher
 	Engine    *delivery.Engine // nil without workers
+	Replays   *replay.Runner   // nil unless asked for
 	Tenant    posthorn.TenantID
 	ID        posthorn.NodeID
 
@@ -113,6 +117,9 @@ func StartNode(t testing.TB, setup Setup) *Node {
 	if n.Engine != nil {
 		n.Engine.Start()
 	}
+	if n.Replays != nil {
+		n.Replays.Start()
+	}
 	if n.janitor != nil {
 		n.janitor.Start()
 	}
@@ -164,6 +171,9 @@ func (n *Node) build() {
 		o.Lanes = n.Engine
 	}
 	n.Publisher = ingest.New(o)
+	if n.setup.Replays {
+		n.buildReplays(log)
+	}
 	if n.setup.Hold > 0 {
 		n.janitor = janitor.New(janitor.Options{
 			Store: n.Store, Bus: n.Bus, Node: n.ID, Log: log, Retention: n.setup.Window, Hold: n.setup.Hold, Window: n.setup.Window,
@@ -223,6 +233,9 @@ func (n *Node) Stop(grace time.Duration) {
 	defer cancel()
 	if n.janitor != nil {
 		n.janitor.Stop()
+	}
+	if n.Replays != nil {
+		n.Replays.Stop()
 	}
 	n.Publisher.Stop()
 	if n.Engine != nil {
