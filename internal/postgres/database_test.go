@@ -25,7 +25,7 @@ type databases struct {
 const (
 	testRole = "posthorn_test"
 	// ownTables is how many tables there are, partitions not counted.
-	ownTables = 14
+	ownTables = 17
 )
 
 var testDatabases databases
@@ -160,6 +160,7 @@ func emptied(databaseURL string) bool {
 	}
 	_, err = conn.Exec(ctx, `DELETE FROM events; DELETE FROM deliveries; DELETE FROM attempts; DELETE FROM tenants; DELETE FROM keys;
 		DELETE FROM subscription_versions; DELETE FROM subscriptions; DELETE FROM lanes; DELETE FROM idempotency_keys;
-		DELETE FROM rollups; DELETE FROM replays; DELETE FROM nodes; DELETE FROM leases; DELETE FROM event_types`)
+		DELETE FROM rollups; DELETE FROM replays; DELETE FROM nodes; DELETE FROM leases; DELETE FROM event_types;
+		DELETE FROM audit; DELETE FROM sessions; DELETE FROM queue_samples`)
 	return err == nil
 }

@@ -778,11 +778,141 @@ export type ReceivedResponse = {
     status_code: number;
 };
 
+export type Replay = {
+    completed_at: string | null;
+    /**
+     * Deliveries made so far.
+     */
+    created: number;
+    created_at: string;
+    /**
+     * On average since it started.
+     */
+    created_per_second: number;
+    /**
+     * Why it failed.
+     */
+    error: string | null;
+    /**
+     * Rows looked at so far.
+     */
+    examined: number;
+    filter: ReplayFilter;
+    id: string;
+    /**
+     * Found by the filter so far.
+     */
+    matched: number;
+    rate_limit: RateLimit;
+    /**
+     * Left out so far.
+     */
+    skipped: number;
+    /**
+     * Why.
+     */
+    skipped_by: SkippedBy;
+    started_at: string | null;
+    status: 'pending' | 'running' | 'completed' | 'cancelled' | 'failed';
+    subscription_ids?: Array<string>;
+    to: 'original' | 'matching';
+    /**
+     * What the filter matched at the start; null where counting took too long.
+     */
+    total: number | null;
+    updated_at: string;
+};
+
+export type ReplayCount = {
+    /**
+     * False when counting was stopped after some seconds: there are more.
+     */
+    complete: boolean;
+    /**
+     * So many would be made.
+     */
+    deliveries: number;
+    dry_run: boolean;
+    /**
+     * Found by the filter.
+     */
+    matched: number;
+    skipped: number;
+    skipped_by: SkippedBy;
+};
+
+export type ReplayFilter = {
+    /**
+     * Types and patterns.
+     */
+    event_type?: Array<string>;
+    /**
+     * All that failed for good since then, whenever they were created. Stands instead of status.
+     */
+    failed_since?: string;
+    /**
+     * Of the last attempt.
+     */
+    outcome?: 'succeeded' | 'http_error' | 'timeout' | 'dns_error' | 'connect_error' | 'tls_error' | 'blocked' | 'invalid_response' | 'interrupted';
+    /**
+     * Deliveries that an earlier replay made.
+     */
+    replay_id?: string;
+    /**
+     * Created then or later.
+     */
+    since?: string;
+    /**
+     * Of an event's latest delivery to each subscription; absent is all three.
+     */
+    status?: Array<'succeeded' | 'exhausted' | 'cancelled'>;
+    /**
+     * Of the last attempt.
+     */
+    status_code?: number;
+    subscription_id?: string;
+    /**
+     * Created before.
+     */
+    until?: string;
+};
+
 export type ReplayInput = {
     /**
      * Absent or empty: all that want the event now.
      */
     subscription_ids?: Array<string>;
+};
+
+export type ReplayList = {
+    data: Array<Replay>;
+    /**
+     * Give it as cursor to get the next page; null on the last.
+     */
+    next_cursor: string | null;
+};
+
+export type ReplayRequest = {
+    /**
+     * Only count.
+     */
+    dry_run?: boolean;
+    /**
+     * At least one of its fields.
+     */
+    filter: ReplayFilter;
+    /**
+     * How many deliveries it makes; 500 a second unless given.
+     */
+    rate_limit?: RateLimit;
+    /**
+     * With matching: deliver to these alone, like a new one that wants the past.
+     */
+    subscription_ids?: Array<string>;
+    /**
+     * The subscriptions that had what is found, or those that want its events now.
+     */
+    to?: 'original' | 'matching';
 };
 
 export type RetryPolicy = {
@@ -888,6 +1018,26 @@ export type SettingsView = {
      */
     variables: Array<Variable>;
     version: string;
+};
+
+export type SkippedBy = {
+    /**
+     * The event's expires_at is past.
+     */
+    expired: number;
+    /**
+     * The event was removed by the retention.
+     */
+    gone: number;
+    /**
+     * The event's payload was erased.
+     */
+    payload_erased: number;
+    subscription_deleted: number;
+    /**
+     * A later delivery of the event to the subscription exists, or it is on its way or not in a status asked for.
+     */
+    superseded: number;
 };
 
 export type StatsCounts = {
@@ -2863,6 +3013,213 @@ export type GetQueueHistoryResponses = {
 };
 
 export type GetQueueHistoryResponse = GetQueueHistoryResponses[keyof GetQueueHistoryResponses];
+
+export type ListReplaysData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * The next_cursor of the page before, with the same filters.
+         */
+        cursor?: string;
+    };
+    url: '/replays';
+};
+
+export type ListReplaysErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type ListReplaysError = ListReplaysErrors[keyof ListReplaysErrors];
+
+export type ListReplaysResponses = {
+    /**
+     * OK
+     */
+    200: ReplayList;
+};
+
+export type ListReplaysResponse = ListReplaysResponses[keyof ListReplaysResponses];
+
+export type CreateReplayData = {
+    body: ReplayRequest;
+    path?: never;
+    query?: never;
+    url: '/replays';
+};
+
+export type CreateReplayErrors = {
+    /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * The present state does not allow it.
+     */
+    409: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type CreateReplayError = CreateReplayErrors[keyof CreateReplayErrors];
+
+export type CreateReplayResponses = {
+    /**
+     * What it would do
+     */
+    200: ReplayCount;
+    /**
+     * Accepted
+     */
+    202: Replay;
+};
+
+export type CreateReplayResponse = CreateReplayResponses[keyof CreateReplayResponses];
+
+export type GetReplayData = {
+    body?: never;
+    path: {
+        /**
+         * The replay's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/replays/{id}';
+};
+
+export type GetReplayErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type GetReplayError = GetReplayErrors[keyof GetReplayErrors];
+
+export type GetReplayResponses = {
+    /**
+     * OK
+     */
+    200: Replay;
+};
+
+export type GetReplayResponse = GetReplayResponses[keyof GetReplayResponses];
+
+export type CancelReplayData = {
+    body?: never;
+    path: {
+        /**
+         * The replay's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/replays/{id}/cancel';
+};
+
+export type CancelReplayErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * The present state does not allow it.
+     */
+    409: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type CancelReplayError = CancelReplayErrors[keyof CancelReplayErrors];
+
+export type CancelReplayResponses = {
+    /**
+     * OK
+     */
+    200: Replay;
+};
+
+export type CancelReplayResponse = CancelReplayResponses[keyof CancelReplayResponses];
 
 export type GetSettingsData = {
     body?: never;
