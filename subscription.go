@@ -86,6 +86,8 @@ type Policy struct {
 	Metadata    map[string]string `json:"metadata,omitempty"`
 	// Filter narrows the event types by an expression over type, headers and payload (internal/filter); empty is none.
 	Filter string `json:"filter,omitempty"`
+	// Signature is signed with beside, or instead of, the Standard Webhooks; nil is them alone.
+	Signature *SignatureProfile `json:"signature,omitempty"`
 }
 
 // Confidential is the part that is sealed at rest and masked or absent wherever a subscription is shown.
@@ -94,10 +96,15 @@ type Confidential struct {
 	Secrets []Secret `json:"secrets"`
 	// Headers are sent with every delivery; their names are shown, their values are not.
 	Headers map[string]string `json:"headers,omitempty"`
+	// Auth and TLS are how receiver and sender know each other; nil is neither.
+	Auth *Auth `json:"auth,omitempty"`
+	TLS  *TLS  `json:"tls,omitempty"`
 }
 
 // Secret is a signing secret in its text form (`whsec_…`, `whsk_…`); internal/signing knows the formats.
 type Secret struct {
+	// ID names it among those of its subscription; secrets that were made before there were ids have none.
+	ID        string     `json:"id,omitempty"`
 	Value     SecretText `json:"value"`
 	CreatedAt time.Time  `json:"created_at"`
 	// ExpiresAt ends a rotated secret's overlap; zero is no end.
@@ -164,6 +171,7 @@ func (s *Subscription) SetDefaults() {
 	if s.OnFailure == "" {
 		s.OnFailure = FailureBlocks
 	}
+	s.Auth.setDefaults()
 	slices.Sort(s.EventTypes)
 	s.EventTypes = slices.Compact(s.EventTypes)
 }
@@ -185,6 +193,9 @@ func (s *Subscription) Validate(window time.Duration) error {
 		}
 	}
 	checkHeaders(&v, "headers", s.Headers)
+	s.Auth.check(&v)
+	s.TLS.check(&v)
+	s.checkTaken(&v)
 	s.Retry.check(&v, window)
 	if s.Timeout < MinTimeout || s.Timeout > MaxTimeout {
 		v.Add("timeout_seconds", "must be from 1 to 60")

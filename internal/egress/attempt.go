@@ -39,6 +39,7 @@ type attempt struct {
 	conn     net.Conn
 	stray    bool
 	tlsErr   error
+	asked    bool
 }
 
 // attemptKey finds the attempt in the context of its dial.
@@ -92,6 +93,12 @@ func (a *attempt) tlsDone(_ tls.ConnectionState, err error) {
 	}
 }
 
+func (a *attempt) wantedCertificate() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked = true
+}
+
 func (a *attempt) connected(info httptrace.GotConnInfo) {
 	if c := watched(info.Conn); c != nil {
 		c.claim()
@@ -138,12 +145,14 @@ func (a *attempt) isWorthAnother(err error) bool {
 type progress struct {
 	phase  phase
 	tlsErr error
+	// asked says that the receiver asked for a client certificate.
+	asked bool
 }
 
 func (a *attempt) at() progress {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return progress{a.phase, a.tlsErr}
+	return progress{a.phase, a.tlsErr, a.asked}
 }
 
 func (a *attempt) report(r *Result) {

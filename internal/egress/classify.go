@@ -30,6 +30,56 @@ func refused(err error) Result {
 	return r
 }
 
+// expired is the result of a request whose identity is not valid now: the receiver would refuse it, or could not be
+// verified, so nothing is sent.
+func expired(part string) Result {
+	if part == "certificate" {
+		return Result{
+			Outcome: posthorn.TLSError, Code: "client_certificate_expired",
+			Detail: "The request was not sent: the client certificate has expired or is not valid yet; replace tls.certificate and tls.key.",
+		}
+	}
+	return Result{
+		Outcome: posthorn.TLSError, Code: "ca_expired",
+		Detail: "The request was not sent: the authority in tls.ca has expired or is not valid yet; replace it.",
+	}
+}
+
+// alertOf is the text of the TLS alert by which the other side refused, or "". The type of such errors is not exported.
+func alertOf(err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" && op.Err != nil {
+		return op.Err.Error()
+	}
+	return ""
+}
+
+// The alerts that are about a client's certificate (RFC 8446, section 6.2), with what they mean when one was shown.
+var certificateAlerts = map[tls.AlertError]string{
+	42:  "The receiver refused the client certificate.",
+	43:  "The receiver refused the client certificate: it does not support its kind.",
+	44:  "The receiver refused the client certificate: it says that it is revoked.",
+	45:  "The receiver refused the client certificate: it says that it has expired.",
+	46:  "The receiver refused the client certificate.",
+	48:  "The receiver refused the client certificate: it does not know the authority that signed it; the chain may be incomplete.",
+	49:  "The receiver refused the client certificate: it does not give it access.",
+	116: "The receiver asked for a client certificate and did not accept the one it got.",
+}
+
+// alerted explains a receiver's refusal. In TLS 1.3 a client's certificate is refused only when the handshake is over for
+// the client, so the alert comes in the place of an answer.
+func alerted(r *Result, alert string, shown, asked bool) {
+	r.set(posthorn.TLSError, "tls_alert", "The receiver refused the TLS handshake with an alert.")
+	if asked && !shown {
+		r.set(posthorn.TLSError, "client_certificate_required", "The receiver asks for a client certificate; set tls.certificate and tls.key.")
+		return
+	}
+	for code, detail := range certificateAlerts {
+		if shown && alert == code.Error() {
+			r.set(posthorn.TLSError, "client_certificate_refused", detail)
+		}
+	}
+}
+
 func httpError(r *Result) {
 	r.Outcome, r.Code = posthorn.HTTPError, "http_status"
 	r.Detail = fmt.Sprintf("The receiver answered with status %d.", r.StatusCode)

@@ -55,6 +55,8 @@ type Request struct {
 	// Header is sent as it is; Host and the framing are the client's. It must not change until Do returns.
 	Header http.Header
 	Body   []byte
+	// Identity is a client certificate and authorities of the request's own; nil is the public ones.
+	Identity *Identity
 	// Timeout is the one deadline over DNS, connect, TLS, headers and body; zero means DefaultTimeout.
 	Timeout time.Duration
 }
@@ -86,12 +88,12 @@ type Client struct {
 	policy   *Policy
 	resolver Resolver
 	dialHook func(ctx context.Context, network, address string) (net.Conn, error)
-	// pooled keeps connections alive, for all requests that show no certificate of their own: a client certificate or a
-	// private root would get a transport of its own, so that connections are shared by TLS identity only.
-	pooled *http.Transport
-	// single opens a connection for one request: the second try of one that was lost on a pooled connection.
-	single  *http.Transport
-	buffers sync.Pool
+	// public are for all requests that have no identity of their own; identities for the others, so that connections are
+	// shared by TLS identity only.
+	public     transports
+	identities pools
+	tls        *tls.Config
+	buffers    sync.Pool
 }
 
 // New makes a client.
@@ -106,9 +108,9 @@ func New(o Options) *Client {
 	}
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(tlsSessions)
-	c.pooled = c.transport(config)
-	c.single = c.transport(config)
-	c.single.DisableKeepAlives = true
+	config.GetClientCertificate = noCertificate
+	c.tls = config
+	c.public = c.newTransports(config)
 	c.buffers.New = func() any { return new([posthorn.KeptBody]byte) }
 	return c
 }
@@ -137,8 +139,8 @@ func (c *Client) transport(config *tls.Config) *http.Transport {
 
 // Close closes the connections that no request is using.
 func (c *Client) Close() {
-	c.pooled.CloseIdleConnections()
-	c.single.CloseIdleConnections()
+	c.public.close()
+	c.identities.close()
 }
 
 // Do makes one request and says what became of it; it never panics on what a receiver sends. A request whose pooled
@@ -150,6 +152,13 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 	if err != nil {
 		return refused(err)
 	}
+	over := c.public
+	if r.Identity != nil {
+		if part := r.Identity.Expired(start); part != "" {
+			return expired(part)
+		}
+		over = c.identities.of(r.Identity, func() transports { return c.newTransports(r.Identity.config(c.tls)) })
+	}
 	if r.Timeout <= 0 {
 		r.Timeout = DefaultTimeout
 	}
@@ -158,10 +167,10 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 	defer cancel()
 
 	a := &attempt{start: start, deadline: deadline}
-	result, err := c.exchange(bounded, c.pooled, a, u, &r)
+	result, err := c.exchange(bounded, over.pooled, a, u, &r)
 	if err != nil && bounded.Err() == nil && a.isWorthAnother(err) {
 		a = &attempt{start: start, deadline: deadline}
-		result, err = c.exchange(bounded, c.single, a, u, &r)
+		result, err = c.exchange(bounded, over.single, a, u, &r)
 	}
 	a.report(&result)
 	switch {
@@ -173,6 +182,9 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 	default:
 		result.Err = err
 		classify(&result, err, a.at(), ctx.Err() != nil, bounded.Err() != nil, r.Timeout)
+		if alert := alertOf(err); alert != "" && result.Outcome != posthorn.Timeout && result.Outcome != posthorn.Interrupted {
+			alerted(&result, alert, r.Identity.Certificate() != nil, a.at().asked)
+		}
 	}
 	result.Timing.Total = time.Since(start)
 	return result

@@ -259,7 +259,7 @@ func TestNamesAreRooted(t *testing.T) {
 
 func TestVersionsBelowTLS12AreNotSpoken(t *testing.T) {
 	c := New(Options{Policy: NewPolicy(nil, false), TLS: &tls.Config{MinVersion: tls.VersionTLS10}})
-	for _, transport := range []*http.Transport{c.pooled, c.single} {
+	for _, transport := range []*http.Transport{c.public.pooled, c.public.single} {
 		if transport.TLSClientConfig.MinVersion != tls.VersionTLS12 || transport.Proxy != nil || transport.MaxIdleConnsPerHost < 256 {
 			t.Errorf("%+v", transport)
 		}

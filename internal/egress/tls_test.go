@@ -117,7 +117,7 @@ func TestTLSFailures(t *testing.T) {
 			return nil, errors.New("unknown name")
 		}}, "tls_alert"},
 		"OldVersion":        {&tls.Config{Certificates: []tls.Certificate{good.issue(t, nil)}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, "tls_alert"},
-		"AsksForOurs":       {&tls.Config{Certificates: []tls.Certificate{good.issue(t, nil)}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}, "tls_alert"},
+		"AsksForOurs":       {&tls.Config{Certificates: []tls.Certificate{good.issue(t, nil)}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}, "client_certificate_required"},
 		"WithoutEncryption": {nil, "tls_not_spoken"},
 	}
 	for name, c := range cases {
