@@ -110,7 +110,7 @@ func explainWaiting(d *posthorn.Delivery, s *posthorn.Subscription, lane *postho
 		return past + "The next attempt is due " + at(d.DueAt, now) + remaining(d, s) + "."
 	case lane.BreakerOpens > 0:
 		return past + "The receiver failed too often in a row; one delivery is trying it again, and the others follow when that succeeds."
-	case s.Ordering == posthorn.OrderingFIFO:
+	case s.Ordering == posthorn.OrderingFIFO && d.Sequence >= 0:
 		return past + "It waits for its turn: this subscription gets its deliveries in order, one after the other."
 	}
 	return past + "It is due now and is sent as soon as a worker has room for this subscription."
@@ -125,9 +125,23 @@ func remaining(d *posthorn.Delivery, s *posthorn.Subscription) string {
 	return fmt.Sprintf("; %d are left in its retry policy", left)
 }
 
+// endpointFailures are what failed between us and the receiver before it saw the delivery, by the attempt's code.
+var endpointFailures = map[string]string{
+	"client_certificate_expired":  "was not sent because the subscription's client certificate is not valid at present",
+	"client_certificate_required": "failed because the receiver asks for a client certificate",
+	"client_certificate_refused":  "failed because the receiver refused the client certificate",
+	"ca_expired":                  "was not sent because the subscription's own certificate authority is not valid at present",
+}
+
 // lastFailure says what became of the last attempt.
 func lastFailure(d *posthorn.Delivery) string {
-	var what string
+	what := endpointFailures[d.LastError]
+	if strings.HasPrefix(d.LastError, "token_") {
+		what = "was not sent because the token endpoint gave no access token"
+	}
+	if what != "" {
+		return fmt.Sprintf("Attempt %d %s.", max(d.Attempts, 1), what)
+	}
 	switch d.LastOutcome {
 	case posthorn.Succeeded:
 		what = "succeeded"

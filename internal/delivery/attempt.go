@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
-	"github.com/posthorn/posthorn/internal/egress"
 )
 
 // headerMask stands for the value of a subscription's own header wherever an attempt is shown.
@@ -17,8 +16,8 @@ const headerMask = "••••••"
 const shortestMasked = 6
 
 // newAttempt writes down a request and its answer, with every secret masked.
-func newAttempt(it *item, start time.Time, request http.Header, answer egress.Result) *posthorn.Attempt {
-	d := &it.Delivery
+func newAttempt(it *item, start time.Time, x *exchange) *posthorn.Attempt {
+	d, answer := &it.Delivery, &x.answer
 	a := &posthorn.Attempt{
 		ID: it.Attempt, TenantID: d.TenantID, DeliveryID: d.ID, EventID: d.EventID, SubscriptionID: d.SubscriptionID,
 		Number: it.Number, Manual: d.Manual != posthorn.NotManual, StartedAt: start.UTC(),
@@ -27,16 +26,26 @@ func newAttempt(it *item, start time.Time, request http.Header, answer egress.Re
 		Body: answer.Body, BodyTruncated: answer.BodyTruncated,
 		Timing: answer.Timing,
 	}
-	a.Request = make(posthorn.Headers, len(request))
-	for name, values := range request {
+	a.Request = make(posthorn.Headers, len(x.request))
+	for name, values := range x.request {
 		a.Request[name] = values
 	}
 	for name := range it.target.sub.Headers {
-		a.Request[http.CanonicalHeaderKey(name)] = []string{headerMask}
+		maskHeader(a.Request, http.CanonicalHeaderKey(name))
+	}
+	if it.target.header != "" {
+		maskHeader(a.Request, it.target.header)
 	}
 	a.Response = posthorn.Headers(answer.Header)
 	maskEchoes(a, it.target.confidential)
+	maskEchoes(a, x.tokens)
 	return a
+}
+
+func maskHeader(h posthorn.Headers, name string) {
+	if _, sent := h[name]; sent {
+		h[name] = []string{headerMask}
+	}
 }
 
 // maskEchoes takes confidential texts out of what a receiver sent back.

@@ -31,14 +31,14 @@ func testItem(t *testing.T, headers map[string]string) *item {
 func TestAttemptHidesSecrets(t *testing.T) {
 	it := testItem(t, map[string]string{"Authorization": "Bearer tok_1234567", "X-Short": "abc"})
 	e := &Engine{opts: Options{UserAgent: "Posthorn/test"}}
-	request := e.request(it, noon)
+	request := e.request(it, noon, "", "")
 	bare := strings.TrimPrefix(testSecret, "whsec_")
 	answer := egress.Result{
 		Outcome: posthorn.HTTPError, StatusCode: 401,
 		Header: http.Header{"X-Echo": {"got Bearer tok_1234567", "fine"}, "X-Token": {"tok_1234567"}},
 		Body:   []byte("secret " + testSecret + " or " + bare + ", token tok_1234567, abc"),
 	}
-	a := newAttempt(it, noon, request, answer)
+	a := newAttempt(it, noon, &exchange{request: request, answer: answer})
 	for _, hidden := range []string{"tok_1234567", bare} {
 		if bytes.Contains(a.Body, []byte(hidden)) || strings.Contains(a.Response["X-Echo"][0]+a.Response["X-Token"][0], hidden) {
 			t.Errorf("%q is in what was kept: %s, %v", hidden, a.Body, a.Response)
@@ -64,7 +64,7 @@ func TestRequestHeaders(t *testing.T) {
 	it.Event.Headers = map[string]string{"X-Event": "1", "x-both": "event"}
 	it.Event.ID = posthorn.EventID{UUID: posthorn.NewUUID(noon)}
 	e := &Engine{opts: Options{UserAgent: "Posthorn/test"}}
-	h := e.request(it, noon)
+	h := e.request(it, noon, "", "")
 	for name, value := range map[string]string{
 		"Authorization": "Bearer x", "X-Both": "subscription", "X-Event": "1", "Content-Type": "application/json",
 		"User-Agent": "Posthorn/test", "webhook-id": it.Event.ID.String(), "webhook-timestamp": "1795435200",

@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/oauth"
 )
 
 // Store is what the engine needs of a store.
@@ -117,6 +118,7 @@ type Engine struct {
 	rooms    rooms
 	reach    reach
 	recorder recorder
+	tokens   *oauth.Tokens
 
 	submitted chan submission
 	finished  chan *flight
@@ -165,6 +167,7 @@ func New(opts Options) *Engine {
 	}
 	e.rooms.init(opts.MaxHeld, opts.MaxHeldBytes)
 	e.recorder.init(e)
+	e.tokens = oauth.New(opts.Client)
 	e.life, e.endLife = context.WithCancel(context.Background())
 	e.sending, e.endSending = context.WithCancel(context.Background())
 	return e

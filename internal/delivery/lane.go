@@ -155,7 +155,7 @@ func (e *Engine) dispatch(l *lane) {
 		l.inFlight++
 		it.target, it.started, it.trusted, it.openings = l.target, now, l.trusted, l.breaker.openings
 		it.windowEnd = it.Delivery.WindowEnd(&l.state, l.target.sub.Retry.Within(e.opts.Window), e.opts.Store.Now())
-		e.background.Go(func() { e.send(it) })
+		e.background.Go(func() { e.work(it) })
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
-	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/signing"
 )
 
@@ -20,8 +19,8 @@ type flight struct {
 	release bool
 }
 
-// send makes one attempt. It runs outside the loop and touches nothing of the lane.
-func (e *Engine) send(it *item) {
+// work makes one attempt. It runs outside the loop and touches nothing of the lane.
+func (e *Engine) work(it *item) {
 	f := &flight{item: it}
 	now := e.opts.Store.Now()
 	sub := it.target.sub
@@ -44,30 +43,27 @@ func (e *Engine) send(it *item) {
 func (e *Engine) attempt(f *flight, windowLeft time.Duration) {
 	it, t := f.item, f.target
 	start := time.Now()
-	request := e.request(it, start)
 	var traced func(*posthorn.Attempt)
+	var parent string
 	if e.opts.Tracer != nil {
-		var parent string
 		parent, traced = e.opts.Tracer.Attempt(&it.Claimed, t.url.Hostname())
-		if e.opts.SendTraceParent && parent != "" {
-			request["traceparent"] = []string{parent}
+		if !e.opts.SendTraceParent {
+			parent = ""
 		}
 	}
-	answer := e.opts.Client.Do(e.sending, egress.Request{
-		URL: t.url, Header: request, Body: it.Event.Payload, Timeout: t.sub.Timeout,
-	})
-	a := newAttempt(it, start, request, answer)
+	x := e.exchange(it, start, parent)
+	a := newAttempt(it, start, &x)
 	a.Node = e.opts.Node
 	if detail := interruption(a, e.sending.Err() != nil, time.Since(start)-t.sub.Timeout); detail != "" {
 		// Whether the receiver has it, nobody knows.
 		a.Outcome, a.OurFault, a.Error, a.Detail = posthorn.Interrupted, true, "interrupted", detail
 	}
-	if e.reach.note(t.url.Host, a.Outcome, answer.Remote.IsValid() || a.StatusCode != 0) {
+	if e.reach.note(x.host, a.Outcome, x.answer.Remote.IsValid() || a.StatusCode != 0) {
 		a.OurFault = true
 	}
 	f.verdict = decide(facts{
 		policy: t.sub.Retry, spent: it.Delivery.Spent, manual: it.Delivery.Manual, attempt: a, interruptions: it.Delivery.Interruptions,
-		retryAfter: retryAfter(answer.Header.Get("Retry-After"), start), windowLeft: windowLeft, random: rand.Float64(),
+		retryAfter: retryAfter(x.answer.Header.Get("Retry-After"), start), windowLeft: windowLeft, random: rand.Float64(),
 	})
 	v := &f.verdict
 	f.result = posthorn.Result{Attempt: a, On: v.on, Reason: v.reason, Delay: v.delay, KeepDue: v.keepDue, Again: v.again, Spends: v.spends}
@@ -95,9 +91,9 @@ func interruption(a *posthorn.Attempt, stopping bool, late time.Duration) string
 	return ""
 }
 
-// request makes the headers of an attempt. Names are written in lower case, as the specification spells them; HTTP/1
+// request makes the headers of an attempt: with the trace's parent, and the authorization where the subscription has one. Names are written in lower case, as the specification spells them; HTTP/1
 // sends them so, and no subscriber's or producer's header can take the place of ours.
-func (e *Engine) request(it *item, at time.Time) http.Header {
+func (e *Engine) request(it *item, at time.Time, parent, authorization string) http.Header {
 	id := it.Event.ID.String()
 	h := make(http.Header, 8+len(it.target.sub.Headers)+len(it.Event.Headers))
 	for name, value := range it.Event.Headers {
@@ -105,6 +101,12 @@ func (e *Engine) request(it *item, at time.Time) http.Header {
 	}
 	for name, value := range it.target.sub.Headers {
 		h[http.CanonicalHeaderKey(name)] = []string{value}
+	}
+	if name := it.target.header; name != "" {
+		h[name] = []string{authorization}
+	}
+	if parent != "" {
+		h["traceparent"] = []string{parent}
 	}
 	h["Content-Type"] = []string{it.Event.ContentType}
 	h["User-Agent"] = []string{e.opts.UserAgent}

@@ -16,6 +16,7 @@ type target struct {
 	sub  *posthorn.Subscription
 	url  *url.URL
 	keys []signingKey
+	credentials
 	// confidential are the texts that a receiver may echo and that must not be stored.
 	confidential []string
 }
@@ -32,6 +33,9 @@ func newTarget(sub *posthorn.Subscription) (*target, error) {
 		return nil, fmt.Errorf("url of %s: %w", sub.ID, err)
 	}
 	t := &target{sub: sub, url: u}
+	if t.credentials, t.confidential, err = newCredentials(sub); err != nil {
+		return nil, fmt.Errorf("authentication of %s: %w", sub.ID, err)
+	}
 	for _, s := range sub.Secrets {
 		key, err := signing.ParseSecret(string(s.Value))
 		if err != nil {

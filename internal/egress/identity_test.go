@@ -111,7 +111,9 @@ func TestParseIdentity(t *testing.T) {
 
 func TestIdentityExpired(t *testing.T) {
 	a := newAuthority(t)
-	old := func(c *x509.Certificate) { c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour) }
+	old := func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	}
 	past, future := clientIdentity(t, a, old), clientIdentity(t, a, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })
 	oldCA, _ := pemOf(t, a.issue(t, old))
 	for name, c := range map[string]struct {
