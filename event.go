@@ -40,6 +40,9 @@ type Event struct {
 	OrderingKey string
 	// IdempotencyKey is the producer's key, kept for the retention; empty is none.
 	IdempotencyKey string
+	// KeyAlone lets the idempotency key alone decide what is a duplicate: a provider that sends a message again may have
+	// changed it, and still means the same. It is not stored.
+	KeyAlone bool
 	// DeliverAt holds the first attempts until then; ExpiresAt cancels what is still pending then. Zero is none.
 	DeliverAt, ExpiresAt time.Time
 	CreatedAt            time.Time
@@ -52,9 +55,14 @@ type Event struct {
 }
 
 // ContentHash is the SHA-256 of what idempotency compares: type, content type, headers in order of name, ordering key and
-// payload bytes, each with its length before it so that no two contents run together alike.
+// payload bytes, each with its length before it so that no two contents run together alike; of an event whose key alone
+// decides, of the key.
 func (e *Event) ContentHash() [sha256.Size]byte {
 	h := sha256.New()
+	if e.KeyAlone {
+		_, _ = io.WriteString(h, "any content under "+e.IdempotencyKey)
+		return [sha256.Size]byte(h.Sum(nil))
+	}
 	length := func(n int) {
 		var b [8]byte
 		binary.BigEndian.PutUint64(b[:], uint64(n))

@@ -20,6 +20,7 @@ type Store interface {
 	DeliveryQueue
 	SubscriptionStore
 	CatalogueStore
+	SourceStore
 	EventStore
 	DeliveryStore
 	ReplayStore
@@ -113,6 +114,24 @@ type CatalogueStore interface {
 	SetStrict(ctx context.Context, tenant TenantID, strict *bool) error
 	// Catalogue reads what events are checked against, of one moment; Types only when they changed after a version.
 	Catalogue(ctx context.Context, tenant TenantID, since int64) (*Catalogue, error)
+}
+
+// SourceStore keeps sources.
+type SourceStore interface {
+	// CreateSource stores a validated source with the ID given and fills CreatedAt and UpdatedAt.
+	CreateSource(ctx context.Context, s *Source) error
+	GetSource(ctx context.Context, tenant TenantID, id SourceID) (*Source, error)
+	// FindSource reads a source of any tenant: for requests that name nothing else.
+	FindSource(ctx context.Context, id SourceID) (*Source, error)
+	// ListSources lists newest first.
+	ListSources(ctx context.Context, tenant TenantID, p Page) ([]Source, UUID, error)
+	// UpdateSource reads one, lets change alter it and writes it, atomically; an error from change is returned and nothing is
+	// written. The counts stay.
+	UpdateSource(ctx context.Context, tenant TenantID, id SourceID, change func(*Source) error) (*Source, error)
+	// DeleteSource removes one; the events that came in by it stay.
+	DeleteSource(ctx context.Context, tenant TenantID, id SourceID) error
+	// CountSources adds to the counts of sources, in one transaction; those that are gone are passed over.
+	CountSources(ctx context.Context, counts map[SourceID]SourceCounts) error
 }
 
 // EventStore reads events.

@@ -3,8 +3,10 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,11 +24,23 @@ type databases struct {
 	free, made []string
 }
 
-const (
-	testRole = "posthorn_test"
-	// ownTables is how many tables there are, partitions not counted.
-	ownTables = 17
-)
+const testRole = "posthorn_test"
+
+// ownTables is how many tables the migrations make, partitions not counted.
+func ownTables() (n int) {
+	files, err := fs.Glob(migrations, "migration/*.sql")
+	if err != nil {
+		return 0
+	}
+	for _, name := range files {
+		text, err := fs.ReadFile(migrations, name)
+		if err != nil {
+			return 0
+		}
+		n += strings.Count(string(text), "\nCREATE TABLE ")
+	}
+	return n
+}
 
 var testDatabases databases
 
@@ -152,15 +166,14 @@ func emptied(databaseURL string) bool {
 	}
 	defer conn.Close(ctx)
 	var same bool
-	err = conn.QueryRow(ctx, `SELECT count(*) FILTER (WHERE relispartition) = $1 AND count(*) FILTER (WHERE NOT relispartition) = $2
+	var names []string
+	err = conn.QueryRow(ctx, `SELECT count(*) FILTER (WHERE relispartition) = $1 AND count(*) FILTER (WHERE NOT relispartition) = $2,
+			array_agg(relname::text ORDER BY relname) FILTER (WHERE NOT relispartition)
 		FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
-		AND relname NOT LIKE 'goose%'`, len(partitioned)*(daysAhead+2), ownTables).Scan(&same)
+		AND relname NOT LIKE 'goose%'`, len(partitioned)*(daysAhead+2), ownTables()).Scan(&same, &names)
 	if err != nil || !same {
 		return false
 	}
-	_, err = conn.Exec(ctx, `DELETE FROM events; DELETE FROM deliveries; DELETE FROM attempts; DELETE FROM tenants; DELETE FROM keys;
-		DELETE FROM subscription_versions; DELETE FROM subscriptions; DELETE FROM lanes; DELETE FROM idempotency_keys;
-		DELETE FROM rollups; DELETE FROM replays; DELETE FROM nodes; DELETE FROM leases; DELETE FROM event_types;
-		DELETE FROM audit; DELETE FROM sessions; DELETE FROM queue_samples`)
+	_, err = conn.Exec(ctx, `DELETE FROM `+strings.Join(names, "; DELETE FROM "))
 	return err == nil
 }

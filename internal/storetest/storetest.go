@@ -57,6 +57,7 @@ func Run(t *testing.T, h Harness) {
 		replayJobTests(),
 		subscriptionTests(),
 		catalogueTests(),
+		sourceTests(),
 		eventTests(),
 		deliveryTests(),
 		keyTests(),
