@@ -26,8 +26,8 @@ chromium_bin() {
   command -v chromium || command -v chromium-browser || command -v google-chrome
 }
 
-# missing_packages ROLE... prints the Debian packages of the roles (postgres, redis, pgbouncer, chromium, and the tools of
-# the documents' examples: curl, jq, sqlite3) that are not there.
+# missing_packages ROLE... prints the Debian packages of the roles (postgres, redis, pgbouncer, chromium, promtool, and the
+# tools of the documents' examples: curl, jq, sqlite3) that are not there.
 missing_packages() {
   local role
   for role in "$@"; do
@@ -36,6 +36,7 @@ missing_packages() {
       redis) redis_server >/dev/null || echo redis-server ;;
       pgbouncer) pgbouncer_bin >/dev/null || echo pgbouncer ;;
       chromium) chromium_bin >/dev/null || echo chromium ;;
+      promtool) command -v promtool >/dev/null || echo prometheus ;;
       curl|jq|sqlite3) command -v "$role" >/dev/null || echo "$role" ;;
       *) echo "missing_packages: unknown role $role" >&2; return 2 ;;
     esac

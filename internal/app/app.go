@@ -76,9 +76,10 @@ func New(ctx context.Context, s *config.Settings, log *slog.Logger, version stri
 	if err != nil {
 		return nil, err
 	}
-	a := &App{settings: s, log: log, version: version, store: store, points: points, failed: make(chan error, 1)}
+	metrics := telemetry.NewMetrics(version)
+	store = metrics.Store(store)
+	a := &App{settings: s, log: log, version: version, store: store, points: points, metrics: metrics, failed: make(chan error, 1)}
 	a.lifecycle.log, a.lifecycle.points = log, points
-	a.metrics = telemetry.NewMetrics(version)
 	a.metrics.Queue(func(ctx context.Context) (posthorn.Queue, error) { return store.Queue(ctx, posthorn.TenantID{}) })
 	a.started = store.Now()
 	a.node = posthorn.NodeID{UUID: posthorn.NewUUID(a.started)}
@@ -96,11 +97,12 @@ func (a *App) build(ctx context.Context) error {
 		return err
 	}
 	if a.settings.RedisURL != "" {
-		client, err := redis.New(redis.Options{URL: s.RedisURL, Log: a.log})
+		client, err := redis.New(redis.Options{URL: s.RedisURL, Log: a.log, Observe: a.metrics.RedisUsed})
 		if err != nil {
 			return fmt.Errorf("REDIS_URL: %w", err)
 		}
 		a.redis = client
+		a.metrics.RedisUp(func() bool { return client.State().Up })
 		a.add("redis", nil, func(context.Context) { client.Close() })
 	}
 	if err := a.buildShared(); err != nil {
@@ -138,7 +140,7 @@ func (a *App) buildWorker() {
 	s := a.settings
 	client := egress.New(egress.Options{Policy: a.policy, Resolver: breakableResolver(a.points)})
 	o := delivery.Options{
-		Store: a.store, Subscriptions: a.cache, Client: breakableClient(client, a.points), Bus: a.bus, Limiter: a.limiter,
+		Store: a.store, Subscriptions: a.cache, Client: breakableClient(client, a.points), Bus: a.bus, Limiter: deliveryLimits{a.limiter, a.metrics},
 		Announcer: (*announcer)(a), Observer: a.metrics, Node: a.node, Log: a.log, UserAgent: "Posthorn/" + a.version,
 		Window: s.Retention, DisableAfter: s.DisableAfter, Poll: a.poll(),
 	}
@@ -146,6 +148,7 @@ func (a *App) buildWorker() {
 		o.Tracer, o.SendTraceParent = a.tracer, s.SendTraceParent
 	}
 	a.engine = delivery.New(o)
+	a.metrics.Lanes(a.engine.LaneStates)
 	a.add("egress", nil, func(context.Context) { client.Close() })
 	a.add("engine", func(context.Context) error { a.engine.Start(); return nil }, a.engine.Stop)
 }
@@ -195,7 +198,7 @@ func (a *App) buildJanitor() {
 		Store: a.store, Bus: a.bus, Node: a.node, Log: a.log,
 		Retention: s.Retention, Hold: s.Hold, Window: s.Retention, CleanupEvery: s.CleanupEvery,
 		AuditRetention: s.AuditRetention,
-		Observe:        a.metrics.Cleaned,
+		Observe:        a.metrics.Cleaned, Withdrawn: a.metrics.Withdrawn,
 	})
 	var unfollow func()
 	a.add("janitor", func(context.Context) error {

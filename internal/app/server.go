@@ -24,6 +24,7 @@ import (
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/limit"
 	"github.com/posthorn/posthorn/internal/play"
+	"github.com/posthorn/posthorn/internal/telemetry"
 )
 
 const (
@@ -44,7 +45,7 @@ func (a *App) buildShared() error {
 	}
 	a.bus = bus.New(bus.Options{Redis: a.redis, Node: a.node, Log: a.log})
 	a.add("bus", nil, func(context.Context) { a.bus.Close() })
-	a.cache = cache.New(cache.Options{Store: a.store, Redis: a.redis, Sealer: keys, Bus: a.bus})
+	a.cache = cache.New(cache.Options{Store: a.store, Redis: a.redis, Sealer: keys, Bus: a.bus, Observe: a.metrics.CacheRead})
 	a.add("cache", nil, func(context.Context) { a.cache.Close() })
 	a.limiter = limit.New(limit.Options{Redis: a.redis, Nodes: func() int { return int(a.workers.Load()) }})
 	a.policy = egress.NewPolicy(a.settings.PrivateNetworks(), a.settings.AllowHTTP)
@@ -60,11 +61,31 @@ func (u urls) CheckURL(raw string) error {
 }
 
 // requestLimits counts requests against the shared limiter.
-type requestLimits struct{ *limit.Limiter }
+type requestLimits struct {
+	*limit.Limiter
+	metrics *telemetry.Metrics
+}
 
 func (l requestLimits) Allow(ctx context.Context, name string, rate posthorn.RateLimit, n int) (bool, int, time.Duration) {
 	d := l.Limiter.Allow(ctx, name, rate, n)
+	if !d.OK {
+		l.metrics.RateLimited(telemetry.LimitedRequests)
+	}
 	return d.OK, d.Remaining, d.RetryAfter
+}
+
+// deliveryLimits hands out permits of the shared limiter.
+type deliveryLimits struct {
+	*limit.Limiter
+	metrics *telemetry.Metrics
+}
+
+func (l deliveryLimits) Take(ctx context.Context, key string, rate posthorn.RateLimit, want int) (int, time.Duration) {
+	granted, retryAfter := l.Limiter.Take(ctx, key, rate, want)
+	if granted == 0 && want > 0 {
+		l.metrics.RateLimited(telemetry.LimitedDeliveries)
+	}
+	return granted, retryAfter
 }
 
 // buildServer makes the HTTP side. Every node has it, for its health; without the role api it serves nothing else.
@@ -91,7 +112,7 @@ func (a *App) routes() (http.Handler, error) {
 	}
 	o := api.Options{
 		Store: a.store, Publisher: breakablePublisher(a.publisher, a.points), Replays: a.replays, Announcer: a.publisher, Bus: a.bus, Auth: a.auth, URLs: urls{a.policy},
-		Limiter:     requestLimits{a.limiter},
+		Limiter:     requestLimits{a.limiter, a.metrics},
 		GlobalLimit: rate, TrustedProxies: s.Proxies(), Checks: a.checks(), Ready: a.ready, Watch: a.bus.Watch,
 		Dashboard: dashboard(), Observe: a.metrics.Requested, Logger: a.log, Version: a.version,
 		Window: s.Retention, MaxEventBytes: s.MaxEventBytes, Settings: a.shownSettings(), StrictTypes: s.StrictTypes,

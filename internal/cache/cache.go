@@ -50,13 +50,23 @@ type Options struct {
 	// MaxSubscriptions bounds the subscriptions kept in process, of all tenants; 100,000 by default, about 200 MB. The
 	// largest tenant is kept nevertheless.
 	MaxSubscriptions int
-	Log              *slog.Logger
+	// Observe, when set, is told of each use by where the set was: FromProcess, FromRedis (brought up to date) or FromStore.
+	Observe func(from string)
+	Log     *slog.Logger
 }
+
+// Where a set was, for Observe.
+const (
+	FromProcess = "process"
+	FromRedis   = "redis"
+	FromStore   = "store"
+)
 
 // Cache keeps subscriptions. It is safe for concurrent use.
 type Cache struct {
 	store   Store
 	ttl     time.Duration
+	observe func(from string)
 	log     *slog.Logger
 	tenants *otter.Cache[posthorn.TenantID, *entry]
 	// epoch counts the flushes: what was checked in an earlier one is checked again.
@@ -98,7 +108,10 @@ const storeRetry = time.Second
 
 // New makes a Cache.
 func New(o Options) *Cache {
-	c := &Cache{store: o.Store, ttl: o.TTL, log: o.Log}
+	c := &Cache{store: o.Store, ttl: o.TTL, log: o.Log, observe: o.Observe}
+	if c.observe == nil {
+		c.observe = func(string) {}
+	}
 	if c.ttl <= 0 {
 		c.ttl = 10 * time.Minute
 	}
@@ -186,6 +199,7 @@ func (c *Cache) Refresh(ctx context.Context, tenant posthorn.TenantID, atLeast i
 		})
 	}
 	if set := c.current(e, atLeast); set != nil {
+		c.observe(FromProcess)
 		return set, nil
 	}
 	since := time.Now()
@@ -220,13 +234,16 @@ func (c *Cache) load(ctx context.Context, tenant posthorn.TenantID, e *entry, at
 	now := time.Now()
 	old := e.held.Load()
 	var base *Set
+	from := FromStore
 	if old != nil {
 		base = old.set
 	} else if c.shared != nil {
 		if base = c.shared.read(ctx, tenant); base != nil {
 			e.written, e.copied = now, base.Version
+			from = FromRedis
 		}
 	}
+	c.observe(from)
 	set, err := c.topUp(ctx, tenant, base)
 	if err != nil {
 		err = fmt.Errorf("load subscriptions: %w", err)

@@ -53,7 +53,8 @@ type Announcer interface {
 type Observer interface {
 	Attempted(a *posthorn.Attempt, event *posthorn.Event)
 	Claimed(deliveries int, took time.Duration)
-	Recorded(results int, took time.Duration)
+	// Recorded is told of each transaction: the results in it, and how many of them were retries to come.
+	Recorded(results, retries int, took time.Duration)
 }
 
 // Tracer follows attempts.

@@ -123,8 +123,12 @@ func (r *recorder) split(batch []outcome) {
 
 func (r *recorder) record(batch []outcome) (posthorn.RecordReport, error) {
 	b := posthorn.RecordBatch{Node: r.e.opts.Node, Results: make([]posthorn.Result, len(batch))}
+	retries := 0
 	for i, o := range batch {
 		b.Results[i] = o.result
+		if o.result.On == posthorn.OnFailure {
+			retries++
+		}
 		if o.change != nil {
 			b.Lanes = append(b.Lanes, *o.change)
 		}
@@ -134,7 +138,7 @@ func (r *recorder) record(batch []outcome) (posthorn.RecordReport, error) {
 	start := time.Now()
 	report, err := r.e.opts.Store.RecordAttempts(ctx, b)
 	if err == nil && r.e.opts.Observer != nil {
-		r.e.opts.Observer.Recorded(len(batch), time.Since(start))
+		r.e.opts.Observer.Recorded(len(batch), retries, time.Since(start))
 	}
 	return report, err
 }

@@ -55,6 +55,51 @@ func (e *Engine) describe(n *posthorn.Node) {
 	n.Doing = e.doing()
 }
 
+// The states of a lane on one node, for LaneStates: the first that holds.
+const (
+	LaneHeld      = "held"      // paused or disabled
+	LaneBroken    = "broken"    // its breaker is open
+	LaneThrottled = "throttled" // the receiver asked for a pause
+	LaneLimited   = "limited"   // waiting for its rate limit
+	LaneSending   = "sending"   // something is in flight
+	LaneIdle      = "idle"
+)
+
+// LaneStates counts the lanes that this node knows by state; nothing once the engine has ended.
+func (e *Engine) LaneStates() map[string]int {
+	counted := make(chan map[string]int, 1)
+	e.call(func() {
+		now, storeNow := time.Now(), e.opts.Store.Now()
+		states := map[string]int{LaneHeld: 0, LaneBroken: 0, LaneThrottled: 0, LaneLimited: 0, LaneSending: 0, LaneIdle: 0}
+		for _, l := range e.lanes {
+			states[l.describe(now, storeNow)]++
+		}
+		counted <- states
+	})
+	select {
+	case states := <-counted:
+		return states
+	case <-e.life.Done():
+		return nil
+	}
+}
+
+func (l *lane) describe(now, storeNow time.Time) string {
+	switch {
+	case !l.state.HeldSince.IsZero():
+		return LaneHeld
+	case l.state.BreakerOpens > 0:
+		return LaneBroken
+	case storeNow.Before(l.state.ThrottledUntil):
+		return LaneThrottled
+	case len(l.queue) > 0 && (l.asking || now.Before(l.askAgain)):
+		return LaneLimited
+	case l.inFlight > 0:
+		return LaneSending
+	}
+	return LaneIdle
+}
+
 // doing lists what is in flight, oldest first.
 func (e *Engine) doing() []posthorn.Doing {
 	var flying []*item

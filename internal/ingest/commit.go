@@ -166,7 +166,8 @@ func (c *committer) commitGroup(group []*waiting) {
 		return
 	}
 	if c.opts.Observe != nil {
-		c.opts.Observe(len(batch), time.Since(leased))
+		events, deliveries := counted(accepted)
+		c.opts.Observe(events, deliveries, time.Since(leased))
 	}
 	c.handOver(batch, accepted, leased)
 	for _, w := range group {
@@ -175,6 +176,19 @@ func (c *committer) commitGroup(group []*waiting) {
 		close(w.done)
 	}
 	c.tell(ctx, batch, group)
+}
+
+// counted are the events that were not refused, and the deliveries made for those that are new.
+func counted(accepted []posthorn.Accepted) (events, deliveries int) {
+	for i := range accepted {
+		if a := &accepted[i]; a.Err == nil {
+			events++
+			if !a.Duplicate {
+				deliveries += a.Deliveries
+			}
+		}
+	}
+	return events, deliveries
 }
 
 // handOver submits the claimed deliveries and gives back the room asked for and not got.

@@ -75,8 +75,9 @@ type Options struct {
 	// MaxQueued and MaxQueuedBytes bound what waits for a commit; beyond them publishing answers Unavailable.
 	MaxQueued      int
 	MaxQueuedBytes int64
-	// Observe, when set, is told of each commit: events in it, and how long it took.
-	Observe func(events int, took time.Duration)
+	// Observe, when set, is told of each commit: the events it stored or knew already, the deliveries it made, and how long
+	// it took.
+	Observe func(events, deliveries int, took time.Duration)
 	// Trace, when set, follows each event: it gives the event its TraceParent, and end takes what became of it.
 	Trace func(ctx context.Context, e *posthorn.Event) (end func(*posthorn.Accepted))
 }

@@ -189,7 +189,7 @@ func TestPublishGroups(t *testing.T) {
 	play(t, func(t *testing.T, n *hooktest.Node) {
 		commits, events := 0, 0
 		p := start(t, n, func(o *ingest.Options) {
-			o.Observe = func(n int, _ time.Duration) { commits, events = commits+1, events+n }
+			o.Observe = func(n, _ int, _ time.Duration) { commits, events = commits+1, events+n }
 		})
 		var publishers sync.WaitGroup
 		ids := make([]posthorn.EventID, 400)

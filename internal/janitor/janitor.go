@@ -42,6 +42,8 @@ type Options struct {
 	Batch int
 	// Observe, when set, is told what each cleanup removed.
 	Observe func(posthorn.CleanupReport, time.Duration)
+	// Withdrawn, when set, is told how many deliveries were ended, by reason.
+	Withdrawn func(map[posthorn.Reason]int)
 }
 
 const (
@@ -170,6 +172,9 @@ func (j *Janitor) withdraw() {
 			return
 		}
 		if len(report.Ended) > 0 {
+			if j.opts.Withdrawn != nil {
+				j.opts.Withdrawn(report.Ended)
+			}
 			j.opts.Log.Info("deliveries withdrawn", "by_reason", report.Ended)
 		}
 		if len(report.Updates) > 0 && j.opts.Bus.Watched() {

@@ -30,12 +30,15 @@ type Options struct {
 	Heartbeat time.Duration
 	// Prefix begins every name; "posthorn" by default.
 	Prefix string
-	Log    *slog.Logger
+	// Observe, when set, is told of each use: how long it took, and whether it failed for want of a connection or of time.
+	Observe func(took time.Duration, failed bool)
+	Log     *slog.Logger
 }
 
 // Client is a connection to Redis that may be down at any time. It is safe for concurrent use.
 type Client struct {
 	timeout, heartbeat time.Duration
+	observe            func(took time.Duration, failed bool)
 	log                *slog.Logger
 	namespace          string
 	password           string
@@ -74,7 +77,7 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		timeout: o.Timeout, heartbeat: o.Heartbeat, log: o.Log,
+		timeout: o.Timeout, heartbeat: o.Heartbeat, log: o.Log, observe: o.Observe,
 		password: option.Password, option: option,
 		ended: make(chan struct{}), faults: make(chan struct{}, 1), risen: make(chan struct{}),
 		state: State{Since: time.Now()},
@@ -132,8 +135,13 @@ func (c *Client) Do(ctx context.Context, use func(context.Context, rueidis.Clien
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	start := time.Now()
 	err := use(bounded, conn)
-	if ctx.Err() == nil && isFault(err) {
+	failed := ctx.Err() == nil && isFault(err)
+	if c.observe != nil {
+		c.observe(time.Since(start), failed)
+	}
+	if failed {
 		c.fail(term, err)
 	}
 	return err

@@ -23,8 +23,11 @@ var sizeBuckets = []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}
 // strangers could make without bound. It is an Observer of the engine.
 type Metrics struct {
 	registry *prometheus.Registry
+	parts
 
 	accepted       prometheus.Counter
+	matched        prometheus.Counter
+	retries        prometheus.Counter
 	commitSeconds  prometheus.Histogram
 	commitEvents   prometheus.Histogram
 	attempts       *prometheus.CounterVec
@@ -45,8 +48,10 @@ type Metrics struct {
 func NewMetrics(version string) *Metrics {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m := &Metrics{registry: r}
+	m := &Metrics{registry: r, parts: newParts(r)}
 	m.accepted = counter(r, "posthorn_events_accepted_total", "Events stored, duplicates included.")
+	m.matched = counter(r, "posthorn_deliveries_matched_total", "Deliveries made for accepted events.")
+	m.retries = counter(r, "posthorn_retries_scheduled_total", "Attempts that failed and will be made again.")
 	m.commitSeconds = histogram(r, "posthorn_accept_commit_seconds", "Time of one transaction that accepts events.", latencyBuckets)
 	m.commitEvents = histogram(r, "posthorn_accept_commit_events", "Events in one such transaction.", sizeBuckets)
 	m.attempts = counters(r, "posthorn_attempts_total", "Attempts by outcome.", "outcome")
@@ -74,9 +79,10 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, MaxRequestsInFlight: 4})
 }
 
-// Committed counts one transaction that accepted events.
-func (m *Metrics) Committed(events int, took time.Duration) {
+// Committed counts one transaction that accepted events and made deliveries for them.
+func (m *Metrics) Committed(events, deliveries int, took time.Duration) {
 	m.accepted.Add(float64(events))
+	m.matched.Add(float64(deliveries))
 	m.commitEvents.Observe(float64(events))
 	m.commitSeconds.Observe(took.Seconds())
 }
@@ -99,8 +105,9 @@ func (m *Metrics) Claimed(deliveries int, took time.Duration) {
 	m.claimSeconds.Observe(took.Seconds())
 }
 
-// Recorded counts one transaction that recorded results.
-func (m *Metrics) Recorded(results int, took time.Duration) {
+// Recorded counts one transaction that recorded results, of which some are retries to come.
+func (m *Metrics) Recorded(results, retries int, took time.Duration) {
+	m.retries.Add(float64(retries))
 	m.recordSize.Observe(float64(results))
 	m.recordSeconds.Observe(took.Seconds())
 }
