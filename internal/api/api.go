@@ -32,7 +32,6 @@ type Store interface {
 	ListReplays(ctx context.Context, tenant posthorn.TenantID, p posthorn.Page) ([]posthorn.Replay, posthorn.UUID, error)
 	CancelReplay(ctx context.Context, tenant posthorn.TenantID, id posthorn.ReplayID) (*posthorn.Replay, error)
 	posthorn.KeyStore
-	posthorn.SessionStore
 	posthorn.AuditStore
 	posthorn.Insight
 	ListNodes(ctx context.Context) ([]posthorn.Node, error)
@@ -65,7 +64,7 @@ type Bus interface {
 	Follow(hear func(posthorn.Signal), lost func()) (cancel func())
 }
 
-// Authenticator recognises API keys (internal/auth).
+// Authenticator recognises API keys and sessions (internal/auth).
 type Authenticator interface {
 	Authenticate(ctx context.Context, key string, from netip.Addr) (*auth.Identity, error)
 	// Check is Authenticate for a key recognised before.
@@ -73,6 +72,11 @@ type Authenticator interface {
 	// Known reports whether a key is answered without asking the store.
 	Known(key string) bool
 	Invalidate()
+	// AuthenticateSession and KnownSession are the same for a session's token.
+	AuthenticateSession(ctx context.Context, token string, from netip.Addr) (*auth.Identity, error)
+	KnownSession(token string) bool
+	StartSession(ctx context.Context, id *auth.Identity) (token string, s *posthorn.Session, err error)
+	EndSession(ctx context.Context, id *auth.Identity) error
 }
 
 // Limiter counts against named limits (internal/limit). RetryAfter is how long until n would be allowed again.
@@ -111,6 +115,9 @@ type Options struct {
 	Dashboard http.Handler
 	// Observe, when set, is told of each answered request: the operation's path as documented, or "" where none matched.
 	Observe func(method, path string, status int, took time.Duration)
+	// Refused, when set, is told of each request that was not recognised, and why: nothing (it showed none), key, session,
+	// origin (an address or page that may not) or rate.
+	Refused func(why string)
 	// Trace, when set, follows each request: what it does runs under the context, and end is told as Observe is.
 	Trace   func(r *http.Request) (ctx context.Context, end func(path string, status int))
 	Logger  *slog.Logger
@@ -179,6 +186,7 @@ func New(opts Options) *Handler {
 	h.registerKeys()
 	h.registerTenants()
 	h.registerAudit()
+	h.registerSession()
 	h.registerHealth()
 	finishDocument(h.api.OpenAPI())
 	h.servePages(h.router)

@@ -75,7 +75,7 @@ func (h *Handler) audit(ctx context.Context, c *call, op *operation, failed erro
 
 func (h *Handler) auditEntry(c *call, action string) *posthorn.AuditEntry {
 	e := &posthorn.AuditEntry{
-		ID: posthorn.AuditID{UUID: posthorn.NewUUID(h.store.Now())}, TenantID: c.change.tenant, Via: posthorn.ViaKey,
+		ID: posthorn.AuditID{UUID: posthorn.NewUUID(h.store.Now())}, TenantID: c.change.tenant, Via: viaOf(c.identity),
 		KeyID: c.identity.Key.ID, KeyName: c.identity.Key.Name, Address: auth.ClientAddr(c.request, nil),
 		RequestID: c.id, Action: action, Object: c.change.object,
 		Before: auditDocument(c.change.before), After: auditDocument(c.change.after),

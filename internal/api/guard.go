@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/auth"
 )
 
 // unknownKeys bounds, per client address, how many keys a second are looked up in the store that the cache does not
@@ -36,25 +37,59 @@ func (h *Handler) admit(c *call, op *operation) error {
 	if op.open {
 		return nil
 	}
-	key := bearerKey(c.request.Header)
-	if h.opts.Limiter != nil && !h.opts.Auth.Known(key) {
-		ok, _, wait := h.opts.Limiter.Allow(c.request.Context(), "unknown:"+c.from.String(), unknownKeys, 1)
-		if !ok {
-			return limited(wait)
-		}
-	}
-	id, err := h.opts.Auth.Authenticate(c.request.Context(), key, c.from)
+	id, err := h.recognise(c)
 	if err != nil {
+		h.refused(c, err)
 		return err
 	}
 	c.identity = id
 	if err := h.charge(c, op.publishes, 1); err != nil {
 		return err
 	}
-	if !id.Key.Allows(op.scope) {
+	if op.scope != anyScope && !id.Key.Allows(op.scope) {
 		return posthorn.NewError(posthorn.Forbidden, "this key does not have the scope %s; use one that has it", op.scope)
 	}
 	return nil
+}
+
+// recognise finds out who is asking: by the key of the Authorization header, or without one by the session's cookie.
+func (h *Handler) recognise(c *call) (*auth.Identity, error) {
+	ctx := c.request.Context()
+	known, authenticate, text := h.opts.Auth.Known, h.opts.Auth.Authenticate, bearerKey(c.request.Header)
+	if len(c.request.Header["Authorization"]) == 0 {
+		if token := sessionToken(c.request); token != "" {
+			if err := checkSite(c.request); err != nil {
+				return nil, err
+			}
+			known, authenticate, text = h.opts.Auth.KnownSession, h.opts.Auth.AuthenticateSession, token
+		}
+	}
+	if h.opts.Limiter != nil && !known(text) {
+		ok, _, wait := h.opts.Limiter.Allow(ctx, "unknown:"+c.from.String(), unknownKeys, 1)
+		if !ok {
+			return nil, limited(wait)
+		}
+	}
+	return authenticate(ctx, text, c.from)
+}
+
+// refused counts a failed sign-in by its kind. They are not stored: strangers could make any number.
+func (h *Handler) refused(c *call, err error) {
+	if h.opts.Refused == nil {
+		return
+	}
+	switch kind := posthorn.KindOf(err); {
+	case kind == posthorn.Unauthenticated && len(c.request.Header["Authorization"]) == 0 && sessionToken(c.request) == "":
+		h.opts.Refused("nothing")
+	case kind == posthorn.Unauthenticated && len(c.request.Header["Authorization"]) == 0:
+		h.opts.Refused("session")
+	case kind == posthorn.Unauthenticated:
+		h.opts.Refused("key")
+	case kind == posthorn.Forbidden:
+		h.opts.Refused("origin")
+	case kind == posthorn.RateLimited:
+		h.opts.Refused("rate")
+	}
 }
 
 // bearerKey is the key of an Authorization header, or "" when there is none, or more than one.

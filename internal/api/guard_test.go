@@ -56,13 +56,15 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 		posthorn.ScopeAdmin:   {posthorn.ScopePublish, posthorn.ScopeRead, posthorn.ScopeManage, posthorn.ScopeAdmin},
 	}
 	keys := map[posthorn.Scope]string{}
+	cookies := map[posthorn.Scope]*http.Cookie{}
 	for scope := range scopes {
 		keys[scope] = s.addKey(s.home, nil, scope)
+		cookies[scope] = s.signIn(keys[scope])
 	}
 	for _, r := range routes(s.handler) {
 		t.Run(r.method+strings.ReplaceAll(r.path, "/", "-"), func(t *testing.T) {
 			needs, _ := r.op.Extensions["x-scope"].(string)
-			status := s.status(r, "")
+			status := s.status(r, nil)
 			if needs == "" {
 				if r.op.Tags[0] != "Health" || status == http.StatusUnauthorized {
 					t.Fatalf("an operation without a scope answers %d; only health is open", status)
@@ -73,25 +75,56 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 				t.Errorf("without a key it answers %d", status)
 			}
 			for scope, key := range keys {
-				status := s.status(r, key)
-				if allowed := slices.Contains(scopes[scope], posthorn.Scope(needs)); allowed != (status != http.StatusForbidden) || status == 401 || status >= 500 {
+				allowed := needs == string(anyScope) || slices.Contains(scopes[scope], posthorn.Scope(needs))
+				if status := s.status(r, http.Header{"Authorization": {"Bearer " + key}}); allowed != (status != http.StatusForbidden) || status == 401 || status >= 500 {
 					t.Errorf("needs %s, with a key for %s it answers %d", needs, scope, status)
 				}
+				s.checkCookie(r, cookies[scope], scope, allowed)
 			}
 		})
 	}
 }
 
+// checkCookie sends an operation with a session's cookie: it may do what its key may, from the dashboard's own pages alone.
+func (s *site) checkCookie(r route, cookie *http.Cookie, scope posthorn.Scope, allowed bool) {
+	s.t.Helper()
+	header := func(site, dashboard string) http.Header {
+		h := http.Header{"Cookie": {cookie.Name + "=" + cookie.Value}}
+		if site != "" {
+			h.Set("Sec-Fetch-Site", site)
+		}
+		if dashboard != "" {
+			h.Set(dashboardHeader, dashboard)
+		}
+		return h
+	}
+	if r.path == "/session" && r.method != http.MethodGet {
+		// These two are about the session itself: TestSession.
+		return
+	}
+	if status := s.status(r, header("same-origin", "1")); allowed != (status != http.StatusForbidden) || status == 401 || status >= 500 {
+		s.t.Errorf("%s %s answers a session for %s with %d", r.method, r.path, scope, status)
+	}
+	for _, foreign := range []http.Header{header("cross-site", "1"), header("same-site", "1")} {
+		if status := s.status(r, foreign); status != http.StatusForbidden {
+			s.t.Errorf("%s %s from a foreign page is answered %d", r.method, r.path, status)
+		}
+	}
+	if status := s.status(r, header("", "")); r.method != http.MethodGet && status != http.StatusForbidden {
+		s.t.Errorf("%s %s by cookie alone is answered %d", r.method, r.path, status)
+	}
+}
+
 // status sends an operation with an empty object about nothing there is. The live stream is left once it began.
-func (s *site) status(r route, key string) int {
+func (s *site) status(r route, header http.Header) int {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, r.method, s.server.URL+absent(r.path), strings.NewReader("{}"))
 	must(s.t, err)
 	req.Header.Set("Content-Type", "application/json")
-	if key != "" {
-		req.Header.Set("Authorization", "Bearer "+key)
+	for name, values := range header {
+		req.Header[name] = values
 	}
 	resp, err := s.server.Client().Do(req)
 	must(s.t, err)

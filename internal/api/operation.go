@@ -116,9 +116,13 @@ func describe(op operation, body, query bool) huma.Operation {
 		Metadata: map[string]any{operationKey: &op}, Responses: map[string]*huma.Response{},
 	}
 	if op.scope != "" {
-		d.Security = []map[string][]string{{bearer: {}}}
+		d.Security = []map[string][]string{{bearer: {}}, {cookie: {}}}
 		d.Extensions = map[string]any{"x-scope": string(op.scope)}
-		d.Description = strings.TrimSpace(d.Description + "\n\nNeeds a key with the scope `" + string(op.scope) + "`.")
+		needs := "Needs a key with the scope `" + string(op.scope) + "`."
+		if op.scope == anyScope {
+			needs = "Needs a key, whatever its scopes."
+		}
+		d.Description = strings.TrimSpace(d.Description + "\n\n" + needs)
 	}
 	for _, status := range refusals(&op, body, query) {
 		d.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + responseName(status)}

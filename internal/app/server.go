@@ -114,7 +114,7 @@ func (a *App) routes() (http.Handler, error) {
 		Store: a.store, Publisher: breakablePublisher(a.publisher, a.points), Replays: a.replays, Announcer: a.publisher, Bus: a.bus, Auth: a.auth, URLs: urls{a.policy},
 		Limiter:     requestLimits{a.limiter, a.metrics},
 		GlobalLimit: rate, TrustedProxies: s.Proxies(), Checks: a.checks(), Ready: a.ready, Watch: a.bus.Watch,
-		Dashboard: dashboard(), Observe: a.metrics.Requested, Logger: a.log, Version: a.version,
+		Dashboard: dashboard(), Observe: a.metrics.Requested, Refused: a.metrics.Refused, Logger: a.log, Version: a.version,
 		Window: s.Retention, MaxEventBytes: s.MaxEventBytes, Settings: a.shownSettings(), StrictTypes: s.StrictTypes,
 	}
 	if a.tracer != nil {

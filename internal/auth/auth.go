@@ -1,11 +1,12 @@
-// Package auth decides who is asking: it makes and recognises API keys, checks their scopes, expiry and address lists,
-// and finds the client's address behind trusted proxies. It leaves storing keys to the store, rate limits and HTTP
+// Package auth decides who is asking: it makes and recognises API keys and the dashboard sessions that stand for them,
+// checks their expiry and address lists, and finds the client's address behind trusted proxies. It leaves storing to the store, rate limits and HTTP
 // answers to internal/api.
 package auth
 
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ type Store interface {
 	FindKey(ctx context.Context, hash [32]byte) (*posthorn.Key, error)
 	GetTenant(ctx context.Context, id posthorn.TenantID) (*posthorn.Tenant, error)
 	TouchKeys(ctx context.Context, used map[posthorn.KeyID]time.Time) error
+	posthorn.SessionStore
 }
 
 // Options of an Authenticator. Store and Now are required.
@@ -43,6 +45,8 @@ const (
 type Identity struct {
 	Key    *posthorn.Key
 	Tenant *posthorn.Tenant
+	// Session is the one that stood for the key; nil where the key itself was shown.
+	Session *posthorn.Session
 }
 
 // Authenticator recognises API keys. It is safe for concurrent use.
@@ -55,6 +59,8 @@ type Authenticator struct {
 	epoch   uint64
 	used    map[posthorn.KeyID]time.Time
 	touched map[posthorn.KeyID]time.Time
+	// sessions are the uses of sessions to be written.
+	sessions map[[32]byte]time.Time
 }
 
 type entry struct {
@@ -70,7 +76,7 @@ func New(opts Options) *Authenticator {
 	return &Authenticator{
 		opts:   opts,
 		cached: map[[32]byte]entry{},
-		used:   map[posthorn.KeyID]time.Time{}, touched: map[posthorn.KeyID]time.Time{},
+		used:   map[posthorn.KeyID]time.Time{}, touched: map[posthorn.KeyID]time.Time{}, sessions: map[[32]byte]time.Time{},
 	}
 }
 
@@ -101,7 +107,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, text string, from neti
 		return nil, errKey()
 	}
 	now := a.opts.Now()
-	id, err := a.identify(ctx, Hash(text), now)
+	id, err := a.identifyKey(ctx, Hash(text), now)
 	if err != nil {
 		return nil, err
 	}
@@ -111,10 +117,16 @@ func (a *Authenticator) Authenticate(ctx context.Context, text string, from neti
 	return id, nil
 }
 
-// Check decides again about a key that was recognised before, for connections that live long.
+// Check decides again about a key or session that was recognised before, for connections that live long.
 func (a *Authenticator) Check(ctx context.Context, id *Identity, from netip.Addr) error {
 	now := a.opts.Now()
-	fresh, err := a.identify(ctx, id.Key.Hash, now)
+	var fresh *Identity
+	var err error
+	if id.Session != nil {
+		fresh, err = a.identifySession(ctx, id.Session.Hash, now)
+	} else {
+		fresh, err = a.identifyKey(ctx, id.Key.Hash, now)
+	}
 	if err != nil {
 		return err
 	}
@@ -123,6 +135,9 @@ func (a *Authenticator) Check(ctx context.Context, id *Identity, from netip.Addr
 
 // admit applies what may change from one use of a key to the next.
 func (a *Authenticator) admit(id *Identity, now time.Time, from netip.Addr) error {
+	if id.Session != nil && !(id.Session.Usable(now) && id.Key.Usable(now)) {
+		return errSession()
+	}
 	if !id.Key.Usable(now) {
 		return errKey()
 	}
@@ -130,6 +145,9 @@ func (a *Authenticator) admit(id *Identity, now time.Time, from netip.Addr) erro
 		return errAddress()
 	}
 	a.note(id.Key.ID, now)
+	if id.Session != nil {
+		a.noteSession(id.Session, now)
+	}
 	return nil
 }
 
@@ -153,32 +171,39 @@ func (a *Authenticator) lookup(hash [32]byte, now time.Time) (*Identity, bool) {
 	return e.identity, true
 }
 
-func (a *Authenticator) identify(ctx context.Context, hash [32]byte, now time.Time) (*Identity, error) {
+func (a *Authenticator) identifyKey(ctx context.Context, hash [32]byte, now time.Time) (*Identity, error) {
+	return a.identify(ctx, hash, now, errKey, func() (*posthorn.Key, *posthorn.Session, error) {
+		key, err := a.opts.Store.FindKey(ctx, hash)
+		// The store found the row by an index on the hash; this comparison is the one that decides, in constant time.
+		if err == nil && subtle.ConstantTimeCompare(key.Hash[:], hash[:]) != 1 {
+			return nil, nil, errKey()
+		}
+		return key, nil, err
+	})
+}
+
+// identify finds who a hash stands for, in the cache or by find; unknown is the answer to what is not there.
+func (a *Authenticator) identify(ctx context.Context, hash [32]byte, now time.Time, unknown func() error,
+	find func() (*posthorn.Key, *posthorn.Session, error),
+) (*Identity, error) {
 	if id, ok := a.lookup(hash, now); ok {
 		return id, nil
 	}
 	a.mu.RLock()
 	epoch := a.epoch
 	a.mu.RUnlock()
-	key, err := a.opts.Store.FindKey(ctx, hash)
+	key, session, err := find()
+	var tenant *posthorn.Tenant
+	if err == nil {
+		tenant, err = a.opts.Store.GetTenant(ctx, key.TenantID)
+	}
+	if posthorn.KindOf(err) == posthorn.NotFound {
+		return nil, unknown()
+	}
 	if err != nil {
-		if posthorn.KindOf(err) == posthorn.NotFound {
-			return nil, errKey()
-		}
 		return nil, err
 	}
-	// The store found the row by an index on the hash; this comparison is the one that decides, in constant time.
-	if subtle.ConstantTimeCompare(key.Hash[:], hash[:]) != 1 {
-		return nil, errKey()
-	}
-	tenant, err := a.opts.Store.GetTenant(ctx, key.TenantID)
-	if err != nil {
-		if posthorn.KindOf(err) == posthorn.NotFound {
-			return nil, errKey()
-		}
-		return nil, err
-	}
-	id := &Identity{Key: key, Tenant: tenant}
+	id := &Identity{Key: key, Tenant: tenant, Session: session}
 	a.remember(hash, entry{id, now.Add(a.opts.TTL)}, epoch)
 	return id, nil
 }
@@ -213,16 +238,20 @@ func (a *Authenticator) note(id posthorn.KeyID, now time.Time) {
 // next use notes them again within a minute.
 func (a *Authenticator) Flush(ctx context.Context) error {
 	a.mu.Lock()
-	used := a.used
-	a.used = map[posthorn.KeyID]time.Time{}
+	used, sessions := a.used, a.sessions
+	a.used, a.sessions = map[posthorn.KeyID]time.Time{}, map[[32]byte]time.Time{}
 	if len(a.touched) > maxCached {
 		clear(a.touched)
 	}
 	a.mu.Unlock()
-	if len(used) == 0 {
-		return nil
+	var failed error
+	if len(sessions) > 0 {
+		failed = a.opts.Store.TouchSessions(ctx, sessions)
 	}
-	return a.opts.Store.TouchKeys(ctx, used)
+	if len(used) > 0 {
+		failed = errors.Join(failed, a.opts.Store.TouchKeys(ctx, used))
+	}
+	return failed
 }
 
 // Run flushes every few seconds until ctx ends, and once more then. Failures go to report.

@@ -273,7 +273,7 @@ func TestAdmits(t *testing.T) {
 func BenchmarkAuthenticate(b *testing.B) {
 	text := Generate()
 	key := NewKey(text, "bench", posthorn.ScopePublish)
-	a := New(Options{Store: oneKey{key}, Now: time.Now})
+	a := New(Options{Store: oneKey{key: key}, Now: time.Now})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := a.Authenticate(b.Context(), text, netip.Addr{}); err != nil {
@@ -283,7 +283,10 @@ func BenchmarkAuthenticate(b *testing.B) {
 }
 
 // oneKey answers the benchmark's few look-ups.
-type oneKey struct{ key *posthorn.Key }
+type oneKey struct {
+	posthorn.SessionStore
+	key *posthorn.Key
+}
 
 func (o oneKey) FindKey(context.Context, [32]byte) (*posthorn.Key, error) { return o.key, nil }
 func (o oneKey) GetTenant(context.Context, posthorn.TenantID) (*posthorn.Tenant, error) {

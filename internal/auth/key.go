@@ -21,17 +21,17 @@ const (
 )
 
 // Generate makes a new API key of 256 random bits.
-func Generate() string {
-	random := make([]byte, keyLength)
+func Generate() string { return KeyPrefix + random() }
+
+// random is text of 256 random bits.
+func random() string {
+	text := make([]byte, keyLength)
 	// crypto/rand never fails on the platforms Go supports: it ends the process instead.
-	_, _ = rand.Read(random)
-	var b strings.Builder
-	b.Grow(len(KeyPrefix) + keyLength)
-	b.WriteString(KeyPrefix)
-	for _, r := range random {
-		b.WriteByte(alphabet[r&31])
+	_, _ = rand.Read(text)
+	for i, r := range text {
+		text[i] = alphabet[r&31]
 	}
-	return b.String()
+	return string(text)
 }
 
 // Hash is what is stored of a key. A key is random enough that a fast hash cannot be reversed.

@@ -40,6 +40,7 @@ type Metrics struct {
 	recordSeconds  prometheus.Histogram
 	requests       *prometheus.CounterVec
 	requestSeconds *prometheus.HistogramVec
+	refused        *prometheus.CounterVec
 	removed        *prometheus.CounterVec
 	cleanupSeconds prometheus.Histogram
 }
@@ -64,6 +65,7 @@ func NewMetrics(version string) *Metrics {
 	m.recordSeconds = histogram(r, "posthorn_record_seconds", "Time of one transaction that records results.", latencyBuckets)
 	m.requests = counters(r, "posthorn_http_requests_total", "Requests to the API by operation and status class.", "method", "path", "status")
 	m.requestSeconds = histograms(r, "posthorn_http_request_seconds", "Time of requests to the API by operation.", latencyBuckets, "method", "path")
+	m.refused = counters(r, "posthorn_sign_ins_refused_total", "Requests to the API that were not recognised, by what was wrong: nothing, key, session, origin or rate.", "why")
 	m.removed = counters(r, "posthorn_cleanup_removed_total", "Rows and partitions removed by cleanup.", "what")
 	m.cleanupSeconds = histogram(r, "posthorn_cleanup_seconds", "Time of one cleanup.", latencyBuckets)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -120,6 +122,9 @@ func (m *Metrics) Requested(method, path string, status int, took time.Duration)
 	m.requests.WithLabelValues(method, path, strconv.Itoa(status/100)+"xx").Inc()
 	m.requestSeconds.WithLabelValues(method, path).Observe(took.Seconds())
 }
+
+// Refused counts one request that was not recognised.
+func (m *Metrics) Refused(why string) { m.refused.WithLabelValues(why).Inc() }
 
 // Cleaned counts one cleanup.
 func (m *Metrics) Cleaned(r posthorn.CleanupReport, took time.Duration) {
