@@ -35,7 +35,7 @@ test("a wrong key is refused in words; a right one opens the page that was asked
   await page.getByRole("button", { name: "Sign in" }).waitFor();
   assert.equal(
     await page
-      .evaluate(() => JSON.stringify(sessionStorage) + JSON.stringify(localStorage))
+      .evaluate(() => JSON.stringify(sessionStorage) + JSON.stringify(localStorage) + document.cookie)
       .then((s) => s.includes("phk_")),
     false,
   );

@@ -9,10 +9,12 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Surroundings } from "./components/surroundings";
 import { followSession } from "./data/live";
+import { resume } from "./data/session";
 import { makeRouter } from "./routes";
 
 const router = makeRouter();
 followSession();
+void resume();
 
 const element = document.getElementById("root");
 if (element) {

@@ -20,7 +20,7 @@ export function SchemeButton() {
 }
 
 export function Account() {
-  const key = session().key ?? "";
+  const who = session().who;
   return (
     <>
       <SchemeButton />
@@ -31,7 +31,9 @@ export function Account() {
           </ActionIcon>
         </Menu.Target>
         <Menu.Dropdown>
-          <Menu.Label>Signed in with {key.slice(0, 8)}…</Menu.Label>
+          <Menu.Label>
+            Signed in with {who?.key_name} ({who?.key_prefix}…)
+          </Menu.Label>
           <Menu.Item leftSection={<IconKeyboard size={16} />} onClick={showKeys}>
             Keys
           </Menu.Item>
@@ -39,7 +41,7 @@ export function Account() {
             API documentation
           </Menu.Item>
           <Menu.Divider />
-          <Menu.Item leftSection={<IconLogout size={16} />} onClick={signOut}>
+          <Menu.Item leftSection={<IconLogout size={16} />} onClick={() => void signOut()}>
             Sign out
           </Menu.Item>
         </Menu.Dropdown>

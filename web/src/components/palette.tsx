@@ -79,7 +79,7 @@ export function Palette() {
     },
     { id: "theme", label: "Switch between light and dark", leftSection: <IconMoonStars size={18} />, onClick: toggle },
     { id: "keys", label: "Show the keys", leftSection: <IconKeyboard size={18} />, onClick: showKeys },
-    { id: "leave", label: "Sign out", leftSection: <IconLogout size={18} />, onClick: signOut },
+    { id: "leave", label: "Sign out", leftSection: <IconLogout size={18} />, onClick: () => void signOut() },
   ];
   const actions: SpotlightActionGroupData[] = [
     {

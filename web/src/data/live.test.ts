@@ -1,9 +1,10 @@
 import { QueryObserver } from "@tanstack/react-query";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Session } from "./api";
 import { type Delivery, deliveryById } from "./deliveries";
 import { followSession } from "./live";
 import { queryClient } from "./query";
-import { session, signIn, signOut } from "./session";
+import { become, session } from "./session";
 
 const delivery = {
   id: "dlv_1",
@@ -45,13 +46,13 @@ beforeEach(() => {
     });
     return new Response(status === 200 ? body : "{}", { status });
   });
-  signIn("phk_test");
+  become({ who: { key_prefix: "phk_test" } as Session });
   stop = followSession();
 });
 
 afterEach(() => {
   stop();
-  signOut();
+  become({ who: null });
   vi.unstubAllGlobals();
   vi.useRealTimers();
 });
@@ -93,7 +94,7 @@ describe("the live stream", () => {
     stop();
     stop = followSession();
     await vi.advanceTimersByTimeAsync(10);
-    expect(session().key).toBeNull();
+    expect(session().who).toBeNull();
     expect(session().ended).toContain("expired or was revoked");
   });
 });

@@ -39,7 +39,9 @@ const stream = new Stream({
   onMessages: (messages) => take(read(messages)),
   onRefused: (response) => {
     if (response.status === 401) {
-      endSession("The API no longer takes this key: it expired or was revoked. Sign in with another one.");
+      endSession(
+        "The session is over: it was not used for 12 hours, or its key expired or was revoked. Sign in again.",
+      );
     }
   },
 });
@@ -129,7 +131,7 @@ function refreshable(query: { state: { data: unknown } }): boolean {
 export function followSession(): () => void {
   const follow = () => {
     stream.stop();
-    if (session().key) stream.start();
+    if (session().who) stream.start();
   };
   follow();
   const unwatch = watchSession(follow);

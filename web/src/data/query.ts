@@ -5,7 +5,7 @@ import { endSession, session, watchSession } from "./session";
 
 function onError(error: unknown) {
   if (asProblem(error).status === 401) {
-    endSession("The API no longer takes this key: it expired or was revoked. Sign in with another one.");
+    endSession("The session is over: it was not used for 12 hours, or its key expired or was revoked. Sign in again.");
   }
 }
 
@@ -25,9 +25,9 @@ export const queryClient = new QueryClient({
 });
 
 // Nothing of one session may be seen in the next.
-let key = session().key;
+let who = session().who;
 watchSession(() => {
-  if (session().key === key) return;
-  key = session().key;
+  if (session().who === who) return;
+  who = session().who;
   queryClient.clear();
 });

@@ -1,35 +1,23 @@
-// Who is signed in, and how requests prove it. Everything that depends on how a session is kept is in this file: today
-// an API key in the tab's sessionStorage, sent as a bearer token.
+// Who is signed in, and how requests prove it. Everything that depends on how a session is kept is in this file: a cookie
+// that no script can read, for which the API key was exchanged. The key itself is kept nowhere.
 import { useSyncExternalStore } from "react";
-
-const storageKey = "posthorn.key";
+import type { Session as Who } from "./api";
+import { type Problem, problemOf } from "./problem";
 
 export interface Session {
-  /** The API key, or null when signed out. */
-  key: string | null;
+  /** Who is signed in, or null when nobody is. */
+  who: Who | null;
+  /** Whether the server is still being asked: a page that starts does not know. */
+  asking?: boolean;
   /** Why the session ended by itself, for the sign-in page to say. */
   ended?: string;
 }
 
-let current: Session = { key: stored() };
+let current: Session = { who: null, asking: true };
 const listeners = new Set<() => void>();
 
-function stored(): string | null {
-  try {
-    return sessionStorage.getItem(storageKey);
-  } catch {
-    return null;
-  }
-}
-
-function become(next: Session) {
+export function become(next: Session) {
   current = next;
-  try {
-    if (next.key) sessionStorage.setItem(storageKey, next.key);
-    else sessionStorage.removeItem(storageKey);
-  } catch {
-    // Storage may be denied: the session then lasts until the page is reloaded.
-  }
   for (const listener of listeners) listener();
 }
 
@@ -37,22 +25,54 @@ export function session(): Session {
   return current;
 }
 
-export function signIn(key: string) {
-  become({ key });
+/** What every request must have that authenticates by the cookie: a foreign page could not add it. */
+export function credentials(): Record<string, string> {
+  return { "X-Posthorn-Dashboard": "1" };
 }
 
-export function signOut() {
-  become({ key: null });
+async function call(method: string, headers = credentials()): Promise<{ who?: Who; problem?: Problem }> {
+  try {
+    const response = await fetch("/session", { method, headers });
+    const body = response.status === 204 ? undefined : await response.json().catch(() => ({}));
+    return response.ok ? { who: body } : { problem: problemOf(body, response) };
+  } catch {
+    return { problem: problemOf(undefined, undefined) };
+  }
 }
 
-/** Ends a session whose key the API no longer takes. A second refusal of the same key changes nothing. */
+/** Takes up the session that the browser has, if it has one. Called once, when the page starts. */
+export async function resume() {
+  const { who, problem } = await call("GET");
+  if (who) become({ who });
+  else become({ who: null, ended: problem?.status === 401 ? undefined : problem?.detail });
+}
+
+/** Exchanges a key for a session; a Problem when the key may not, or may not read. */
+export async function signIn(key: string): Promise<Problem | undefined> {
+  const authorization = { Authorization: `Bearer ${key}` };
+  try {
+    const response = await fetch("/subscriptions?limit=1", { headers: authorization });
+    if (!response.ok) return problemOf(await response.json().catch(() => ({})), response);
+  } catch {
+    return problemOf(undefined, undefined);
+  }
+  const { who, problem } = await call("POST", authorization);
+  if (who) become({ who });
+  return problem;
+}
+
+export async function signOut() {
+  const { problem } = await call("DELETE");
+  const told = !problem || problem.status === 401;
+  become({
+    who: null,
+    ended: told ? undefined : "The server could not be told. The session ends by itself after 12 hours without use.",
+  });
+}
+
+/** Ends a session that the API no longer takes. A second refusal changes nothing. */
 export function endSession(reason: string) {
-  if (current.key) become({ key: null, ended: reason });
-}
-
-/** The headers that authenticate a request as the session, or as a key that is only being tried. */
-export function credentials(key = current.key): Record<string, string> {
-  return key ? { Authorization: `Bearer ${key}` } : {};
+  if (current.who) become({ who: null, ended: reason });
 }
 
 export function watchSession(listener: () => void): () => void {

@@ -9,7 +9,9 @@ import { useSession } from "../data/session";
 import SignIn from "./signin";
 
 export function Root() {
-  return useSession().key ? <Shell /> : <SignIn />;
+  const { who, asking } = useSession();
+  if (asking) return null;
+  return who ? <Shell /> : <SignIn />;
 }
 
 export function NotFound() {

@@ -4,18 +4,8 @@ import { type FormEvent, useEffect, useState } from "react";
 import { SchemeButton } from "../components/account";
 import { Logo } from "../components/logo";
 import { ProblemAlert } from "../components/states";
-import { type Problem, problemOf } from "../data/problem";
-import { credentials, signIn, useSession } from "../data/session";
-
-/** Tries a key before it is kept; undefined means that it may read. */
-async function refusal(key: string): Promise<Problem | undefined> {
-  try {
-    const response = await fetch("/subscriptions?limit=1", { headers: credentials(key) });
-    return response.ok ? undefined : problemOf(await response.json().catch(() => ({})), response);
-  } catch {
-    return problemOf(undefined, undefined);
-  }
-}
+import type { Problem } from "../data/problem";
+import { signIn, useSession } from "../data/session";
 
 export default function SignIn() {
   const { ended } = useSession();
@@ -32,10 +22,8 @@ export default function SignIn() {
     const text = key.trim();
     if (!text) return;
     setBusy(true);
-    const refused = await refusal(text);
+    setProblem(await signIn(text));
     setBusy(false);
-    setProblem(refused);
-    if (!refused) signIn(text);
   };
 
   return (
@@ -85,8 +73,8 @@ export default function SignIn() {
         </Paper>
         <Text size="sm" c="dimmed">
           The first start prints a key, or takes it from <Code>POSTHORN_API_KEY</Code>. The command{" "}
-          <Code>posthorn keys create NAME</Code> makes another. The key stays in this tab and is forgotten when it is
-          closed. The API is described at{" "}
+          <Code>posthorn keys create NAME</Code> makes another. The browser does not keep the key: it gets a session of
+          its own, which ends with it. The API is described at{" "}
           <Anchor href="/docs" size="sm" underline="always">
             /docs
           </Anchor>

@@ -1,0 +1,75 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { become, credentials, endSession, resume, session, signIn, signOut } from "./session";
+
+const who = { tenant_name: "default", key_name: "first", key_prefix: "phk_abcde", scopes: ["admin"], via: "session" };
+
+type Call = { path: string; method: string; headers: Record<string, string> };
+let calls: Call[];
+let answer: (call: Call) => Response;
+
+beforeEach(() => {
+  calls = [];
+  answer = () => Response.json(who);
+  vi.stubGlobal("fetch", async (path: string, init: RequestInit = {}) => {
+    const call = { path, method: init.method ?? "GET", headers: (init.headers ?? {}) as Record<string, string> };
+    calls.push(call);
+    return answer(call);
+  });
+  become({ who: null, asking: true });
+});
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
+
+const refused = (status: number, detail = "no") => Response.json({ status, detail, title: "x", type: "y" }, { status });
+
+describe("the session", () => {
+  it("is taken up from the cookie when the page starts", async () => {
+    await resume();
+    expect(session().who).toMatchObject({ key_name: "first" });
+    expect(calls).toEqual([{ path: "/session", method: "GET", headers: credentials() }]);
+  });
+
+  it("asks for a key when there is none", async () => {
+    answer = () => refused(401);
+    await resume();
+    expect(session()).toEqual({ who: null, ended: undefined });
+  });
+
+  it("sends the key twice and keeps it nowhere", async () => {
+    expect(await signIn("phk_secret")).toBeUndefined();
+    expect(calls.map((c) => `${c.method} ${c.path} ${c.headers.Authorization}`)).toEqual([
+      "GET /subscriptions?limit=1 Bearer phk_secret",
+      "POST /session Bearer phk_secret",
+    ]);
+    const kept = JSON.stringify([session(), { ...sessionStorage }, { ...localStorage }, document.cookie]);
+    expect(kept).not.toContain("phk_secret");
+    expect(session().who).not.toBeNull();
+  });
+
+  it("does not begin with a key that may not read", async () => {
+    answer = () => refused(403);
+    expect((await signIn("phk_publisher"))?.status).toBe(403);
+    expect(calls).toHaveLength(1);
+    expect(session().who).toBeNull();
+  });
+
+  it("ends on the server too, and says when it could not be told", async () => {
+    await signIn("phk_secret");
+    answer = () => new Response(null, { status: 204 });
+    await signOut();
+    expect(calls.at(-1)).toMatchObject({ path: "/session", method: "DELETE", headers: credentials() });
+    expect(session()).toEqual({ who: null, ended: undefined });
+    answer = () => refused(503);
+    await signOut();
+    expect(session().ended).toContain("12 hours");
+  });
+
+  it("ends once when the API no longer takes it", async () => {
+    await signIn("phk_secret");
+    endSession("over");
+    endSession("again");
+    expect(session()).toEqual({ who: null, ended: "over" });
+  });
+});
