@@ -60,7 +60,7 @@ test("an expired key ends the session by itself, with the reason", async () => {
   await page.goto("/");
   await signIn(page, made.key);
   await page.getByRole("heading", { name: "Overview" }).waitFor();
-  await page.getByText("it expired or was revoked").waitFor({ timeout: 25_000 });
+  await page.getByText("its key expired or was revoked").waitFor({ timeout: 25_000 });
   await signIn(page, key);
   await page.getByRole("heading", { name: "Overview" }).waitFor();
   assert.deepEqual(page.faults, []);
