@@ -2,7 +2,7 @@
 
 import type { Client, ClientMeta, Options as Options2, RequestResult, ServerSentEventsResult, TDataShape } from './client';
 import { client } from './client.gen';
-import type { CancelDeliveryData, CancelDeliveryErrors, CancelDeliveryResponses, CancelReplayData, CancelReplayErrors, CancelReplayResponses, ChangeDeliveriesData, ChangeDeliveriesErrors, ChangeDeliveriesResponses, CreateEventTypeData, CreateEventTypeErrors, CreateEventTypeResponses, CreateKeyData, CreateKeyErrors, CreateKeyResponses, CreateReplayData, CreateReplayErrors, CreateReplayResponses, CreateSubscriptionData, CreateSubscriptionErrors, CreateSubscriptionResponses, CreateTenantData, CreateTenantErrors, CreateTenantResponses, DeleteEventTypeData, DeleteEventTypeErrors, DeleteEventTypeResponses, DeleteSubscriptionData, DeleteSubscriptionErrors, DeleteSubscriptionResponses, DrainWorkerData, DrainWorkerErrors, DrainWorkerResponses, GetCatalogueData, GetCatalogueErrors, GetCatalogueResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetEventData, GetEventErrors, GetEventResponses, GetEventStatusData, GetEventStatusErrors, GetEventStatusResponses, GetEventTypeData, GetEventTypeErrors, GetEventTypeResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLivenessAliasData, GetLivenessAliasErrors, GetLivenessAliasResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetQueueData, GetQueueErrors, GetQueueHistoryData, GetQueueHistoryErrors, GetQueueHistoryResponses, GetQueueResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetReplayData, GetReplayErrors, GetReplayResponses, GetSecretData, GetSecretErrors, GetSecretResponses, GetSettingsData, GetSettingsErrors, GetSettingsResponses, GetStatsData, GetStatsErrors, GetStatsResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetWorkerData, GetWorkerErrors, GetWorkerResponses, ListAttemptsData, ListAttemptsErrors, ListAttemptsResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListEventTypesData, ListEventTypesErrors, ListEventTypesResponses, ListKeysData, ListKeysErrors, ListKeysResponses, ListReplaysData, ListReplaysErrors, ListReplaysResponses, ListSubscriptionsData, ListSubscriptionsErrors, ListSubscriptionsResponses, ListTenantsData, ListTenantsErrors, ListTenantsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, PatchEventTypeData, PatchEventTypeErrors, PatchEventTypeResponses, PatchSubscriptionData, PatchSubscriptionErrors, PatchSubscriptionResponses, PauseSubscriptionData, PauseSubscriptionErrors, PauseSubscriptionResponses, PublishBatchData, PublishBatchErrors, PublishBatchResponses, PublishEventData, PublishEventErrors, PublishEventResponses, PutCatalogueData, PutCatalogueErrors, PutCatalogueResponses, PutEventTypeData, PutEventTypeErrors, PutEventTypeResponses, ReplaceSubscriptionData, ReplaceSubscriptionErrors, ReplaceSubscriptionResponses, ReplayEventData, ReplayEventErrors, ReplayEventResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RetryDeliveryData, RetryDeliveryErrors, RetryDeliveryResponses, RevokeKeyData, RevokeKeyErrors, RevokeKeyResponses, RotateSecretData, RotateSecretErrors, RotateSecretResponses, TestFilterData, TestFilterErrors, TestFilterResponses, TestSubscriptionData, TestSubscriptionErrors, TestSubscriptionResponses, ValidatePayloadData, ValidatePayloadErrors, ValidatePayloadResponses, WatchData, WatchErrors, WatchResponse, WatchResponses } from './types.gen';
+import type { CancelDeliveryData, CancelDeliveryErrors, CancelDeliveryResponses, CancelReplayData, CancelReplayErrors, CancelReplayResponses, ChangeDeliveriesData, ChangeDeliveriesErrors, ChangeDeliveriesResponses, CreateEventTypeData, CreateEventTypeErrors, CreateEventTypeResponses, CreateKeyData, CreateKeyErrors, CreateKeyResponses, CreateReplayData, CreateReplayErrors, CreateReplayResponses, CreateSubscriptionData, CreateSubscriptionErrors, CreateSubscriptionResponses, CreateTenantData, CreateTenantErrors, CreateTenantResponses, DeleteEventTypeData, DeleteEventTypeErrors, DeleteEventTypeResponses, DeleteSubscriptionData, DeleteSubscriptionErrors, DeleteSubscriptionResponses, DrainWorkerData, DrainWorkerErrors, DrainWorkerResponses, EndSessionData, EndSessionErrors, EndSessionResponses, GetCatalogueData, GetCatalogueErrors, GetCatalogueResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetEventData, GetEventErrors, GetEventResponses, GetEventStatusData, GetEventStatusErrors, GetEventStatusResponses, GetEventTypeData, GetEventTypeErrors, GetEventTypeResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLivenessAliasData, GetLivenessAliasErrors, GetLivenessAliasResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetQueueData, GetQueueErrors, GetQueueHistoryData, GetQueueHistoryErrors, GetQueueHistoryResponses, GetQueueResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetReplayData, GetReplayErrors, GetReplayResponses, GetSecretData, GetSecretErrors, GetSecretResponses, GetSessionData, GetSessionErrors, GetSessionResponses, GetSettingsData, GetSettingsErrors, GetSettingsResponses, GetStatsData, GetStatsErrors, GetStatsResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetWorkerData, GetWorkerErrors, GetWorkerResponses, ListAttemptsData, ListAttemptsErrors, ListAttemptsResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListEventTypesData, ListEventTypesErrors, ListEventTypesResponses, ListKeysData, ListKeysErrors, ListKeysResponses, ListReplaysData, ListReplaysErrors, ListReplaysResponses, ListSubscriptionsData, ListSubscriptionsErrors, ListSubscriptionsResponses, ListTenantsData, ListTenantsErrors, ListTenantsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, PatchEventTypeData, PatchEventTypeErrors, PatchEventTypeResponses, PatchSubscriptionData, PatchSubscriptionErrors, PatchSubscriptionResponses, PauseSubscriptionData, PauseSubscriptionErrors, PauseSubscriptionResponses, PublishBatchData, PublishBatchErrors, PublishBatchResponses, PublishEventData, PublishEventErrors, PublishEventResponses, PutCatalogueData, PutCatalogueErrors, PutCatalogueResponses, PutEventTypeData, PutEventTypeErrors, PutEventTypeResponses, ReplaceSubscriptionData, ReplaceSubscriptionErrors, ReplaceSubscriptionResponses, ReplayEventData, ReplayEventErrors, ReplayEventResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RetryDeliveryData, RetryDeliveryErrors, RetryDeliveryResponses, RevokeKeyData, RevokeKeyErrors, RevokeKeyResponses, RotateSecretData, RotateSecretErrors, RotateSecretResponses, StartSessionData, StartSessionErrors, StartSessionResponses, TestFilterData, TestFilterErrors, TestFilterResponses, TestSubscriptionData, TestSubscriptionErrors, TestSubscriptionResponses, ValidatePayloadData, ValidatePayloadErrors, ValidatePayloadResponses, WatchData, WatchErrors, WatchResponse, WatchResponses } from './types.gen';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -26,7 +26,11 @@ export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends 
  * Needs a key with the scope `manage`.
  */
 export const listAudit = <ThrowOnError extends boolean = false>(options?: Options<ListAuditData, ThrowOnError>): RequestResult<ListAuditResponses, ListAuditErrors, ThrowOnError> => (options?.client ?? client).get<ListAuditResponses, ListAuditErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/audit',
     ...options
 });
@@ -37,7 +41,11 @@ export const listAudit = <ThrowOnError extends boolean = false>(options?: Option
  * Needs a key with the scope `read`.
  */
 export const getCatalogue = <ThrowOnError extends boolean = false>(options?: Options<GetCatalogueData, ThrowOnError>): RequestResult<GetCatalogueResponses, GetCatalogueErrors, ThrowOnError> => (options?.client ?? client).get<GetCatalogueResponses, GetCatalogueErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/catalogue',
     ...options
 });
@@ -50,7 +58,11 @@ export const getCatalogue = <ThrowOnError extends boolean = false>(options?: Opt
  * Needs a key with the scope `manage`.
  */
 export const putCatalogue = <ThrowOnError extends boolean = false>(options: Options<PutCatalogueData, ThrowOnError>): RequestResult<PutCatalogueResponses, PutCatalogueErrors, ThrowOnError> => (options.client ?? client).put<PutCatalogueResponses, PutCatalogueErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/catalogue',
     ...options,
     headers: {
@@ -65,7 +77,11 @@ export const putCatalogue = <ThrowOnError extends boolean = false>(options: Opti
  * Needs a key with the scope `read`.
  */
 export const listDeliveries = <ThrowOnError extends boolean = false>(options?: Options<ListDeliveriesData, ThrowOnError>): RequestResult<ListDeliveriesResponses, ListDeliveriesErrors, ThrowOnError> => (options?.client ?? client).get<ListDeliveriesResponses, ListDeliveriesErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/deliveries',
     ...options
 });
@@ -78,7 +94,11 @@ export const listDeliveries = <ThrowOnError extends boolean = false>(options?: O
  * Needs a key with the scope `manage`.
  */
 export const changeDeliveries = <ThrowOnError extends boolean = false>(options: Options<ChangeDeliveriesData, ThrowOnError>): RequestResult<ChangeDeliveriesResponses, ChangeDeliveriesErrors, ThrowOnError> => (options.client ?? client).post<ChangeDeliveriesResponses, ChangeDeliveriesErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/deliveries/bulk',
     ...options,
     headers: {
@@ -93,7 +113,11 @@ export const changeDeliveries = <ThrowOnError extends boolean = false>(options: 
  * Needs a key with the scope `read`.
  */
 export const getDelivery = <ThrowOnError extends boolean = false>(options: Options<GetDeliveryData, ThrowOnError>): RequestResult<GetDeliveryResponses, GetDeliveryErrors, ThrowOnError> => (options.client ?? client).get<GetDeliveryResponses, GetDeliveryErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/deliveries/{id}',
     ...options
 });
@@ -106,7 +130,11 @@ export const getDelivery = <ThrowOnError extends boolean = false>(options: Optio
  * Needs a key with the scope `read`.
  */
 export const listAttempts = <ThrowOnError extends boolean = false>(options: Options<ListAttemptsData, ThrowOnError>): RequestResult<ListAttemptsResponses, ListAttemptsErrors, ThrowOnError> => (options.client ?? client).get<ListAttemptsResponses, ListAttemptsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/deliveries/{id}/attempts',
     ...options
 });
@@ -117,7 +145,11 @@ export const listAttempts = <ThrowOnError extends boolean = false>(options: Opti
  * Needs a key with the scope `manage`.
  */
 export const cancelDelivery = <ThrowOnError extends boolean = false>(options: Options<CancelDeliveryData, ThrowOnError>): RequestResult<CancelDeliveryResponses, CancelDeliveryErrors, ThrowOnError> => (options.client ?? client).post<CancelDeliveryResponses, CancelDeliveryErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/deliveries/{id}/cancel',
     ...options
 });
@@ -130,7 +162,11 @@ export const cancelDelivery = <ThrowOnError extends boolean = false>(options: Op
  * Needs a key with the scope `manage`.
  */
 export const retryDelivery = <ThrowOnError extends boolean = false>(options: Options<RetryDeliveryData, ThrowOnError>): RequestResult<RetryDeliveryResponses, RetryDeliveryErrors, ThrowOnError> => (options.client ?? client).post<RetryDeliveryResponses, RetryDeliveryErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/deliveries/{id}/retry',
     ...options
 });
@@ -141,7 +177,11 @@ export const retryDelivery = <ThrowOnError extends boolean = false>(options: Opt
  * Needs a key with the scope `read`.
  */
 export const listEventTypes = <ThrowOnError extends boolean = false>(options?: Options<ListEventTypesData, ThrowOnError>): RequestResult<ListEventTypesResponses, ListEventTypesErrors, ThrowOnError> => (options?.client ?? client).get<ListEventTypesResponses, ListEventTypesErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/event-types',
     ...options
 });
@@ -154,7 +194,11 @@ export const listEventTypes = <ThrowOnError extends boolean = false>(options?: O
  * Needs a key with the scope `manage`.
  */
 export const createEventType = <ThrowOnError extends boolean = false>(options: Options<CreateEventTypeData, ThrowOnError>): RequestResult<CreateEventTypeResponses, CreateEventTypeErrors, ThrowOnError> => (options.client ?? client).post<CreateEventTypeResponses, CreateEventTypeErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/event-types',
     ...options,
     headers: {
@@ -171,7 +215,11 @@ export const createEventType = <ThrowOnError extends boolean = false>(options: O
  * Needs a key with the scope `manage`.
  */
 export const deleteEventType = <ThrowOnError extends boolean = false>(options: Options<DeleteEventTypeData, ThrowOnError>): RequestResult<DeleteEventTypeResponses, DeleteEventTypeErrors, ThrowOnError> => (options.client ?? client).delete<DeleteEventTypeResponses, DeleteEventTypeErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/event-types/{name}',
     ...options
 });
@@ -182,7 +230,11 @@ export const deleteEventType = <ThrowOnError extends boolean = false>(options: O
  * Needs a key with the scope `read`.
  */
 export const getEventType = <ThrowOnError extends boolean = false>(options: Options<GetEventTypeData, ThrowOnError>): RequestResult<GetEventTypeResponses, GetEventTypeErrors, ThrowOnError> => (options.client ?? client).get<GetEventTypeResponses, GetEventTypeErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/event-types/{name}',
     ...options
 });
@@ -195,7 +247,11 @@ export const getEventType = <ThrowOnError extends boolean = false>(options: Opti
  * Needs a key with the scope `manage`.
  */
 export const patchEventType = <ThrowOnError extends boolean = false>(options: Options<PatchEventTypeData, ThrowOnError>): RequestResult<PatchEventTypeResponses, PatchEventTypeErrors, ThrowOnError> => (options.client ?? client).patch<PatchEventTypeResponses, PatchEventTypeErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/event-types/{name}',
     ...options,
     headers: {
@@ -212,7 +268,11 @@ export const patchEventType = <ThrowOnError extends boolean = false>(options: Op
  * Needs a key with the scope `manage`.
  */
 export const putEventType = <ThrowOnError extends boolean = false>(options: Options<PutEventTypeData, ThrowOnError>): RequestResult<PutEventTypeResponses, PutEventTypeErrors, ThrowOnError> => (options.client ?? client).put<PutEventTypeResponses, PutEventTypeErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/event-types/{name}',
     ...options,
     headers: {
@@ -229,7 +289,11 @@ export const putEventType = <ThrowOnError extends boolean = false>(options: Opti
  * Needs a key with the scope `read`.
  */
 export const validatePayload = <ThrowOnError extends boolean = false>(options: Options<ValidatePayloadData, ThrowOnError>): RequestResult<ValidatePayloadResponses, ValidatePayloadErrors, ThrowOnError> => (options.client ?? client).post<ValidatePayloadResponses, ValidatePayloadErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/event-types/{name}/validate',
     ...options,
     headers: {
@@ -246,7 +310,11 @@ export const validatePayload = <ThrowOnError extends boolean = false>(options: O
  * Needs a key with the scope `read`.
  */
 export const listEvents = <ThrowOnError extends boolean = false>(options?: Options<ListEventsData, ThrowOnError>): RequestResult<ListEventsResponses, ListEventsErrors, ThrowOnError> => (options?.client ?? client).get<ListEventsResponses, ListEventsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/events',
     ...options
 });
@@ -259,7 +327,11 @@ export const listEvents = <ThrowOnError extends boolean = false>(options?: Optio
  * Needs a key with the scope `publish`.
  */
 export const publishEvent = <ThrowOnError extends boolean = false>(options: Options<PublishEventData, ThrowOnError>): RequestResult<PublishEventResponses, PublishEventErrors, ThrowOnError> => (options.client ?? client).post<PublishEventResponses, PublishEventErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/events',
     ...options,
     headers: {
@@ -276,7 +348,11 @@ export const publishEvent = <ThrowOnError extends boolean = false>(options: Opti
  * Needs a key with the scope `publish`.
  */
 export const publishBatch = <ThrowOnError extends boolean = false>(options: Options<PublishBatchData, ThrowOnError>): RequestResult<PublishBatchResponses, PublishBatchErrors, ThrowOnError> => (options.client ?? client).post<PublishBatchResponses, PublishBatchErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/events/batch',
     ...options,
     headers: {
@@ -293,7 +369,11 @@ export const publishBatch = <ThrowOnError extends boolean = false>(options: Opti
  * Needs a key with the scope `read`.
  */
 export const getEvent = <ThrowOnError extends boolean = false>(options: Options<GetEventData, ThrowOnError>): RequestResult<GetEventResponses, GetEventErrors, ThrowOnError> => (options.client ?? client).get<GetEventResponses, GetEventErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/events/{id}',
     ...options
 });
@@ -306,7 +386,11 @@ export const getEvent = <ThrowOnError extends boolean = false>(options: Options<
  * Needs a key with the scope `manage`.
  */
 export const replayEvent = <ThrowOnError extends boolean = false>(options: Options<ReplayEventData, ThrowOnError>): RequestResult<ReplayEventResponses, ReplayEventErrors, ThrowOnError> => (options.client ?? client).post<ReplayEventResponses, ReplayEventErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/events/{id}/replay',
     ...options,
     headers: {
@@ -323,7 +407,11 @@ export const replayEvent = <ThrowOnError extends boolean = false>(options: Optio
  * Needs a key with the scope `read`.
  */
 export const getEventStatus = <ThrowOnError extends boolean = false>(options: Options<GetEventStatusData, ThrowOnError>): RequestResult<GetEventStatusResponses, GetEventStatusErrors, ThrowOnError> => (options.client ?? client).get<GetEventStatusResponses, GetEventStatusErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/events/{id}/status',
     ...options
 });
@@ -364,7 +452,11 @@ export const getLivenessAlias = <ThrowOnError extends boolean = false>(options?:
  * Needs a key with the scope `admin`.
  */
 export const listKeys = <ThrowOnError extends boolean = false>(options?: Options<ListKeysData, ThrowOnError>): RequestResult<ListKeysResponses, ListKeysErrors, ThrowOnError> => (options?.client ?? client).get<ListKeysResponses, ListKeysErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/keys',
     ...options
 });
@@ -377,7 +469,11 @@ export const listKeys = <ThrowOnError extends boolean = false>(options?: Options
  * Needs a key with the scope `admin`.
  */
 export const createKey = <ThrowOnError extends boolean = false>(options: Options<CreateKeyData, ThrowOnError>): RequestResult<CreateKeyResponses, CreateKeyErrors, ThrowOnError> => (options.client ?? client).post<CreateKeyResponses, CreateKeyErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/keys',
     ...options,
     headers: {
@@ -394,7 +490,11 @@ export const createKey = <ThrowOnError extends boolean = false>(options: Options
  * Needs a key with the scope `admin`.
  */
 export const revokeKey = <ThrowOnError extends boolean = false>(options: Options<RevokeKeyData, ThrowOnError>): RequestResult<RevokeKeyResponses, RevokeKeyErrors, ThrowOnError> => (options.client ?? client).delete<RevokeKeyResponses, RevokeKeyErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/keys/{id}',
     ...options
 });
@@ -407,7 +507,11 @@ export const revokeKey = <ThrowOnError extends boolean = false>(options: Options
  * Needs a key with the scope `read`.
  */
 export const watch = <ThrowOnError extends boolean = false>(options?: Options<WatchData, ThrowOnError, WatchResponse>): Promise<ServerSentEventsResult<WatchResponses>> => (options?.client ?? client).sse.get<WatchResponses, WatchErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/live',
     ...options
 });
@@ -420,7 +524,11 @@ export const watch = <ThrowOnError extends boolean = false>(options?: Options<Wa
  * Needs a key with the scope `read`.
  */
 export const getQueue = <ThrowOnError extends boolean = false>(options?: Options<GetQueueData, ThrowOnError>): RequestResult<GetQueueResponses, GetQueueErrors, ThrowOnError> => (options?.client ?? client).get<GetQueueResponses, GetQueueErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/queue',
     ...options
 });
@@ -433,7 +541,11 @@ export const getQueue = <ThrowOnError extends boolean = false>(options?: Options
  * Needs a key with the scope `read`.
  */
 export const getQueueHistory = <ThrowOnError extends boolean = false>(options?: Options<GetQueueHistoryData, ThrowOnError>): RequestResult<GetQueueHistoryResponses, GetQueueHistoryErrors, ThrowOnError> => (options?.client ?? client).get<GetQueueHistoryResponses, GetQueueHistoryErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/queue/history',
     ...options
 });
@@ -446,7 +558,11 @@ export const getQueueHistory = <ThrowOnError extends boolean = false>(options?: 
  * Needs a key with the scope `read`.
  */
 export const listReplays = <ThrowOnError extends boolean = false>(options?: Options<ListReplaysData, ThrowOnError>): RequestResult<ListReplaysResponses, ListReplaysErrors, ThrowOnError> => (options?.client ?? client).get<ListReplaysResponses, ListReplaysErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/replays',
     ...options
 });
@@ -459,7 +575,11 @@ export const listReplays = <ThrowOnError extends boolean = false>(options?: Opti
  * Needs a key with the scope `manage`.
  */
 export const createReplay = <ThrowOnError extends boolean = false>(options: Options<CreateReplayData, ThrowOnError>): RequestResult<CreateReplayResponses, CreateReplayErrors, ThrowOnError> => (options.client ?? client).post<CreateReplayResponses, CreateReplayErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/replays',
     ...options,
     headers: {
@@ -476,7 +596,11 @@ export const createReplay = <ThrowOnError extends boolean = false>(options: Opti
  * Needs a key with the scope `read`.
  */
 export const getReplay = <ThrowOnError extends boolean = false>(options: Options<GetReplayData, ThrowOnError>): RequestResult<GetReplayResponses, GetReplayErrors, ThrowOnError> => (options.client ?? client).get<GetReplayResponses, GetReplayErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/replays/{id}',
     ...options
 });
@@ -489,8 +613,63 @@ export const getReplay = <ThrowOnError extends boolean = false>(options: Options
  * Needs a key with the scope `manage`.
  */
 export const cancelReplay = <ThrowOnError extends boolean = false>(options: Options<CancelReplayData, ThrowOnError>): RequestResult<CancelReplayResponses, CancelReplayErrors, ThrowOnError> => (options.client ?? client).post<CancelReplayResponses, CancelReplayErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/replays/{id}/cancel',
+    ...options
+});
+
+/**
+ * Sign out
+ *
+ * Ends the session on all nodes within 5 seconds. With a key instead of a session nothing ends.
+ *
+ * Needs a key, whatever its scopes.
+ */
+export const endSession = <ThrowOnError extends boolean = false>(options?: Options<EndSessionData, ThrowOnError>): RequestResult<EndSessionResponses, EndSessionErrors, ThrowOnError> => (options?.client ?? client).delete<EndSessionResponses, EndSessionErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/session',
+    ...options
+});
+
+/**
+ * Who am I
+ *
+ * What the key, or the session that stands for it, may do.
+ *
+ * Needs a key, whatever its scopes.
+ */
+export const getSession = <ThrowOnError extends boolean = false>(options?: Options<GetSessionData, ThrowOnError>): RequestResult<GetSessionResponses, GetSessionErrors, ThrowOnError> => (options?.client ?? client).get<GetSessionResponses, GetSessionErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/session',
+    ...options
+});
+
+/**
+ * Sign in to the dashboard
+ *
+ * Exchanges the key for a session in a cookie that scripts cannot read, so that the browser need not keep the key. It ends after 12 hours without use, after 7 days, or with the key. Requests that authenticate by it and may change something must have the header X-Posthorn-Dashboard.
+ *
+ * Needs a key, whatever its scopes.
+ */
+export const startSession = <ThrowOnError extends boolean = false>(options?: Options<StartSessionData, ThrowOnError>): RequestResult<StartSessionResponses, StartSessionErrors, ThrowOnError> => (options?.client ?? client).post<StartSessionResponses, StartSessionErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/session',
     ...options
 });
 
@@ -502,7 +681,11 @@ export const cancelReplay = <ThrowOnError extends boolean = false>(options: Opti
  * Needs a key with the scope `read`.
  */
 export const getSettings = <ThrowOnError extends boolean = false>(options?: Options<GetSettingsData, ThrowOnError>): RequestResult<GetSettingsResponses, GetSettingsErrors, ThrowOnError> => (options?.client ?? client).get<GetSettingsResponses, GetSettingsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/settings',
     ...options
 });
@@ -515,7 +698,11 @@ export const getSettings = <ThrowOnError extends boolean = false>(options?: Opti
  * Needs a key with the scope `read`.
  */
 export const getStats = <ThrowOnError extends boolean = false>(options?: Options<GetStatsData, ThrowOnError>): RequestResult<GetStatsResponses, GetStatsErrors, ThrowOnError> => (options?.client ?? client).get<GetStatsResponses, GetStatsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/stats',
     ...options
 });
@@ -526,7 +713,11 @@ export const getStats = <ThrowOnError extends boolean = false>(options?: Options
  * Needs a key with the scope `read`.
  */
 export const listSubscriptions = <ThrowOnError extends boolean = false>(options?: Options<ListSubscriptionsData, ThrowOnError>): RequestResult<ListSubscriptionsResponses, ListSubscriptionsErrors, ThrowOnError> => (options?.client ?? client).get<ListSubscriptionsResponses, ListSubscriptionsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/subscriptions',
     ...options
 });
@@ -539,7 +730,11 @@ export const listSubscriptions = <ThrowOnError extends boolean = false>(options?
  * Needs a key with the scope `manage`.
  */
 export const createSubscription = <ThrowOnError extends boolean = false>(options: Options<CreateSubscriptionData, ThrowOnError>): RequestResult<CreateSubscriptionResponses, CreateSubscriptionErrors, ThrowOnError> => (options.client ?? client).post<CreateSubscriptionResponses, CreateSubscriptionErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/subscriptions',
     ...options,
     headers: {
@@ -556,7 +751,11 @@ export const createSubscription = <ThrowOnError extends boolean = false>(options
  * Needs a key with the scope `manage`.
  */
 export const deleteSubscription = <ThrowOnError extends boolean = false>(options: Options<DeleteSubscriptionData, ThrowOnError>): RequestResult<DeleteSubscriptionResponses, DeleteSubscriptionErrors, ThrowOnError> => (options.client ?? client).delete<DeleteSubscriptionResponses, DeleteSubscriptionErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/subscriptions/{id}',
     ...options
 });
@@ -567,7 +766,11 @@ export const deleteSubscription = <ThrowOnError extends boolean = false>(options
  * Needs a key with the scope `read`.
  */
 export const getSubscription = <ThrowOnError extends boolean = false>(options: Options<GetSubscriptionData, ThrowOnError>): RequestResult<GetSubscriptionResponses, GetSubscriptionErrors, ThrowOnError> => (options.client ?? client).get<GetSubscriptionResponses, GetSubscriptionErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/subscriptions/{id}',
     ...options
 });
@@ -580,7 +783,11 @@ export const getSubscription = <ThrowOnError extends boolean = false>(options: O
  * Needs a key with the scope `manage`.
  */
 export const patchSubscription = <ThrowOnError extends boolean = false>(options: Options<PatchSubscriptionData, ThrowOnError>): RequestResult<PatchSubscriptionResponses, PatchSubscriptionErrors, ThrowOnError> => (options.client ?? client).patch<PatchSubscriptionResponses, PatchSubscriptionErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/subscriptions/{id}',
     ...options,
     headers: {
@@ -597,7 +804,11 @@ export const patchSubscription = <ThrowOnError extends boolean = false>(options:
  * Needs a key with the scope `manage`.
  */
 export const replaceSubscription = <ThrowOnError extends boolean = false>(options: Options<ReplaceSubscriptionData, ThrowOnError>): RequestResult<ReplaceSubscriptionResponses, ReplaceSubscriptionErrors, ThrowOnError> => (options.client ?? client).put<ReplaceSubscriptionResponses, ReplaceSubscriptionErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/subscriptions/{id}',
     ...options,
     headers: {
@@ -614,7 +825,11 @@ export const replaceSubscription = <ThrowOnError extends boolean = false>(option
  * Needs a key with the scope `read`.
  */
 export const testFilter = <ThrowOnError extends boolean = false>(options: Options<TestFilterData, ThrowOnError>): RequestResult<TestFilterResponses, TestFilterErrors, ThrowOnError> => (options.client ?? client).post<TestFilterResponses, TestFilterErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/subscriptions/{id}/filter/test',
     ...options,
     headers: {
@@ -631,7 +846,11 @@ export const testFilter = <ThrowOnError extends boolean = false>(options: Option
  * Needs a key with the scope `manage`.
  */
 export const pauseSubscription = <ThrowOnError extends boolean = false>(options: Options<PauseSubscriptionData, ThrowOnError>): RequestResult<PauseSubscriptionResponses, PauseSubscriptionErrors, ThrowOnError> => (options.client ?? client).post<PauseSubscriptionResponses, PauseSubscriptionErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/subscriptions/{id}/pause',
     ...options
 });
@@ -644,7 +863,11 @@ export const pauseSubscription = <ThrowOnError extends boolean = false>(options:
  * Needs a key with the scope `manage`.
  */
 export const resumeSubscription = <ThrowOnError extends boolean = false>(options: Options<ResumeSubscriptionData, ThrowOnError>): RequestResult<ResumeSubscriptionResponses, ResumeSubscriptionErrors, ThrowOnError> => (options.client ?? client).post<ResumeSubscriptionResponses, ResumeSubscriptionErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/subscriptions/{id}/resume',
     ...options
 });
@@ -655,7 +878,11 @@ export const resumeSubscription = <ThrowOnError extends boolean = false>(options
  * Needs a key with the scope `manage`.
  */
 export const getSecret = <ThrowOnError extends boolean = false>(options: Options<GetSecretData, ThrowOnError>): RequestResult<GetSecretResponses, GetSecretErrors, ThrowOnError> => (options.client ?? client).get<GetSecretResponses, GetSecretErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/subscriptions/{id}/secret',
     ...options
 });
@@ -668,7 +895,11 @@ export const getSecret = <ThrowOnError extends boolean = false>(options: Options
  * Needs a key with the scope `manage`.
  */
 export const rotateSecret = <ThrowOnError extends boolean = false>(options: Options<RotateSecretData, ThrowOnError>): RequestResult<RotateSecretResponses, RotateSecretErrors, ThrowOnError> => (options.client ?? client).post<RotateSecretResponses, RotateSecretErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/subscriptions/{id}/secret/rotate',
     ...options,
     headers: {
@@ -685,7 +916,11 @@ export const rotateSecret = <ThrowOnError extends boolean = false>(options: Opti
  * Needs a key with the scope `manage`.
  */
 export const testSubscription = <ThrowOnError extends boolean = false>(options: Options<TestSubscriptionData, ThrowOnError>): RequestResult<TestSubscriptionResponses, TestSubscriptionErrors, ThrowOnError> => (options.client ?? client).post<TestSubscriptionResponses, TestSubscriptionErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/subscriptions/{id}/test',
     ...options
 });
@@ -696,7 +931,11 @@ export const testSubscription = <ThrowOnError extends boolean = false>(options: 
  * Needs a key with the scope `admin`.
  */
 export const listTenants = <ThrowOnError extends boolean = false>(options?: Options<ListTenantsData, ThrowOnError>): RequestResult<ListTenantsResponses, ListTenantsErrors, ThrowOnError> => (options?.client ?? client).get<ListTenantsResponses, ListTenantsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/tenants',
     ...options
 });
@@ -709,7 +948,11 @@ export const listTenants = <ThrowOnError extends boolean = false>(options?: Opti
  * Needs a key with the scope `admin`.
  */
 export const createTenant = <ThrowOnError extends boolean = false>(options: Options<CreateTenantData, ThrowOnError>): RequestResult<CreateTenantResponses, CreateTenantErrors, ThrowOnError> => (options.client ?? client).post<CreateTenantResponses, CreateTenantErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/tenants',
     ...options,
     headers: {
@@ -726,7 +969,11 @@ export const createTenant = <ThrowOnError extends boolean = false>(options: Opti
  * Needs a key with the scope `admin`.
  */
 export const listWorkers = <ThrowOnError extends boolean = false>(options?: Options<ListWorkersData, ThrowOnError>): RequestResult<ListWorkersResponses, ListWorkersErrors, ThrowOnError> => (options?.client ?? client).get<ListWorkersResponses, ListWorkersErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/workers',
     ...options
 });
@@ -739,7 +986,11 @@ export const listWorkers = <ThrowOnError extends boolean = false>(options?: Opti
  * Needs a key with the scope `admin`.
  */
 export const getWorker = <ThrowOnError extends boolean = false>(options: Options<GetWorkerData, ThrowOnError>): RequestResult<GetWorkerResponses, GetWorkerErrors, ThrowOnError> => (options.client ?? client).get<GetWorkerResponses, GetWorkerErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/workers/{id}',
     ...options
 });
@@ -752,7 +1003,11 @@ export const getWorker = <ThrowOnError extends boolean = false>(options: Options
  * Needs a key with the scope `admin`.
  */
 export const drainWorker = <ThrowOnError extends boolean = false>(options: Options<DrainWorkerData, ThrowOnError>): RequestResult<DrainWorkerResponses, DrainWorkerErrors, ThrowOnError> => (options.client ?? client).post<DrainWorkerResponses, DrainWorkerErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
     url: '/workers/{id}/drain',
     ...options
 });

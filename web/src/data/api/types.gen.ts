@@ -979,6 +979,20 @@ export type SentRequest = {
     };
 };
 
+export type Session = {
+    /**
+     * When the session ends if it is not used again, or the key ends; null for a key without an end.
+     */
+    expires_at: string | null;
+    key_id: string;
+    key_name: string;
+    key_prefix: string;
+    scopes: Array<'publish' | 'read' | 'manage' | 'admin'>;
+    tenant_id: string;
+    tenant_name: string;
+    via: 'key' | 'session';
+};
+
 export type SettingsView = {
     /**
      * Between two cleanups.
@@ -3220,6 +3234,117 @@ export type CancelReplayResponses = {
 };
 
 export type CancelReplayResponse = CancelReplayResponses[keyof CancelReplayResponses];
+
+export type EndSessionData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/session';
+};
+
+export type EndSessionErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type EndSessionError = EndSessionErrors[keyof EndSessionErrors];
+
+export type EndSessionResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type EndSessionResponse = EndSessionResponses[keyof EndSessionResponses];
+
+export type GetSessionData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/session';
+};
+
+export type GetSessionErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type GetSessionError = GetSessionErrors[keyof GetSessionErrors];
+
+export type GetSessionResponses = {
+    /**
+     * OK
+     */
+    200: Session;
+};
+
+export type GetSessionResponse = GetSessionResponses[keyof GetSessionResponses];
+
+export type StartSessionData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/session';
+};
+
+export type StartSessionErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type StartSessionError = StartSessionErrors[keyof StartSessionErrors];
+
+export type StartSessionResponses = {
+    /**
+     * Created
+     */
+    201: Session;
+};
+
+export type StartSessionResponse = StartSessionResponses[keyof StartSessionResponses];
 
 export type GetSettingsData = {
     body?: never;
