@@ -69,6 +69,8 @@ export async function fill(server, { good, bad, slow }) {
     keys: "/ui/settings",
     tenants: "/ui/settings?tab=tenants",
     health: "/ui/settings?tab=health",
+    configuration: "/ui/settings?tab=configuration",
+    audit: "/ui/audit",
     missing: "/ui/nowhere",
   };
 }

@@ -99,7 +99,15 @@ const editSubscription = createRoute({
 const workers = createRoute({
   getParentRoute: () => root,
   path: "/ui/workers",
+  validateSearch: only("range"),
   component: lazyRouteComponent(() => import("./pages/workers")),
+});
+
+const audit = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/audit",
+  validateSearch: only("action", "object", "key", "since", "until", "entry"),
+  component: lazyRouteComponent(() => import("./pages/audit")),
 });
 
 const settings = createRoute({
@@ -123,6 +131,7 @@ const tree = root.addChildren([
   subscription,
   editSubscription,
   workers,
+  audit,
   settings,
 ]);
 

@@ -2,6 +2,7 @@ import { Badge, NavLink } from "@mantine/core";
 import {
   IconBolt,
   IconGauge,
+  IconHistory,
   IconRoute,
   IconSend,
   IconServer2,
@@ -28,6 +29,7 @@ export const places: Place[] = [
   { to: "/ui/live", label: "Live tail", icon: IconRoute, key: "l" },
   { to: "/ui/subscriptions", label: "Subscriptions", icon: IconUsersGroup, key: "s" },
   { to: "/ui/workers", label: "Workers and queue", icon: IconServer2, key: "w" },
+  { to: "/ui/audit", label: "Audit log", icon: IconHistory, key: "a" },
   { to: "/ui/settings", label: "Settings", icon: IconSettings, key: "," },
 ];
 

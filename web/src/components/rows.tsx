@@ -21,7 +21,7 @@ export interface Selection<T> {
   name: (row: T) => string;
 }
 
-interface RowsProps<T> {
+export interface RowsProps<T> {
   label: string;
   columns: Column<T>[];
   rows: T[];

@@ -37,8 +37,6 @@ export function eventList(filter: EventFilter, limit = 50) {
         }),
       ),
     getNextPageParam: (page) => page.next_cursor,
-    // The live stream tells of deliveries: events that no subscription wanted come into view this way.
-    refetchInterval: (query) => (query.state.data && query.state.data.pages.length > 1 ? false : 15_000),
   });
 }
 

@@ -1,4 +1,4 @@
-// Health of the service and its parts. It is not part of the live stream, so it is asked for again while it is looked at.
+// Health of the service and its parts. The live stream says when to ask again.
 import { queryOptions } from "@tanstack/react-query";
 import { getHealth, type HealthReport } from "./api";
 import { problemOf } from "./problem";
@@ -15,6 +15,5 @@ export function health() {
       if (report && Array.isArray(report.components)) return report;
       throw problemOf(error, response);
     },
-    refetchInterval: 10_000,
   });
 }

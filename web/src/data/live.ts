@@ -2,15 +2,19 @@
 // only the live tail listens itself.
 import type { InfiniteData } from "@tanstack/react-query";
 import { useEffect, useSyncExternalStore } from "react";
-import type { LiveAttempt, LiveDelivery } from "./api";
+import type { LiveAttempt, LiveDelivery, LiveEvent, WorkerList } from "./api";
 import { attemptsOf } from "./attempts";
 import { type Delivery, deliveryById } from "./deliveries";
 import { queryClient } from "./query";
 import { credentials, endSession, session, watchSession } from "./session";
 import type { Message } from "./sse";
 import { Stream, type StreamState } from "./stream";
+import { workers } from "./workers";
 
-export type Update = { kind: "delivery"; data: LiveDelivery } | { kind: "attempt"; data: LiveAttempt };
+export type Update =
+  | { kind: "delivery"; data: LiveDelivery }
+  | { kind: "attempt"; data: LiveAttempt }
+  | { kind: "event"; data: LiveEvent };
 
 export type LiveState = StreamState & {
   /** Since when there has been no connection, in milliseconds; absent while there is one. */
@@ -20,6 +24,7 @@ export type LiveState = StreamState & {
 let state: LiveState = { name: "stopped" };
 const stateListeners = new Set<() => void>();
 const updateListeners = new Set<(updates: Update[]) => void>();
+let lastUpdate = 0;
 
 function become(next: StreamState) {
   const before = state;
@@ -37,6 +42,11 @@ const stream = new Stream({
   headers: credentials,
   onState: become,
   onMessages: (messages) => take(read(messages)),
+  // Health is no part of the stream: it is asked for again at the stream's own heartbeats, and so only while it is shown.
+  onAlive: () => {
+    soon(["health"], 10_000);
+    soon(["queuehistory"], 60_000);
+  },
   onRefused: (response) => {
     if (response.status === 401) {
       endSession(
@@ -50,7 +60,9 @@ function read(messages: Message[]): Update[] {
   const out: Update[] = [];
   for (const m of messages) {
     if (m.event === "reset") void queryClient.invalidateQueries();
-    else if (m.event === "delivery" || m.event === "attempt") out.push({ kind: m.event, data: JSON.parse(m.data) });
+    else if (m.event === "workers") queryClient.setQueryData<WorkerList>(workers().queryKey, JSON.parse(m.data));
+    else if (m.event === "delivery" || m.event === "attempt" || m.event === "event")
+      out.push({ kind: m.event, data: JSON.parse(m.data) });
   }
   return out;
 }
@@ -60,8 +72,9 @@ function take(updates: Update[]) {
   patchLists(new Map(updates.flatMap((u) => (u.kind === "delivery" ? [[u.data.id, u.data]] : []))));
   for (const u of updates) {
     if (u.kind === "delivery") patchDelivery(u.data);
-    else soon(attemptsOf(u.data.delivery_id).queryKey, 200);
+    else if (u.kind === "attempt") soon(attemptsOf(u.data.delivery_id).queryKey, 200);
   }
+  lastUpdate = Date.now();
   soon(["events", "list"], 2000);
   soon(["deliveries", "list"], 2000);
   soon(["subscriptions"], 4000);
@@ -79,14 +92,14 @@ function moved(d: Delivery, update: LiveDelivery | undefined): Delivery {
 
 type Pages = InfiniteData<{ data: Delivery[]; next_cursor: string | null }>;
 
-/** Moves the rows that are shown in lists. */
+/** Moves the rows that are shown in lists. When a list was read does not change with that. */
 function patchLists(updates: Map<string, LiveDelivery>) {
-  const shows = (pages: Pages) => pages.pages.some((p) => p.data.some((d) => updates.has(d.id)));
-  queryClient.setQueriesData<Pages>({ queryKey: ["deliveries", "list"], type: "active" }, (old) =>
-    old && shows(old)
-      ? { ...old, pages: old.pages.map((p) => ({ ...p, data: p.data.map((d) => moved(d, updates.get(d.id))) })) }
-      : old,
-  );
+  for (const list of queryClient.getQueryCache().findAll({ queryKey: ["deliveries", "list"], type: "active" })) {
+    const old = list.state.data as Pages | undefined;
+    if (!old?.pages.some((p) => p.data.some((d) => updates.has(d.id)))) continue;
+    const pages = old.pages.map((p) => ({ ...p, data: p.data.map((d) => moved(d, updates.get(d.id))) }));
+    queryClient.setQueryData<Pages>(list.queryKey, { ...old, pages }, { updatedAt: list.state.dataUpdatedAt });
+  }
 }
 
 /** Moves a delivery that is shown to its new state at once; what the stream does not carry is read soon after. */
@@ -155,6 +168,16 @@ export function useLiveState(): LiveState {
     },
     () => state,
   );
+}
+
+/** Whether anything has happened since a moment; asked for once a second, and not at all without a moment. */
+export function useNews(since: number | undefined): boolean {
+  return useSyncExternalStore(watchSeconds, () => since !== undefined && lastUpdate > since);
+}
+
+function watchSeconds(listener: () => void): () => void {
+  const timer = setInterval(listener, 1000);
+  return () => clearInterval(timer);
 }
 
 /** Hears every update while the component is there. The listener must not change from render to render. */

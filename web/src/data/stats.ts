@@ -8,7 +8,7 @@ export type { StatsPoint, StatsView } from "./api";
 
 export type Range = "1h" | "24h" | "3d";
 
-const steps: Record<Range, "1m" | "15m" | "1h"> = { "1h": "1m", "24h": "15m", "3d": "1h" };
+export const steps: Record<Range, "1m" | "15m" | "1h"> = { "1h": "1m", "24h": "15m", "3d": "1h" };
 
 export function stats(range: Range, subscription?: string) {
   return queryOptions({

@@ -14,6 +14,8 @@ export interface StreamOptions {
   headers: () => Record<string, string>;
   onMessages: (messages: Message[]) => void;
   onState: (state: StreamState) => void;
+  /** Any sign of life from the server; it gives one every 15 s at least. */
+  onAlive?: () => void;
   /** An answer that no retry will better: 401 or 403. */
   onRefused: (response: Response) => void;
   fetch?: typeof fetch;
@@ -91,6 +93,7 @@ export class Stream {
     const alive = (lastId = "") => {
       if (lastId) this.lastId = lastId;
       this.failures = 0;
+      this.options.onAlive?.();
       clearTimeout(watchdog);
       watchdog = setTimeout(() => abort.abort(), this.options.silence ?? 45_000);
     };

@@ -27,7 +27,7 @@ export class Tail {
   add(updates: Update[]) {
     for (const u of updates) {
       if (u.kind === "attempt") this.attempt(u.data);
-      else this.delivery(u.data);
+      else if (u.kind === "delivery") this.delivery(u.data);
     }
     if (this.list.length > most + 200) this.trim();
   }

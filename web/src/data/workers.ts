@@ -1,19 +1,15 @@
-// Workers: the processes of the cluster. Heartbeats are not part of the live stream, so these are asked for again.
+// Workers: the processes of the cluster. The live stream brings them with every heartbeat.
 import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { drainWorker, listWorkers } from "./api";
 import { ask } from "./client";
 
 export type { Worker } from "./api";
 
-/** As often as workers report. */
-const heartbeat = 5_000;
-
 export function workers() {
   return queryOptions({
     queryKey: ["workers"],
     queryFn: ({ signal }) => ask(listWorkers({ signal })),
     select: (list) => list.data,
-    refetchInterval: heartbeat,
   });
 }
 

@@ -1,4 +1,3 @@
-import { Group } from "@mantine/core";
 import { IconRoute } from "@tabler/icons-react";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
@@ -6,9 +5,10 @@ import { useState } from "react";
 import { ChoiceFilter, SubscriptionFilter, TextFilter, TimeFilter } from "../components/filters";
 import { hostPath } from "../components/format";
 import { ButtonLink } from "../components/link";
-import { Card, Page } from "../components/page";
-import { type Column, Rows, rowLink } from "../components/rows";
-import { Empty, Loaded, LoadMore } from "../components/states";
+import { Filters, List, NoMatch, rowsOf, useFilters } from "../components/list";
+import { Page } from "../components/page";
+import { type Column, rowLink } from "../components/rows";
+import { Empty } from "../components/states";
 import { DeliveryBadge, Outcome, outcomeLabel, outcomeNames } from "../components/status";
 import { SubscriptionName } from "../components/subscriptionname";
 import { Due, Time } from "../components/time";
@@ -62,16 +62,13 @@ const statuses = [
 const outcomes = outcomeNames.map((value) => ({ value, label: outcomeLabel(value) }));
 
 export default function Deliveries() {
-  const filter = route.useSearch();
-  const navigate = route.useNavigate();
+  const { filter, set: setFilter, filtered } = useFilters(route);
   const list = useInfiniteQuery(deliveryList(filter));
   const [selected, setSelected] = useState<Set<string>>(new Set());
   const set = (change: Partial<DeliveryFilter>) => {
     setSelected(new Set());
-    void navigate({ search: (old) => ({ ...old, ...change }), replace: true });
+    setFilter(change);
   };
-  const filtered = Object.values(filter).some(Boolean);
-  const rows = list.data?.pages.flatMap((p) => p.data) ?? [];
   return (
     <Page
       title="Deliveries"
@@ -82,7 +79,7 @@ export default function Deliveries() {
         </ButtonLink>
       }
     >
-      <Group gap="xs" role="search" aria-label="Filter deliveries">
+      <Filters label="Filter deliveries">
         <ChoiceFilter label="Status" choices={statuses} value={filter.status} onChange={(status) => set({ status })} />
         <ChoiceFilter
           label="Outcome"
@@ -106,59 +103,32 @@ export default function Deliveries() {
         />
         <SubscriptionFilter value={filter.subscription} onChange={(subscription) => set({ subscription })} />
         <TimeFilter since={filter.since} until={filter.until} onChange={set} />
-      </Group>
-      <Bulk filter={filter} rows={rows} selected={selected} onDone={() => setSelected(new Set())} />
-      <Card flush>
-        <Loaded query={list}>
-          {() =>
-            rows.length === 0 && !list.hasNextPage ? (
-              <NoDeliveries filtered={filtered} />
-            ) : (
-              <>
-                <Rows
-                  label="Deliveries"
-                  columns={deliveryColumns}
-                  rows={rows}
-                  keyOf={(d) => d.id}
-                  selection={{ selected, onChange: setSelected, name: (d) => `${d.event_type} to ${hostPath(d.url)}` }}
-                />
-                <LoadMore
-                  more={list.hasNextPage}
-                  busy={list.isFetchingNextPage}
-                  onMore={() => void list.fetchNextPage()}
-                />
-              </>
-            )
-          }
-        </Loaded>
-      </Card>
+      </Filters>
+      <Bulk filter={filter} rows={rowsOf(list.data)} selected={selected} onDone={() => setSelected(new Set())} />
+      <List
+        label="Deliveries"
+        query={list}
+        columns={deliveryColumns}
+        keyOf={(d) => d.id}
+        selection={{ selected, onChange: setSelected, name: (d) => `${d.event_type} to ${hostPath(d.url)}` }}
+        none={<NoDeliveries filtered={filtered} />}
+      />
     </Page>
   );
 }
 
 function NoDeliveries({ filtered }: { filtered: boolean }) {
-  if (!filtered) {
-    return (
-      <Empty
-        title="No deliveries yet"
-        action={
-          <ButtonLink to="/ui/start" size="xs">
-            Send the first one
-          </ButtonLink>
-        }
-      >
-        A delivery is made for every subscription that wants an event.
-      </Empty>
-    );
-  }
+  if (filtered) return <NoMatch what="delivery" />;
   return (
     <Empty
-      title="No delivery matches"
+      title="No deliveries yet"
       action={
-        <ButtonLink to="/ui/deliveries" search={{}} variant="default" size="xs">
-          Clear the filters
+        <ButtonLink to="/ui/start" size="xs">
+          Send the first one
         </ButtonLink>
       }
-    />
+    >
+      A delivery is made for every subscription that wants an event.
+    </Empty>
   );
 }

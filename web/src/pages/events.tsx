@@ -1,16 +1,16 @@
-import { Group } from "@mantine/core";
 import { IconBolt } from "@tabler/icons-react";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { ChoiceFilter, SubscriptionFilter, TextFilter, TimeFilter } from "../components/filters";
 import { bytes, plural } from "../components/format";
 import { ButtonLink } from "../components/link";
-import { Card, Page } from "../components/page";
-import { type Column, Rows, rowLink } from "../components/rows";
-import { Empty, Loaded, LoadMore } from "../components/states";
+import { Filters, List, NoMatch, useFilters } from "../components/list";
+import { Page } from "../components/page";
+import { type Column, rowLink } from "../components/rows";
+import { Empty } from "../components/states";
 import { StatusBadge } from "../components/status";
 import { Time } from "../components/time";
-import { type Event, type EventFilter, eventList } from "../data/events";
+import { type Event, eventList } from "../data/events";
 
 const route = getRouteApi("/ui/events");
 
@@ -38,12 +38,8 @@ const statuses = ["pending", "succeeded", "partial", "failed", "unmatched"].map(
 }));
 
 export default function Events() {
-  const filter = route.useSearch();
-  const navigate = route.useNavigate();
+  const { filter, set, filtered } = useFilters(route);
   const list = useInfiniteQuery(eventList(filter));
-  const set = (change: Partial<EventFilter>) =>
-    void navigate({ search: (old) => ({ ...old, ...change }), replace: true });
-  const filtered = Object.values(filter).some(Boolean);
   return (
     <Page
       title="Events"
@@ -54,7 +50,7 @@ export default function Events() {
         </ButtonLink>
       }
     >
-      <Group gap="xs" role="search" aria-label="Filter events">
+      <Filters label="Filter events">
         <TextFilter
           label="Id or idempotency key"
           placeholder="Id or key"
@@ -72,44 +68,14 @@ export default function Events() {
         <ChoiceFilter label="Status" choices={statuses} value={filter.status} onChange={(status) => set({ status })} />
         <SubscriptionFilter value={filter.subscription} onChange={(subscription) => set({ subscription })} />
         <TimeFilter since={filter.since} until={filter.until} onChange={set} />
-      </Group>
-      <Card flush>
-        <Loaded query={list}>
-          {({ pages }) => {
-            const rows = pages.flatMap((p) => p.data);
-            if (rows.length === 0 && !list.hasNextPage) return <NoEvents filtered={filtered} />;
-            return (
-              <>
-                <Rows label="Events" columns={columns} rows={rows} keyOf={(e) => e.id} />
-                <LoadMore
-                  more={list.hasNextPage}
-                  busy={list.isFetchingNextPage}
-                  onMore={() => void list.fetchNextPage()}
-                />
-              </>
-            );
-          }}
-        </Loaded>
-      </Card>
+      </Filters>
+      <List label="Events" query={list} columns={columns} keyOf={(e) => e.id} none={<NoEvents filtered={filtered} />} />
     </Page>
   );
 }
 
 function NoEvents({ filtered }: { filtered: boolean }) {
-  if (filtered) {
-    return (
-      <Empty
-        title="No event matches"
-        action={
-          <ButtonLink to="/ui/events" search={{}} variant="default" size="xs">
-            Clear the filters
-          </ButtonLink>
-        }
-      >
-        Events are kept for the retention, by default 72 hours.
-      </Empty>
-    );
-  }
+  if (filtered) return <NoMatch what="event">Events are kept for the retention, by default 72 hours.</NoMatch>;
   return (
     <Empty
       title="No events yet"

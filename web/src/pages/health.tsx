@@ -1,4 +1,4 @@
-import { Code, Group, SimpleGrid, Stack, Text } from "@mantine/core";
+import { Group, SimpleGrid, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { milliseconds } from "../components/format";
 import { Card, Fact } from "../components/page";
@@ -23,9 +23,6 @@ export function HealthView() {
               <Part key={c.name} part={c} />
             ))}
           </SimpleGrid>
-          <Text size="sm" c="dimmed">
-            The effective configuration of a node is printed by <Code>posthorn config</Code>, secrets masked.
-          </Text>
         </Stack>
       )}
     </Loaded>

@@ -5,9 +5,10 @@ import { IconPlus } from "@tabler/icons-react";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Id } from "../components/copy";
-import { Card } from "../components/page";
-import { type Column, Rows } from "../components/rows";
-import { Loaded, LoadMore, ProblemAlert } from "../components/states";
+import { FormModal } from "../components/formmodal";
+import { List } from "../components/list";
+import type { Column } from "../components/rows";
+import { Empty, ProblemAlert } from "../components/states";
 import { Time } from "../components/time";
 import { type ApiKey, type KeyInput, keyList, useCreateKey, useRevokeKey } from "../data/keys";
 import { formErrors } from "../data/problem";
@@ -86,25 +87,22 @@ export function Keys() {
   const list = useInfiniteQuery(keyList());
   const [creating, setCreating] = useState(false);
   return (
-    <Card
-      title="API keys"
-      flush
-      actions={
-        <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setCreating(true)}>
-          Create a key
-        </Button>
-      }
-    >
-      <Loaded query={list}>
-        {({ pages }) => (
-          <>
-            <Rows label="API keys" columns={columns} rows={pages.flatMap((p) => p.data)} keyOf={(k) => k.id} />
-            <LoadMore more={list.hasNextPage} busy={list.isFetchingNextPage} onMore={() => void list.fetchNextPage()} />
-          </>
-        )}
-      </Loaded>
+    <>
+      <List
+        title="API keys"
+        actions={
+          <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setCreating(true)}>
+            Create a key
+          </Button>
+        }
+        label="API keys"
+        query={list}
+        columns={columns}
+        keyOf={(k) => k.id}
+        none={<Empty small title="No keys" />}
+      />
       {creating && <CreateKey onClose={() => setCreating(false)} />}
-    </Card>
+    </>
   );
 }
 
@@ -166,36 +164,29 @@ function CreateKey({ onClose }: { onClose: () => void }) {
     );
   }
   return (
-    <Modal opened onClose={onClose} title="Create a key">
-      <form onSubmit={form.onSubmit(submit)}>
-        <Stack>
-          <TextInput label="Name" placeholder="billing" required data-autofocus {...form.getInputProps("name")} />
-          <Checkbox.Group label="Scopes" {...form.getInputProps("scopes")}>
-            <Stack gap="xs" mt={4}>
-              {scopes.map((s) => (
-                <Checkbox key={s.value} {...s} />
-              ))}
-            </Stack>
-          </Checkbox.Group>
-          <Select label="Expires" data={lives} allowDeselect={false} {...form.getInputProps("days")} />
-          <TagsInput
-            label="May be used from"
-            description="Addresses and networks, like 203.0.113.0/24; none is everywhere."
-            splitChars={[",", " "]}
-            acceptValueOnBlur
-            {...form.getInputProps("networks")}
-          />
-          {create.error && <ProblemAlert error={create.error} />}
-          <Group justify="flex-end">
-            <Button variant="default" onClick={onClose}>
-              Cancel
-            </Button>
-            <Button type="submit" loading={create.isPending}>
-              Create
-            </Button>
-          </Group>
+    <FormModal
+      title="Create a key"
+      onClose={onClose}
+      onSubmit={form.onSubmit(submit)}
+      error={create.error}
+      busy={create.isPending}
+    >
+      <TextInput label="Name" placeholder="billing" required data-autofocus {...form.getInputProps("name")} />
+      <Checkbox.Group label="Scopes" {...form.getInputProps("scopes")}>
+        <Stack gap="xs" mt={4}>
+          {scopes.map((s) => (
+            <Checkbox key={s.value} {...s} />
+          ))}
         </Stack>
-      </form>
-    </Modal>
+      </Checkbox.Group>
+      <Select label="Expires" data={lives} allowDeselect={false} {...form.getInputProps("days")} />
+      <TagsInput
+        label="May be used from"
+        description="Addresses and networks, like 203.0.113.0/24; none is everywhere."
+        splitChars={[",", " "]}
+        acceptValueOnBlur
+        {...form.getInputProps("networks")}
+      />
+    </FormModal>
   );
 }

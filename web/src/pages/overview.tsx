@@ -1,4 +1,4 @@
-import { Group, SegmentedControl, SimpleGrid, Skeleton, Stack, Text } from "@mantine/core";
+import { Group, SimpleGrid, Skeleton, Stack, Text } from "@mantine/core";
 import { IconBolt, IconRocket } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
@@ -6,10 +6,11 @@ import { lazy, Suspense } from "react";
 import { count, milliseconds, percent, rate, span } from "../components/format";
 import { ButtonLink } from "../components/link";
 import { Card, Page } from "../components/page";
+import { RangeChoice, readRange } from "../components/ranges";
 import { Stat } from "../components/stat";
 import { Empty, ProblemAlert } from "../components/states";
 import { queue } from "../data/queue";
-import { type Range, type StatsView, stats, successRate } from "../data/stats";
+import { type StatsView, stats, successRate } from "../data/stats";
 import { subscriptionChoices } from "../data/subscriptions";
 import { InTrouble, RecentChanges, RecentDeliveries } from "./overviewlists";
 import { latencySeries, perSecond, rateSeries } from "./series";
@@ -17,16 +18,10 @@ import { latencySeries, perSecond, rateSeries } from "./series";
 const Chart = lazy(() => import("../components/chart"));
 const route = getRouteApi("/");
 
-const ranges = [
-  { value: "1h", label: "Hour" },
-  { value: "24h", label: "Day" },
-  { value: "3d", label: "3 days" },
-];
-
 export default function Overview() {
   const { range } = route.useSearch();
   const navigate = route.useNavigate();
-  const chosen: Range = range === "24h" || range === "3d" ? range : "1h";
+  const chosen = readRange(range);
   const view = useQuery(stats(chosen));
   const subscriptions = useQuery(subscriptionChoices());
   const fresh = subscriptions.data?.length === 0;
@@ -35,11 +30,9 @@ export default function Overview() {
       title="Overview"
       actions={
         <>
-          <SegmentedControl
-            aria-label="Time"
-            data={ranges}
+          <RangeChoice
             value={chosen}
-            onChange={(v) => void navigate({ search: v === "1h" ? {} : { range: v }, replace: true })}
+            onChange={(range) => void navigate({ search: range ? { range } : {}, replace: true })}
           />
           <ButtonLink to="/ui/events/publish" leftSection={<IconBolt size={16} />}>
             Publish

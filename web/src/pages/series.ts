@@ -1,5 +1,6 @@
 // What the charts show, made of the statistics.
 import type { Series } from "../components/chart";
+import { everySample, type QueueHistory } from "../data/queue";
 import { everyStep, type StatsView } from "../data/stats";
 
 type Chart = { data: Record<string, string | number | null>[]; series: Series[] };
@@ -7,7 +8,7 @@ type Chart = { data: Record<string, string | number | null>[]; series: Series[] 
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const dayClock = new Intl.DateTimeFormat("en-GB", { weekday: "short", hour: "2-digit", minute: "2-digit" });
 
-function when(view: StatsView): (at: number) => string {
+function when(view: { since: string; until: string }): (at: number) => string {
   const long = Date.parse(view.until) - Date.parse(view.since) > 25 * 3600_000;
   return (at) => (long ? dayClock : clock).format(at);
 }
@@ -58,5 +59,30 @@ export function latencySeries(view: StatsView): Chart {
       p95: p?.latency.p95_ms ?? null,
       p99: p?.latency.p99_ms ?? null,
     })).map(({ at, value }) => ({ at: label(at), ...value })),
+  };
+}
+
+/** How many waited, those that could have been sent and those that were held. */
+export function depthSeries(history: QueueHistory): Chart {
+  const label = when(history);
+  return {
+    series: [
+      { name: "pending", label: "Waiting", color: "var(--ph-info)" },
+      { name: "due", label: "Due", color: "var(--ph-warn)" },
+      { name: "held", label: "Held", color: "var(--mantine-color-dimmed)" },
+    ],
+    data: everySample(history, ({ pending, due, held }) => ({ pending, due, held })).map(({ at, value }) => ({
+      at: label(at),
+      ...(value ?? { pending: null, due: null, held: null }),
+    })),
+  };
+}
+
+/** How long the oldest of those due had waited past its time. */
+export function ageSeries(history: QueueHistory): Chart {
+  const label = when(history);
+  return {
+    series: [{ name: "oldest", label: "Oldest due", color: "var(--ph-warn)" }],
+    data: everySample(history, (p) => p.oldest_due_seconds).map(({ at, value }) => ({ at: label(at), oldest: value })),
   };
 }

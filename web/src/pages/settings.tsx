@@ -1,6 +1,7 @@
 import { Tabs } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { Page } from "../components/page";
+import { Configuration } from "./configuration";
 import { HealthView } from "./health";
 import { Keys } from "./keys";
 import { Tenants } from "./tenants";
@@ -21,6 +22,7 @@ export default function Settings() {
           <Tabs.Tab value="keys">API keys</Tabs.Tab>
           <Tabs.Tab value="tenants">Tenants</Tabs.Tab>
           <Tabs.Tab value="health">Health</Tabs.Tab>
+          <Tabs.Tab value="configuration">Configuration</Tabs.Tab>
         </Tabs.List>
         <Tabs.Panel value="keys">
           <Keys />
@@ -30,6 +32,9 @@ export default function Settings() {
         </Tabs.Panel>
         <Tabs.Panel value="health">
           <HealthView />
+        </Tabs.Panel>
+        <Tabs.Panel value="configuration">
+          <Configuration />
         </Tabs.Panel>
       </Tabs>
     </Page>

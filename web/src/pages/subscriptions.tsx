@@ -5,14 +5,15 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { ChoiceFilter, TextFilter } from "../components/filters";
 import { count, hostPath, milliseconds, percent } from "../components/format";
 import { ButtonLink } from "../components/link";
-import { Card, Page } from "../components/page";
-import { type Column, Rows, rowLink } from "../components/rows";
+import { Filters, List, NoMatch, useFilters } from "../components/list";
+import { Page } from "../components/page";
+import { type Column, rowLink } from "../components/rows";
 import { Sparkline } from "../components/sparkline";
-import { Empty, Loaded, LoadMore } from "../components/states";
+import { Empty } from "../components/states";
 import { StatusBadge } from "../components/status";
 import { queue } from "../data/queue";
 import { everyStep, stats, successRate } from "../data/stats";
-import { type Subscription, type SubscriptionFilter, subscriptionList } from "../data/subscriptions";
+import { type Subscription, subscriptionList } from "../data/subscriptions";
 import { LaneBadges } from "./lane";
 
 const route = getRouteApi("/ui/subscriptions");
@@ -127,12 +128,8 @@ const statuses = [
 ];
 
 export default function Subscriptions() {
-  const filter = route.useSearch();
-  const navigate = route.useNavigate();
+  const { filter, set, filtered } = useFilters(route);
   const list = useInfiniteQuery(subscriptionList(filter));
-  const set = (change: Partial<SubscriptionFilter>) =>
-    void navigate({ search: (old) => ({ ...old, ...change }), replace: true });
-  const filtered = !!(filter.q || filter.status);
   return (
     <Page
       title="Subscriptions"
@@ -143,7 +140,7 @@ export default function Subscriptions() {
         </ButtonLink>
       }
     >
-      <Group gap="xs" role="search" aria-label="Filter subscriptions">
+      <Filters label="Filter subscriptions">
         <TextFilter
           label="URL or description"
           placeholder="URL or description"
@@ -152,40 +149,21 @@ export default function Subscriptions() {
           onChange={(q) => set({ q })}
         />
         <ChoiceFilter label="Status" choices={statuses} value={filter.status} onChange={(status) => set({ status })} />
-      </Group>
-      <Card flush>
-        <Loaded query={list}>
-          {({ pages }) => {
-            const rows = pages.flatMap((p) => p.data);
-            if (rows.length === 0 && !list.hasNextPage) return <NoSubscriptions filtered={filtered} />;
-            return (
-              <>
-                <Rows label="Subscriptions" columns={columns} rows={rows} keyOf={(s) => s.id} />
-                <LoadMore
-                  more={list.hasNextPage}
-                  busy={list.isFetchingNextPage}
-                  onMore={() => void list.fetchNextPage()}
-                />
-              </>
-            );
-          }}
-        </Loaded>
-      </Card>
+      </Filters>
+      <List
+        label="Subscriptions"
+        query={list}
+        columns={columns}
+        keyOf={(s) => s.id}
+        none={<NoSubscriptions filtered={filtered} />}
+      />
     </Page>
   );
 }
 
 function NoSubscriptions({ filtered }: { filtered: boolean }) {
-  return filtered ? (
-    <Empty
-      title="No subscription matches"
-      action={
-        <ButtonLink to="/ui/subscriptions" search={{}} variant="default" size="xs">
-          Clear the filters
-        </ButtonLink>
-      }
-    />
-  ) : (
+  if (filtered) return <NoMatch what="subscription" />;
+  return (
     <Empty
       title="No subscriptions yet"
       action={

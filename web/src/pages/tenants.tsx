@@ -1,12 +1,13 @@
-import { Button, Group, Modal, Stack, TextInput } from "@mantine/core";
+import { Button, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { IconPlus } from "@tabler/icons-react";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Id } from "../components/copy";
-import { Card } from "../components/page";
-import { type Column, Rows } from "../components/rows";
-import { Loaded, LoadMore, ProblemAlert } from "../components/states";
+import { FormModal } from "../components/formmodal";
+import { List } from "../components/list";
+import type { Column } from "../components/rows";
+import { Empty } from "../components/states";
 import { Time } from "../components/time";
 import { formErrors } from "../data/problem";
 import { type Tenant, tenantList, useCreateTenant } from "../data/tenants";
@@ -26,25 +27,22 @@ export function Tenants() {
   const list = useInfiniteQuery(tenantList());
   const [creating, setCreating] = useState(false);
   return (
-    <Card
-      title="Tenants"
-      flush
-      actions={
-        <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setCreating(true)}>
-          Create a tenant
-        </Button>
-      }
-    >
-      <Loaded query={list}>
-        {({ pages }) => (
-          <>
-            <Rows label="Tenants" columns={columns} rows={pages.flatMap((p) => p.data)} keyOf={(t) => t.id} />
-            <LoadMore more={list.hasNextPage} busy={list.isFetchingNextPage} onMore={() => void list.fetchNextPage()} />
-          </>
-        )}
-      </Loaded>
+    <>
+      <List
+        title="Tenants"
+        actions={
+          <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setCreating(true)}>
+            Create a tenant
+          </Button>
+        }
+        label="Tenants"
+        query={list}
+        columns={columns}
+        keyOf={(t) => t.id}
+        none={<Empty small title="No tenants" />}
+      />
       {creating && <CreateTenant onClose={() => setCreating(false)} />}
-    </Card>
+    </>
   );
 }
 
@@ -55,33 +53,24 @@ function CreateTenant({ onClose }: { onClose: () => void }) {
     validate: { name: (v) => (v.trim() ? null : "A tenant needs a name") },
   });
   return (
-    <Modal opened onClose={onClose} title="Create a tenant">
-      <form
-        onSubmit={form.onSubmit((v) =>
-          create.mutate(
-            { name: v.name.trim() },
-            { onSuccess: onClose, onError: (e) => form.setErrors(formErrors(e, ["name"])) },
-          ),
-        )}
-      >
-        <Stack>
-          <TextInput
-            label="Name"
-            description="It owns subscriptions and events of its own; make a key for it to use it."
-            data-autofocus
-            {...form.getInputProps("name")}
-          />
-          {create.error && <ProblemAlert error={create.error} />}
-          <Group justify="flex-end">
-            <Button variant="default" onClick={onClose}>
-              Cancel
-            </Button>
-            <Button type="submit" loading={create.isPending}>
-              Create
-            </Button>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
+    <FormModal
+      title="Create a tenant"
+      onClose={onClose}
+      error={create.error}
+      busy={create.isPending}
+      onSubmit={form.onSubmit((v) =>
+        create.mutate(
+          { name: v.name.trim() },
+          { onSuccess: onClose, onError: (e) => form.setErrors(formErrors(e, ["name"])) },
+        ),
+      )}
+    >
+      <TextInput
+        label="Name"
+        description="It owns subscriptions and events of its own; make a key for it to use it."
+        data-autofocus
+        {...form.getInputProps("name")}
+      />
+    </FormModal>
   );
 }

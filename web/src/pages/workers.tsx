@@ -1,29 +1,35 @@
 // The task monitor: the nodes and what each is doing, the queue by lane, what is due when, and what failed last.
-import { SimpleGrid, Skeleton, Stack } from "@mantine/core";
+import { SimpleGrid, Stack } from "@mantine/core";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { lazy, Suspense } from "react";
-import { count, plural, rate, span } from "../components/format";
+import { getRouteApi } from "@tanstack/react-router";
+import { count, rate, span } from "../components/format";
+import { useFilters } from "../components/list";
 import { Card, Page } from "../components/page";
+import { RangeChoice, readRange } from "../components/ranges";
 import { Rows } from "../components/rows";
 import { Stat } from "../components/stat";
 import { Empty, Loaded, Loading, ProblemAlert } from "../components/states";
 import { deliveryList } from "../data/deliveries";
 import { type QueueView, queue } from "../data/queue";
-import { stats } from "../data/stats";
 import { type Worker, workers } from "../data/workers";
 import { deliveryColumns } from "./deliveries";
 import { Lanes } from "./lanes";
 import { Nodes } from "./nodes";
-import { perSecond, rateSeries } from "./series";
+import { QueueCharts } from "./queuecharts";
 
-const Chart = lazy(() => import("../components/chart"));
+const route = getRouteApi("/ui/workers");
 
 export default function Workers() {
   const nodes = useQuery(workers());
   const backlog = useQuery(queue());
-  const hour = useQuery(stats("1h"));
+  const { filter, set } = useFilters(route);
+  const chosen = readRange(filter.range);
   return (
-    <Page title="Workers and queue" lead="Who is sending, what waits, and for how long.">
+    <Page
+      title="Workers and queue"
+      lead="Who is sending, what waits, and for how long."
+      actions={<RangeChoice value={chosen} onChange={(range) => set({ range })} />}
+    >
       <Figures nodes={nodes.data} backlog={backlog.data} />
       <Card title="Workers" flush>
         {nodes.error && !nodes.data ? (
@@ -41,28 +47,7 @@ export default function Workers() {
       <Card title="Lanes by backlog" flush>
         <Loaded query={backlog}>{(q) => <Lanes lanes={q.lanes} />}</Loaded>
       </Card>
-      <SimpleGrid cols={{ base: 1, lg: 2 }}>
-        <Card title="Attempts a second, last hour">
-          <Suspense fallback={<Skeleton height={220} />}>
-            {hour.data ? (
-              <Chart
-                {...rateSeries(hour.data)}
-                kind="area"
-                unit={perSecond}
-                height={220}
-                label="Attempts a second in the last hour"
-              />
-            ) : (
-              <Skeleton height={220} />
-            )}
-          </Suspense>
-        </Card>
-        <Card title="Retries scheduled">
-          <Suspense fallback={<Skeleton height={220} />}>
-            {backlog.data ? <Retries queue={backlog.data} /> : <Skeleton height={220} />}
-          </Suspense>
-        </Card>
-      </SimpleGrid>
+      <QueueCharts range={chosen} />
       <RecentFailures />
     </Page>
   );
@@ -96,23 +81,6 @@ function Figures({ nodes, backlog }: { nodes?: Worker[]; backlog?: QueueView }) 
         mood={backlog && backlog.oldest_due_seconds > 60 ? "warn" : undefined}
       />
     </SimpleGrid>
-  );
-}
-
-/** How many retries are due in each of the next hours. */
-function Retries({ queue: q }: { queue: QueueView }) {
-  const total = q.retries.reduce((sum, n) => sum + n, 0);
-  if (total === 0) return <Empty small title="No retries are scheduled" />;
-  const data = q.retries.map((n, i) => ({ at: i === 0 ? "this hour" : `+${i} h`, retries: n }));
-  return (
-    <Chart
-      data={data}
-      series={[{ name: "retries", label: "Retries", color: "var(--ph-warn)" }]}
-      kind="bars"
-      unit={count}
-      height={220}
-      label={`${plural(total, "retry", "retries")} scheduled in the next ${plural(q.retries.length, "hour")}`}
-    />
   );
 }
 
