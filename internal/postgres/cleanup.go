@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +23,8 @@ const (
 	dropWait  = 100 * time.Millisecond
 	// countPages is the size up to which rows are counted before they are dropped; above, the statistics tell.
 	countPages = 4096
+	// outdated stands between a table's name and its day once it was taken out and waits to be dropped.
+	outdated = "_outdated_"
 )
 
 // Cleanup implements posthorn.Upkeep. A step is one day's partitions, or one batch of rows of each table that has none.
@@ -28,6 +32,9 @@ func (s *Store) Cleanup(ctx context.Context, r posthorn.Retention) (posthorn.Cle
 	var report posthorn.CleanupReport
 	cutoff := s.Now().Add(-r.Logs)
 	batch := max(r.Batch, 1)
+	if err := s.dropOutdated(ctx); err != nil {
+		return report, err
+	}
 	present, err := s.partitions(ctx)
 	if err != nil {
 		return report, err
@@ -123,39 +130,40 @@ const moveNeeded = `
 	INSERT INTO attempts_attic SELECT a.* FROM attempts_{day} a
 		JOIN deliveries_attic d ON d.id = a.delivery_id WHERE d.state = 'pending' AND d.attempts > 0`
 
-// dropDay drops a day's partitions in one transaction, which holds the tables only for as long as moving few rows takes.
+// dropDay takes a day's partitions out in one transaction, which holds the tables only for as long as moving few rows takes.
+// Their files are removed after it, when nobody waits.
 func (s *Store) dropDay(ctx context.Context, d time.Time, lowest bool, report *posthorn.CleanupReport) error {
-	var counted posthorn.CleanupReport
-	drop := func(ctx context.Context) error {
-		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-			counted = posthorn.CleanupReport{}
-			return s.dropTables(ctx, tx, d, lowest, &counted)
-		})
-	}
+	var moved posthorn.CleanupReport
 	if err := s.countRows(ctx, d, report); err != nil {
 		return err
 	}
-	err := s.do(ctx, "drop an expired day", func(ctx context.Context) error {
+	err := s.do(ctx, "take an expired day out", func(ctx context.Context) error {
 		for try := 1; ; try++ {
-			err := drop(ctx)
+			err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+				moved = posthorn.CleanupReport{}
+				return s.takeOut(ctx, tx, d, lowest, &moved)
+			})
 			if code := codeOf(err); try == dropTries || code != codeLockTimeout && code != codeDeadlock || !pause(ctx, dropWait) {
 				return err
 			}
 		}
 	})
+	if err == nil {
+		err = s.dropOutdated(ctx)
+	}
 	if err != nil {
 		*report = posthorn.CleanupReport{}
 		return err
 	}
 	report.Partitions = len(partitioned)
-	report.Deliveries -= counted.Deliveries
-	report.Events -= counted.Events
-	report.Attempts -= counted.Attempts
-	s.log.Info("dropped an expired day", "day", d.Format(time.DateOnly), "events", report.Events, "moved", counted.Deliveries)
+	report.Deliveries -= moved.Deliveries
+	report.Events -= moved.Events
+	report.Attempts -= moved.Attempts
+	s.log.Info("dropped an expired day", "day", d.Format(time.DateOnly), "events", report.Events, "moved", moved.Deliveries)
 	return nil
 }
 
-func (s *Store) dropTables(ctx context.Context, tx pgx.Tx, d time.Time, lowest bool, moved *posthorn.CleanupReport) error {
+func (s *Store) takeOut(ctx context.Context, tx pgx.Tx, d time.Time, lowest bool, moved *posthorn.CleanupReport) error {
 	// With the tables held there is no time for a plan that reads a whole day.
 	if _, err := tx.Exec(ctx, steer); err != nil {
 		return err
@@ -185,13 +193,43 @@ func (s *Store) dropTables(ctx context.Context, tx pgx.Tx, d time.Time, lowest b
 		moved.Events = results[1].CommandTag.RowsAffected()
 		moved.Attempts = results[2].CommandTag.RowsAffected()
 	}
-	if err := run(`DROP TABLE events_{day}, deliveries_{day}, attempts_{day}`); err != nil || !lowest {
-		return err
+	for _, table := range partitioned {
+		if err := run(`ALTER TABLE ` + table + ` DETACH PARTITION ` + table + `_{day};
+			ALTER TABLE ` + table + `_{day} RENAME TO ` + table + outdated + `{day}`); err != nil {
+			return err
+		}
+	}
+	if !lowest {
+		return nil
 	}
 	return run(`
 		ALTER TABLE events ATTACH PARTITION events_attic FOR VALUES FROM (MINVALUE) TO ('{to}');
 		ALTER TABLE deliveries ATTACH PARTITION deliveries_attic FOR VALUES FROM (MINVALUE) TO ('{to}');
 		ALTER TABLE attempts ATTACH PARTITION attempts_attic FOR VALUES FROM (MINVALUE) TO ('{to}')`)
+}
+
+// dropOutdated removes the tables that were taken out, also by a cleanup that did not come to its end. Most of the time goes
+// into removing files, so they go side by side.
+func (s *Store) dropOutdated(ctx context.Context) error {
+	return s.do(ctx, "drop what was taken out", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND NOT relispartition
+			AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'deliveries'::regclass)
+			AND relname ~ '^(events|deliveries|attempts)`+outdated+`[0-9]{8}$'`)
+		if err != nil {
+			return err
+		}
+		tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		failures := make([]error, len(tables))
+		var drops sync.WaitGroup
+		for i, table := range tables {
+			drops.Go(func() { _, failures[i] = s.pool.Exec(ctx, `DROP TABLE IF EXISTS `+table) })
+		}
+		drops.Wait()
+		return errors.Join(failures...)
+	})
 }
 
 // countRows notes how many rows a day has: exactly where it is small, as the statistics have it where counting would take
