@@ -16,6 +16,7 @@ var benchExpired = flag.Int("expired", 200_000, "expired deliveries, each with i
 // BenchmarkCleanup drops a day of expired deliveries while events are accepted.
 func BenchmarkCleanup(b *testing.B) {
 	l := newLoad(b, openStore(b), 20)
+	b.ResetTimer()
 	for range b.N {
 		b.StopTimer()
 		l.fillDay(b, dayOf(l.Now()).Add(-6*day), *benchExpired)
