@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -54,7 +55,14 @@ func (printVersion) Run() error {
 	return nil
 }
 
+// garbagePercent is how far the heap may grow before it is collected, in percent of what is alive: little is, next to what
+// a busy node allocates in a second, so collecting seldom costs megabytes and saves a tenth of the processor. GOGC overrides it.
+const garbagePercent = 300
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	var c commands

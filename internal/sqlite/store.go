@@ -164,7 +164,7 @@ func writerDSN(q url.Values) {
 	q.Set("_synchronous", "FULL")
 	q.Set("_txlock", "immediate")
 	q.Add("_pragma", "page_size(8192)")
-	q.Add("_pragma", "cache_size(-32768)")
+	q.Add("_pragma", "cache_size(-12288)")
 	q.Add("_pragma", "temp_store(MEMORY)")
 	q.Add("_pragma", "wal_autocheckpoint(2048)")
 	q.Add("_pragma", "journal_size_limit(67108864)")
@@ -173,7 +173,7 @@ func writerDSN(q url.Values) {
 func readerDSN(q url.Values) {
 	q.Set("_busy_timeout", foreignLockWait)
 	q.Set("_query_only", "1")
-	q.Add("_pragma", "cache_size(-8192)")
+	q.Add("_pragma", "cache_size(-4096)")
 	q.Add("_pragma", "temp_store(MEMORY)")
 }
 
