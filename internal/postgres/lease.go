@@ -33,7 +33,7 @@ func (s *Store) RenewClaims(ctx context.Context, claims []posthorn.Claim) ([]pos
 		b.Queue(steer)
 		sent := time.Now()
 		b.Queue(`UPDATE deliveries d SET visible_at = now() + $3::interval FROM unnest($1::uuid[], $2::uuid[]) AS i(id, token)
-			WHERE d.id = i.id AND d.claim = i.token AND d.state = 'pending' RETURNING i.token, now()`,
+			WHERE d.id = i.id AND d.claim = i.token RETURNING i.token, now()`,
 			ids, tokens, posthorn.Lease).Query(func(rows pgx.Rows) error {
 			var token posthorn.UUID
 			var now time.Time
@@ -66,7 +66,7 @@ func (s *Store) ReleaseClaims(ctx context.Context, claims []posthorn.Claim) erro
 		b.Queue(`UPDATE deliveries d SET visible_at = least(d.due_at, now()), claim = NULL, claimed_by = NULL,
 				attempts = d.attempts - 1, updated_at = now()
 			FROM unnest($1::uuid[], $2::uuid[]) AS i(id, token)
-			WHERE d.id = i.id AND d.claim = i.token AND d.state = 'pending'`, ids, tokens)
+			WHERE d.id = i.id AND d.claim = i.token`, ids, tokens)
 		return s.pool.SendBatch(ctx, &b).Close()
 	})
 }

@@ -36,7 +36,7 @@ WITH moved AS (
 		WITH ORDINALITY AS i(id, token, sent, state, reason, delay, keep_due, spends, number,
 			outcome, status_code, error, detail, started_at, manual, our_fault, request, response,
 			body, body_truncated, dns_us, connect_us, tls_us, first_byte_us, total_us, reused, node_id, slow, again, yield, n)
-	WHERE d.id = i.id AND d.claim = i.token AND d.state = 'pending'
+	WHERE d.id = i.id AND d.claim = i.token
 	RETURNING d.tenant_id, d.event_id, d.subscription_id, d.created_at, d.due_at, i.*
 ), written AS (
 	INSERT INTO attempts (id, tenant_id, delivery_id, event_id, subscription_id, node_id, started_at, recorded_at, number,
