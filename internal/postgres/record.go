@@ -11,8 +11,9 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-// recordAttempts moves the deliveries whose claims are held and writes their attempts and rollups; of the others it fills
-// in interrupted attempts. (… NOT IN …) is one hash of the few places. Rows of the answer: place, moved, state, due_at.
+// recordAttempts moves the deliveries whose claims are held and writes their attempts and rollups. A claim is held only while
+// its delivery is pending, so that need not be asked: asking would let a plan read all that is pending. Rows of the answer:
+// place, state, due_at.
 const recordAttempts = `
 WITH moved AS (
 	UPDATE deliveries d SET
@@ -46,24 +47,32 @@ WITH moved AS (
 		m.status_code, m.dns_us, m.connect_us, m.tls_us, m.first_byte_us, m.total_us, m.reused, m.manual, m.our_fault, m.body_truncated,
 		m.outcome, m.error, m.detail, m.request, m.response, m.body
 	FROM moved m WHERE m.sent
-), filled AS (
-	UPDATE attempts a SET recorded_at = now(), outcome = ($11::text[])[i.n], status_code = ($12::int[])[i.n],
-		error = ($13::text[])[i.n], detail = ($14::text[])[i.n], started_at = ($15::timestamptz[])[i.n],
-		our_fault = ($17::bool[])[i.n], request = ($18::json[])[i.n], response = ($19::json[])[i.n], body = ($20::bytea[])[i.n],
-		body_truncated = ($21::bool[])[i.n], dns_us = ($22::int[])[i.n], connect_us = ($23::int[])[i.n], tls_us = ($24::int[])[i.n],
-		first_byte_us = ($25::int[])[i.n], total_us = ($26::int[])[i.n], reused = ($27::bool[])[i.n]
-	FROM unnest($2::uuid[], $3::uuid[], $4::bool[]) WITH ORDINALITY AS i(id, token, sent, n)
-	WHERE i.sent AND (i.n NOT IN (SELECT n FROM moved)) AND a.delivery_id = i.id AND a.id = i.token AND a.outcome = 'interrupted'
 ), tallied AS (
 ` + tallyMoved + `
 )
-SELECT now(), m.n, true, m.state, m.due_at FROM moved m
-UNION ALL
-SELECT now(), i.n, false, d.state, d.due_at FROM unnest($2::uuid[]) WITH ORDINALITY AS i(id, n)
-	CROSS JOIN LATERAL (SELECT * FROM deliveries d WHERE d.id = i.id OFFSET 0) d
-	WHERE i.n NOT IN (SELECT n FROM moved)`
+SELECT now(), m.n, m.state, m.due_at FROM moved m`
 
-// RecordAttempts implements posthorn.DeliveryQueue: one pipeline, committed as one transaction.
+// fillAttempts writes results whose claim was lost into the attempts that were written as interrupted meanwhile, and reads
+// where their deliveries are now.
+const fillAttempts = `
+WITH late AS (
+	SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bool[], $4::text[], $5::int[], $6::text[], $7::text[], $8::timestamptz[],
+		$9::bool[], $10::json[], $11::json[], $12::bytea[], $13::bool[], $14::int[], $15::int[], $16::int[], $17::int[], $18::int[],
+		$19::bool[]) WITH ORDINALITY
+		AS i(id, token, sent, outcome, status_code, error, detail, started_at, our_fault, request, response, body, body_truncated,
+			dns_us, connect_us, tls_us, first_byte_us, total_us, reused, n)
+), filled AS (
+	UPDATE attempts a SET recorded_at = now(), outcome = i.outcome, status_code = i.status_code, error = i.error, detail = i.detail,
+		started_at = i.started_at, our_fault = i.our_fault, request = i.request, response = i.response, body = i.body,
+		body_truncated = i.body_truncated, dns_us = i.dns_us, connect_us = i.connect_us, tls_us = i.tls_us,
+		first_byte_us = i.first_byte_us, total_us = i.total_us, reused = i.reused
+	FROM late i WHERE i.sent AND a.delivery_id = i.id AND a.id = i.token AND a.outcome = 'interrupted'
+)
+SELECT now(), i.n, d.state, d.due_at FROM late i
+	CROSS JOIN LATERAL (SELECT * FROM deliveries d WHERE d.id = i.id OFFSET 0) d`
+
+// RecordAttempts implements posthorn.DeliveryQueue: one pipeline, committed as one transaction. Late results, which move
+// nothing, have one of their own.
 func (s *Store) RecordAttempts(ctx context.Context, batch posthorn.RecordBatch) (posthorn.RecordReport, error) {
 	var report posthorn.RecordReport
 	rows, err := newResultRows(batch)
@@ -79,24 +88,58 @@ func (s *Store) RecordAttempts(ctx context.Context, batch posthorn.RecordBatch) 
 			sent := time.Now()
 			if len(batch.Results) > 0 {
 				b.Queue(recordAttempts, rows.arguments(batch.Node)...).Query(func(found pgx.Rows) error {
-					return s.readRecorded(found, rows, report.Results, sent)
+					return s.readRecorded(found, true, rows.order, report.Results, sent)
 				})
 			}
 			lanes.queue(&b, &report)
 			return s.pool.SendBatch(ctx, &b).Close()
 		})
 	})
+	if err == nil {
+		err = s.fillAttempts(ctx, batch, report.Results)
+	}
 	if err != nil {
 		return posthorn.RecordReport{}, err
 	}
 	return report, nil
 }
 
-func (s *Store) readRecorded(found pgx.Rows, rows *resultRows, results []posthorn.Recorded, sent time.Time) error {
+// fillAttempts does what is left to do for the results that moved nothing.
+func (s *Store) fillAttempts(ctx context.Context, batch posthorn.RecordBatch, results []posthorn.Recorded) error {
+	late := posthorn.RecordBatch{Node: batch.Node}
+	var places []int
+	for i := range results {
+		if !results[i].Moved {
+			late.Results, places = append(late.Results, batch.Results[i]), append(places, i)
+		}
+	}
+	if len(places) == 0 {
+		return nil
+	}
+	rows, err := newResultRows(late)
+	if err != nil {
+		return err
+	}
+	order := make([]int, len(places))
+	for i, at := range rows.order {
+		order[i] = places[at]
+	}
+	return s.do(ctx, "record late attempts", func(ctx context.Context) error {
+		var b pgx.Batch
+		b.Queue(steer)
+		sent := time.Now()
+		b.Queue(fillAttempts, rows.fillArguments()...).Query(func(found pgx.Rows) error {
+			return s.readRecorded(found, false, order, results, sent)
+		})
+		return s.pool.SendBatch(ctx, &b).Close()
+	})
+}
+
+func (s *Store) readRecorded(found pgx.Rows, moved bool, order []int, results []posthorn.Recorded, sent time.Time) error {
 	var place int
-	var r posthorn.Recorded
-	_, err := pgx.ForEachRow(found, []any{(*moment)(&r.At), &place, &r.Moved, &r.State, (*moment)(&r.DueAt)}, func() error {
-		results[rows.order[place-1]] = r
+	r := posthorn.Recorded{Moved: moved}
+	_, err := pgx.ForEachRow(found, []any{(*moment)(&r.At), &place, &r.State, (*moment)(&r.DueAt)}, func() error {
+		results[order[place-1]] = r
 		return nil
 	})
 	if !r.At.IsZero() {
@@ -188,5 +231,13 @@ func (r *resultRows) arguments(node posthorn.NodeID) []any {
 		r.outcomes, r.statuses, r.errors, r.details, r.started, r.manual, r.ourFault, r.request, r.response,
 		r.bodies, r.truncated, r.dns, r.connect, r.tls, r.firstByte, r.total, r.reused, r.nodes, r.slow,
 		r.again, r.yield,
+	}
+}
+
+// fillArguments are those of fillAttempts.
+func (r *resultRows) fillArguments() []any {
+	return []any{
+		r.ids, r.tokens, r.sent, r.outcomes, r.statuses, r.errors, r.details, r.started, r.ourFault, r.request, r.response,
+		r.bodies, r.truncated, r.dns, r.connect, r.tls, r.firstByte, r.total, r.reused,
 	}
 }
