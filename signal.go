@@ -8,6 +8,8 @@ type Signal struct {
 	From NodeID `json:"from"`
 	// Wake says that unclaimed deliveries are due.
 	Wake bool `json:"wake,omitempty"`
+	// Recall says that deliveries were cancelled: workers ask which of those that wait with them are still theirs.
+	Recall bool `json:"recall,omitempty"`
 	// Changed names tenants whose subscriptions moved to a version.
 	Changed []Change `json:"changed,omitempty"`
 	// Replays says that a replay was made or ended.

@@ -122,7 +122,7 @@ func (h *Handler) changeDeliveries(ctx context.Context, c *call, _ *nothing, in 
 		report.NextCursor = &cursor
 	}
 	if report.Changed > 0 {
-		h.opts.Bus.Publish(ctx, posthorn.Signal{Wake: change.On == posthorn.OnRetry})
+		h.opts.Bus.Publish(ctx, posthorn.Signal{Wake: change.On == posthorn.OnRetry, Recall: change.On == posthorn.OnCancel})
 	}
 	return replyWith(report), nil
 }

@@ -264,5 +264,7 @@ func (h *Handler) moved(ctx context.Context, d *posthorn.Delivery) {
 	if d.State == posthorn.Pending {
 		u.DueAt = d.DueAt
 	}
-	h.opts.Bus.Publish(ctx, posthorn.Signal{Wake: d.State == posthorn.Pending, Updates: []posthorn.Update{u}})
+	h.opts.Bus.Publish(ctx, posthorn.Signal{
+		Wake: d.State == posthorn.Pending, Recall: d.State == posthorn.Cancelled, Updates: []posthorn.Update{u},
+	})
 }

@@ -109,6 +109,7 @@ func join(to, s *posthorn.Signal) bool {
 	}
 	to.Wake = to.Wake || s.Wake
 	to.Replays = to.Replays || s.Replays
+	to.Recall = to.Recall || s.Recall
 	to.Keys = to.Keys || s.Keys
 	to.Changed = slices.Concat(to.Changed, s.Changed)
 	to.Lanes = slices.Concat(to.Lanes, s.Lanes)

@@ -65,7 +65,7 @@ func TestSignalsReachOtherProcessesOnce(t *testing.T) {
 	o := redis.Options{URL: redistest.URL(t), Prefix: redistest.Prefix()}
 	a, b := enter(t, 1, o), enter(t, 2, o)
 	sent := posthorn.Signal{
-		Wake: true, Keys: true, Drain: node(9), Changed: changed(5).Changed,
+		Wake: true, Recall: true, Keys: true, Drain: node(9), Changed: changed(5).Changed,
 		Lanes: []posthorn.Lane{{
 			TenantID: tenant(1), ThrottledUntil: time.Unix(1e9, 5).UTC(), BreakerOpens: 2, HeldFor: time.Hour,
 		}},

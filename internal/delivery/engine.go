@@ -7,6 +7,7 @@ package delivery
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -88,6 +89,8 @@ type Options struct {
 	Window, DisableAfter time.Duration
 	// Poll is the longest wait between claims: what a lost wake-up costs.
 	Poll time.Duration
+	// Random spreads the retries, uniform in [0, 1); math/rand's unless a test wants the same again.
+	Random func() float64
 	// Recorders is how many batches of results may be written at once: 1 for a store with one writer.
 	Recorders int
 }
@@ -103,6 +106,9 @@ func (o *Options) setDefaults() {
 	setDefault(&o.UserAgent, "Posthorn")
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
 	}
 }
 
@@ -137,6 +143,9 @@ type Engine struct {
 	slots    slots
 	claims   claims
 	renewing bool
+	// recalled asks for a recall, which was last made at recalledAt.
+	recalled   bool
+	recalledAt time.Time
 	// beat fires each second while there are lanes, which beats says.
 	beat     *time.Timer
 	beats    bool
@@ -235,7 +244,7 @@ func (e *Engine) call(f func()) {
 
 // hear takes a signal from the bus.
 func (e *Engine) hear(s posthorn.Signal) {
-	if !s.Wake && len(s.Lanes) == 0 && len(s.Changed) == 0 && s.Drain.IsZero() {
+	if !s.Wake && !s.Recall && len(s.Lanes) == 0 && len(s.Changed) == 0 && s.Drain.IsZero() {
 		return
 	}
 	e.call(func() {
@@ -249,6 +258,10 @@ func (e *Engine) hear(s posthorn.Signal) {
 		}
 		if s.Drain == e.opts.Node && !s.Drain.IsZero() {
 			e.drain()
+		}
+		if s.Recall {
+			e.recalled = true
+			e.recall(time.Now())
 		}
 		if s.Wake {
 			e.claimSoon()
@@ -289,6 +302,7 @@ func (e *Engine) queue(it *item) {
 // tick does what is due each second: slow lanes lose trust, leases are renewed, idle lanes are forgotten.
 func (e *Engine) tick(now time.Time) {
 	e.distrustSlow(now)
+	e.recall(now)
 	e.renew(now)
 	e.forgetIdle(now)
 }

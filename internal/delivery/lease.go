@@ -16,12 +16,28 @@ const (
 
 // renew extends the leases that are a third gone, in batches.
 func (e *Engine) renew(now time.Time) {
+	e.renewThose(func(it *item) bool { return it.leaseEnd.Sub(now) <= posthorn.Lease-renewEvery })
+}
+
+// recallGap is the least time between two recalls: each asks for everything that waits on this node.
+const recallGap = time.Second
+
+// recall renews all that waits, where that was asked for: what was cancelled meanwhile turns out to be lost.
+func (e *Engine) recall(now time.Time) {
+	if !e.recalled || e.renewing || now.Sub(e.recalledAt) < recallGap {
+		return
+	}
+	e.recalled, e.recalledAt = false, now
+	e.renewThose(func(it *item) bool { return it.started.IsZero() })
+}
+
+func (e *Engine) renewThose(which func(*item) bool) {
 	if e.renewing {
 		return
 	}
 	var due []posthorn.Claim
 	for _, it := range e.held {
-		if it.leaseEnd.Sub(now) <= posthorn.Lease-renewEvery && !it.lost {
+		if !it.lost && which(it) {
 			due = append(due, it.Claim)
 		}
 	}

@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -63,7 +62,7 @@ func (e *Engine) attempt(f *flight, windowLeft time.Duration) {
 	}
 	f.verdict = decide(facts{
 		policy: t.sub.Retry, spent: it.Delivery.Spent, manual: it.Delivery.Manual, attempt: a, interruptions: it.Delivery.Interruptions,
-		retryAfter: retryAfter(x.answer.Header.Get("Retry-After"), start), windowLeft: windowLeft, random: rand.Float64(),
+		retryAfter: retryAfter(x.answer.Header.Get("Retry-After"), start), windowLeft: windowLeft, random: e.opts.Random(),
 	})
 	v := &f.verdict
 	f.result = posthorn.Result{Attempt: a, On: v.on, Reason: v.reason, Delay: v.delay, KeepDue: v.keepDue, Again: v.again, Spends: v.spends}

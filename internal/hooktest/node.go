@@ -28,6 +28,8 @@ type Setup struct {
 	Dir string
 	// Beside is a node whose database and network this one shares, as nodes of a cluster do.
 	Beside *Node
+	// Over is a store that stays open when the node ends, for as many nodes as like; see OpenStore.
+	Over *sqlite.Store
 	// Network leads to the receivers.
 	Network *Network
 	// Window is the retry window, the retention.
@@ -98,15 +100,19 @@ func StartNode(t testing.TB, setup Setup) *Node {
 	n := &Node{T: t}
 	if beside := setup.Beside; beside != nil {
 		setup.Network, n.raw = beside.Network, beside.raw
-	} else {
+	}
+	if setup.Network == nil {
+		setup.Network = NewNetwork()
+		t.Cleanup(setup.Network.Close)
+	}
+	switch {
+	case setup.Over != nil:
+		n.raw = setup.Over
+	case setup.Beside == nil:
 		if setup.Dir == "" {
 			setup.Dir = t.TempDir()
 		}
-		if setup.Network == nil {
-			setup.Network = NewNetwork()
-			t.Cleanup(setup.Network.Close)
-		}
-		n.raw = openStore(t, setup.Dir)
+		n.raw = OpenStore(t, setup.Dir)
 	}
 	n.Network, n.setup = setup.Network, setup
 	n.Store = &Gate{Store: n.raw}
@@ -127,13 +133,18 @@ func StartNode(t testing.TB, setup Setup) *Node {
 	return n
 }
 
-func openStore(t testing.TB, dir string) *sqlite.Store {
+// OpenStore opens the SQLite store of a directory, altered as given. Whoever opens it closes it.
+func OpenStore(t testing.TB, dir string, change ...func(*sqlite.Options)) *sqlite.Store {
 	t.Helper()
 	keys, err := seal.ParseKeys(sealKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := sqlite.Open(context.Background(), sqlite.Options{Path: filepath.Join(dir, "posthorn.db"), Sealer: keys})
+	o := sqlite.Options{Path: filepath.Join(dir, "posthorn.db"), Sealer: keys}
+	for _, c := range change {
+		c(&o)
+	}
+	store, err := sqlite.Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +255,7 @@ func (n *Node) Stop(grace time.Duration) {
 	}
 	n.Cache.Close()
 	n.Bus.Close()
-	if n.setup.Beside != nil {
+	if n.setup.Beside != nil || n.setup.Over != nil {
 		return
 	}
 	if err := n.raw.Close(); err != nil {

@@ -35,6 +35,8 @@ type correspondence struct {
 type entry struct {
 	posthorn.Delivery
 	rows []posthorn.Attempt
+	// born says that it was made with its event, not by a replay.
+	born bool
 	with *correspondence
 }
 
@@ -46,8 +48,13 @@ func open(f Facts) *book {
 	for i := range f.Subscriptions {
 		b.subscriptions[f.Subscriptions[i].ID] = &f.Subscriptions[i]
 	}
+	replayed := map[posthorn.DeliveryID]bool{}
+	for _, id := range f.Replayed {
+		replayed[id] = true
+	}
 	for i := range f.Deliveries {
 		e := &entry{Delivery: f.Deliveries[i]}
+		e.born = e.Replay.IsZero() && !replayed[e.ID]
 		if b.byDelivery[e.ID] != nil {
 			b.fault(Doubled, e, "the delivery is listed twice")
 			continue
@@ -56,13 +63,15 @@ func open(f Facts) *book {
 		e.with.entries = append(e.with.entries, e)
 		b.byDelivery[e.ID] = e
 		b.entries = append(b.entries, e)
-		if e.Replay.IsZero() {
+		if e.born {
 			b.perEvent[e.EventID]++
 		}
 	}
 	b.takeAttempts()
-	for i := range f.Requests {
-		r := &f.Requests[i]
+	b.Requests = slices.Clone(f.Requests)
+	for i := range b.Requests {
+		r := &b.Requests[i]
+		r.place = i
 		with := b.between(r.Event, r.Subscription)
 		with.requests = append(with.requests, r)
 	}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/posthorn/posthorn"
@@ -44,16 +45,7 @@ func (b *book) checkPublishes() {
 
 // checkRequests wants every request to be of something published and stored, byte for byte and signed.
 func (b *book) checkRequests() {
-	known := map[posthorn.EventID]*Publish{}
-	unanswered := map[content]int{}
-	for i := range b.Publishes {
-		p := &b.Publishes[i]
-		if p.Event.IsZero() {
-			unanswered[content{p.Type, string(p.Payload)}]++
-		} else {
-			known[p.Event] = p
-		}
-	}
+	known, unanswered := b.origins()
 	for i := range b.Requests {
 		r := &b.Requests[i]
 		if r.Signature != nil {
@@ -64,6 +56,28 @@ func (b *book) checkRequests() {
 		}
 		b.checkStored(r)
 	}
+}
+
+// origins are the publishes by event, and how many events there may be besides: a key that was answered in the end, or that
+// never was, stands for one event.
+func (b *book) origins() (known map[posthorn.EventID]*Publish, unanswered map[content]int) {
+	known, unanswered = map[posthorn.EventID]*Publish{}, map[content]int{}
+	counted := map[string]bool{}
+	for i := range b.Publishes {
+		if p := &b.Publishes[i]; !p.Event.IsZero() {
+			known[p.Event] = p
+			counted[p.Key] = true
+		}
+	}
+	for i := range b.Publishes {
+		p := &b.Publishes[i]
+		if !p.Event.IsZero() || p.Key != "" && counted[p.Key] {
+			continue
+		}
+		counted[p.Key] = true
+		unanswered[content{p.Type, string(p.Payload)}]++
+	}
+	return known, unanswered
 }
 
 // checkOrigin finds the publish of a request. The first request of an event that nobody was told of uses up one of the
@@ -88,9 +102,17 @@ func (b *book) checkOrigin(r *Request, known map[posthorn.EventID]*Publish, unan
 	case p.ContentType != "" && p.ContentType != r.ContentType:
 		b.eventFault(Altered, r.Event, "%s got the content type %q, published was %q", r.Subscription, r.ContentType, p.ContentType)
 	}
-	if !p.DeliverAt.IsZero() && r.At.Before(p.DeliverAt.Add(-b.Slack)) {
+	if !p.DeliverAt.IsZero() && r.At.Before(p.DeliverAt.Add(-b.Slack)) && !b.byHand(r) {
 		b.eventFault(TooEarly, r.Event, "%s got it %s before its deliver_at", r.Subscription, p.DeliverAt.Sub(r.At))
 	}
+}
+
+// byHand says whether a request may have been a manual retry, which waits for nothing.
+func (b *book) byHand(r *Request) bool {
+	return slices.ContainsFunc(b.pairs[pair{r.Event, r.Subscription}].entries, func(e *entry) bool {
+		a := e.row(r.Attempt)
+		return a != nil && a.Manual || a == nil && e.manual() || !e.born
+	})
 }
 
 // checkStored wants a request to be an attempt that is written down.
@@ -116,7 +138,7 @@ func (b *book) checkDoubles() {
 		}
 		born := 0
 		for _, other := range e.with.entries {
-			if other.Replay.IsZero() {
+			if other.born {
 				born++
 			}
 		}
@@ -127,12 +149,17 @@ func (b *book) checkDoubles() {
 	}
 }
 
+// checkRepeats wants an attempt to be one request. The client sends one that was lost on an old connection, before a byte of
+// an answer came, once more.
 func (b *book) checkRepeats(c *correspondence) {
-	received := map[int]int{}
+	received, answered := map[int]int{}, map[int]int{}
 	welcomed := 0
 	for _, r := range c.requests {
 		received[r.Attempt]++
-		if r.Status/100 == 2 {
+		if r.Status != 0 {
+			answered[r.Attempt]++
+		}
+		if r.Status/100 == 2 && !r.Unread {
 			welcomed++
 		}
 	}
@@ -143,8 +170,8 @@ func (b *book) checkRepeats(c *correspondence) {
 				claimed++
 			}
 		}
-		if claimed > 0 && times > claimed {
-			b.fault(Doubled, c.entries[0], "attempt %d was received %d times", number, times)
+		if claimed > 0 && (times > 2*claimed || answered[number] > claimed) {
+			b.fault(Doubled, c.entries[0], "attempt %d was received %d times and answered %d times", number, times, answered[number])
 		}
 	}
 	if b.Calm && welcomed > len(c.entries) {

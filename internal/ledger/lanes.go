@@ -95,17 +95,18 @@ func (b *book) checkOrder() {
 // checkLine walks one order from its end: what is sent before the earliest request of all that come later is in order.
 func (b *book) checkLine(list []*entry) {
 	var earliest *Request
+	var of *entry
 	for i := len(list) - 1; i >= 0; i-- {
 		e := list[i]
 		if i > 0 && list[i-1].Sequence == e.Sequence {
 			b.fault(Reordered, e, "two deliveries of one order have the number %d", e.Sequence)
 		}
 		if earliest != nil {
-			b.checkOvertaken(e, earliest)
+			b.checkOvertaken(e, of, earliest)
 		}
 		if len(e.with.entries) == 1 && len(e.with.requests) > 0 && !e.manual() {
-			if first := e.with.requests[0]; earliest == nil || first.At.Before(earliest.At) {
-				earliest = first
+			if first := e.with.requests[0]; earliest == nil || first.place < earliest.place {
+				earliest, of = first, e
 			}
 		}
 	}
@@ -113,21 +114,22 @@ func (b *book) checkLine(list []*entry) {
 
 // checkOvertaken holds a delivery against the first request of any that comes after it. One that a person has retried or
 // that was replayed stands where it stood, and may come later than what went on meanwhile.
-func (b *book) checkOvertaken(e *entry, later *Request) {
+func (b *book) checkOvertaken(e, by *entry, later *Request) {
 	if e.manual() || len(e.with.entries) > 1 {
 		return
 	}
 	if e.State == posthorn.Pending && len(e.with.requests) == 0 && e.Attempts == 0 {
-		b.fault(Reordered, e, "number %d waits, and %s of the same order was sent", e.Sequence, later.Event)
+		b.fault(Reordered, e, "number %d waits, and number %d of the same order (%s) was sent", e.Sequence, by.Sequence, later.Event)
 		return
 	}
 	for i, r := range e.with.requests {
-		if !r.At.After(later.At) {
+		if r.place < later.place {
 			continue
 		}
 		// What was claimed and lost may still arrive, after what took its place.
 		if i == 0 || e.State == posthorn.Delivered && r.Attempt == e.Attempts || b.Calm {
-			b.fault(Reordered, e, "attempt %d of number %d arrived %s after %s of the same order", r.Attempt, e.Sequence, r.At.Sub(later.At), later.Event)
+			b.fault(Reordered, e, "attempt %d of number %d arrived %s after number %d of the same order (%s)", r.Attempt, e.Sequence,
+				r.At.Sub(later.At), by.Sequence, later.Event)
 			return
 		}
 	}
@@ -137,7 +139,17 @@ func (b *book) checkOvertaken(e *entry, later *Request) {
 // share an order.
 func (b *book) checkAcknowledged() {
 	var told, sent []Publish
+	begun := map[string]time.Time{}
 	for _, p := range b.Publishes {
+		if first, ok := begun[p.Key]; p.Key != "" && (!ok || p.Sent.Before(first)) {
+			begun[p.Key] = p.Sent
+		}
+	}
+	for _, p := range b.Publishes {
+		if p.Key != "" {
+			// It may have been stored at the first try, and only the answer lost.
+			p.Sent = begun[p.Key]
+		}
 		if !p.Event.IsZero() && !p.Acknowledged.IsZero() {
 			told, sent = append(told, p), append(sent, p)
 		}
@@ -176,7 +188,7 @@ func (b *book) born(event posthorn.EventID, subscription posthorn.SubscriptionID
 		return nil
 	}
 	for _, e := range c.entries {
-		if e.Replay.IsZero() {
+		if e.born {
 			return e
 		}
 	}

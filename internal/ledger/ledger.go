@@ -20,6 +20,8 @@ type Facts struct {
 	Subscriptions []Subscription
 	Deliveries    []posthorn.Delivery
 	Attempts      []posthorn.Attempt
+	// Replayed are the deliveries that were made by replays; those of bulk replays show it by themselves.
+	Replayed []posthorn.DeliveryID
 	// Holds are the times in which a lane was paused or disabled for certain.
 	Holds []Hold
 
@@ -66,8 +68,13 @@ type Request struct {
 	Body        []byte
 	// Signature is what verifying said; nil means that it is right.
 	Signature error
-	// Status is what the receiver answered with, 0 for none or for what was no answer.
+	// Status is what the receiver answered with, 0 for none or for what was no answer. Unread says that the answer was late
+	// or broken off, so that a success would not count.
 	Status int
+	Unread bool
+
+	// place counts the requests in order of arrival.
+	place int
 }
 
 // Subscription is one that was made during the run, with its lane at the end.

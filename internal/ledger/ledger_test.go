@@ -92,6 +92,12 @@ func TestCheckFindsWhatIsPlanted(t *testing.T) {
 			r.Publishes[1].Event, r.Publishes[1].Acknowledged = posthorn.EventID{}, time.Time{}
 			r.Publishes = slices.Delete(r.Publishes, 0, 1)
 		}},
+		{"UnansweredUnderAnAnsweredKey", Unpublished, func(r *run) {
+			r.Publishes[0].Key = "k"
+			r.Publishes = append(r.Publishes, r.Publishes[1])
+			r.Publishes[3].Key, r.Publishes[3].Event, r.Publishes[3].Acknowledged = "k", posthorn.EventID{}, time.Time{}
+			r.Publishes = slices.Delete(r.Publishes, 1, 2)
+		}},
 		{"RequestWithoutDelivery", Unpublished, func(r *run) { r.drop(1); r.Publishes[1].Deliveries = 0; r.Publishes[1].Wanted = nil }},
 		{"KeyGaveTwoEvents", Doubled, func(r *run) { r.Publishes[0].Key, r.Publishes[1].Key = "k", "k" }},
 		{"EventOfTwoPublishes", Doubled, func(r *run) { r.Publishes = append(r.Publishes, r.Publishes[0]) }},

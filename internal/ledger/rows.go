@@ -55,7 +55,7 @@ func (b *book) checkSuccess(e *entry) {
 		if a.Outcome != posthorn.Succeeded || e.State == posthorn.Delivered && i == len(e.rows)-1 {
 			continue
 		}
-		if b.Calm || !b.late(e, i) {
+		if !b.late(e, i) {
 			b.fault(Disagreed, e, "attempt %d succeeded and it is %s after %d attempts (%s)", a.Number, e.State, e.Attempts, e.Reason)
 		}
 	}
@@ -97,7 +97,7 @@ func (b *book) checkAttempt(e *entry, a *posthorn.Attempt) {
 	switch {
 	case a.Outcome == posthorn.Succeeded && a.StatusCode/100 != 2, a.Outcome == posthorn.HTTPError && a.StatusCode/100 == 2:
 		b.fault(Impossible, e, "attempt %d is %s with status %d", a.Number, a.Outcome, a.StatusCode)
-	case b.Calm && a.Outcome == posthorn.Interrupted:
+	case b.Calm && a.Outcome == posthorn.Interrupted && e.State != posthorn.Cancelled && !e.manual():
 		b.fault(Disagreed, e, "attempt %d was interrupted while no node was hurt", a.Number)
 	}
 	if a.StatusCode == 0 || b.Partial || len(b.Requests) == 0 {

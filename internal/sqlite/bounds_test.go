@@ -165,7 +165,8 @@ func TestPlans(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "a.db"))
 	for name, text := range map[string]string{
 		"WaitingLanes": waitingLanes,
-		"FirstOfLane":  firstOf(`deliveries_queue`, ``),
+		"FirstOfLane":  firstOfLane,
+		"FirstManual":  firstManualOfLane,
 		"OrderedWalk":  orderedWalk,
 		"Record":       `SELECT state FROM deliveries WHERE (id) IN (VALUES (?), (?))`,
 		"Lanes":        `SELECT ` + laneColumns + ` FROM lanes WHERE (subscription_id) IN (VALUES (?), (?))`,

@@ -48,7 +48,7 @@ func (s *Store) claim(ctx context.Context, req posthorn.ClaimRequest) (posthorn.
 	}
 	var ids []posthorn.DeliveryID
 	var d due
-	err := s.snapshot(ctx, func(r reader) (err error) {
+	err := s.look(ctx, func(r reader) (err error) {
 		d = due{reader: r, req: req, now: s.Now(), resume: s.resume}
 		ids, err = d.search()
 		return err

@@ -16,8 +16,6 @@ type due struct {
 	now time.Time
 	// resume says where the walk over a FIFO lane's keys goes on; see heads.
 	resume map[posthorn.SubscriptionID]string
-	// first finds the first deliveries of a lane, firstManual only manual retries: prepared once for all lanes.
-	first, firstManual *sql.Stmt
 	// lanes have something due, the longest waiting first.
 	lanes []*dueLane
 	// more says that a limit left something behind; next is when something else comes due, zero for never.
@@ -58,14 +56,6 @@ func (d *due) search() ([]posthorn.DeliveryID, error) {
 	if len(d.lanes) == 0 {
 		return nil, nil
 	}
-	if d.first, err = d.on.PrepareContext(d.ctx, firstOf(`deliveries_queue`, ``)); err != nil {
-		return nil, err
-	}
-	defer func() { _ = d.first.Close() }()
-	if d.firstManual, err = d.on.PrepareContext(d.ctx, firstOf(`deliveries_manual`, ` AND manual > 0`)); err != nil {
-		return nil, err
-	}
-	defer func() { _ = d.firstManual.Close() }()
 	slices.SortFunc(d.lanes, func(a, b *dueLane) int { return a.head.Compare(b.head) })
 	if err := d.fill(); err != nil {
 		return nil, err
@@ -163,11 +153,11 @@ func (d *due) take(l *dueLane, n int) error {
 		return d.yielded(l)
 	}
 	l.ids = l.ids[:0]
-	statement := d.first
+	statement := firstOfLane
 	if l.gated {
-		statement = d.firstManual
+		statement = firstManualOfLane
 	}
-	rows, err := statement.QueryContext(d.ctx, l.id, stamp(d.now), stamp(d.now), n)
+	rows, err := d.query(statement, l.id, stamp(d.now), stamp(d.now), n)
 	err = each(rows, err, func(rows *sql.Rows) error {
 		var id posthorn.DeliveryID
 		err := rows.Scan(&id)
@@ -182,11 +172,13 @@ func (d *due) take(l *dueLane, n int) error {
 	return err
 }
 
-// firstOf is the statement that finds the first deliveries of a lane in an index.
-func firstOf(index, condition string) string {
-	return `SELECT id FROM deliveries INDEXED BY ` + index + ` WHERE state = 0 AND subscription_id = ? AND visible_at <= ?
-		AND (expires_at = 0 OR expires_at > ?)` + condition + ` ORDER BY visible_at LIMIT ?`
-}
+// firstOfLane finds the first deliveries of a lane, firstManualOfLane only manual retries.
+const (
+	firstOfLane = `SELECT id FROM deliveries INDEXED BY deliveries_queue WHERE state = 0 AND subscription_id = ?
+		AND visible_at <= ? AND (expires_at = 0 OR expires_at > ?) ORDER BY visible_at LIMIT ?`
+	firstManualOfLane = `SELECT id FROM deliveries INDEXED BY deliveries_manual WHERE state = 0 AND subscription_id = ?
+		AND visible_at <= ? AND (expires_at = 0 OR expires_at > ?) AND manual > 0 ORDER BY visible_at LIMIT ?`
+)
 
 // keysPerWalk bounds the ordering keys of one lane looked at in one search; the next search goes on behind them.
 const keysPerWalk = 1000

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"time"
@@ -14,14 +15,17 @@ import (
 // retryAfter is what a caller is told to wait: a full disk or a foreign lock does not pass in less.
 const retryAfter = 2 * time.Second
 
-// fault gives an error of SQLite its kind: what the file or the disk refuses now is Unavailable, and nothing was written.
-// Errors that have a kind, and contexts that ended, pass.
+// fault gives an error of SQLite its kind: what the file or the disk refuses now, or has no time for, is Unavailable, and
+// nothing was written. Errors that have a kind, and callers who gave up, pass.
 func fault(err error) error {
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, errClosed) || errors.Is(err, sql.ErrConnDone) || err.Error() == "sql: database is closed" {
 		return unavailable(errClosed)
+	}
+	if errors.Is(err, context.DeadlineExceeded) && posthorn.KindOf(err) == posthorn.Internal {
+		return unavailable(err)
 	}
 	failure, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"os"
@@ -202,5 +203,23 @@ func TestClosed(t *testing.T) {
 	wantUnavailable(t, err)
 	if err := s.Close(); err != nil {
 		t.Fatalf("closed again: %v", err)
+	}
+}
+
+// TestDeadlinesAreOutages: a call whose time is over before its turn comes is told to come again, as by any store that does
+// not answer, so that results are kept and tried again; one that the caller gave up is not.
+func TestDeadlinesAreOutages(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "a.db"))
+	s.writer.turn <- struct{}{}
+	defer func() { <-s.writer.turn }()
+	late, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := s.RecordAttempts(late, posthorn.RecordBatch{}); posthorn.KindOf(err) != posthorn.Unavailable || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("after its deadline: kind %d, %v", posthorn.KindOf(err), err)
+	}
+	gone, giveUp := context.WithCancel(t.Context())
+	giveUp()
+	if _, err := s.RecordAttempts(gone, posthorn.RecordBatch{}); posthorn.KindOf(err) != posthorn.Internal || !errors.Is(err, context.Canceled) {
+		t.Errorf("after it was given up: kind %d, %v", posthorn.KindOf(err), err)
 	}
 }

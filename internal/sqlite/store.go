@@ -59,8 +59,9 @@ type Store struct {
 	db      *sql.DB // the writer's handle, of one connection
 	writer  *writer
 	readers *sql.DB
-	// searching is held by the one search for due deliveries; resume belongs to it.
+	// searching is held by the one search for due deliveries; search and resume belong to it.
 	searching chan struct{}
+	search    *searcher
 	resume    map[posthorn.SubscriptionID]string
 	// cleaning is held by the one cleanup; cleaned is the row of the last event it walked over.
 	cleaning sync.Mutex
@@ -115,7 +116,8 @@ func (s *Store) open(ctx context.Context, readers int) error {
 	if s.writer, err = newWriter(ctx, s.db); err != nil {
 		return err
 	}
-	if s.readers, err = handle(s.path, readerDSN, readers); err != nil {
+	// One more for the search, which keeps its own.
+	if s.readers, err = handle(s.path, readerDSN, readers+1); err != nil {
 		return err
 	}
 	return s.freeClaims(ctx)
@@ -223,6 +225,13 @@ func (s *Store) Now() time.Time { return s.clock().UTC().Truncate(time.Microseco
 func (s *Store) Close() error {
 	if s.writer != nil && !s.writer.close() {
 		return nil
+	}
+	// A search under way ends by itself: it takes milliseconds.
+	s.searching <- struct{}{}
+	defer func() { <-s.searching }()
+	if s.search != nil {
+		s.search.close()
+		s.search = nil
 	}
 	if err := s.release(); err != nil {
 		return fmt.Errorf("close sqlite store: %w", err)

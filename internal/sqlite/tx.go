@@ -166,7 +166,6 @@ type reader struct {
 	on  interface {
 		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-		PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 	}
 }
 
@@ -189,6 +188,71 @@ func (s *Store) snapshot(ctx context.Context, ask func(reader) error) error {
 	}
 	defer func() { _ = t.Rollback() }()
 	return fault(ask(reader{ctx, t}))
+}
+
+// searcher is the one connection that looks for due deliveries, with its prepared statements: to read their text anew would
+// cost each claim more than the search. It belongs to whoever holds Store.searching.
+type searcher struct {
+	conn       *sql.Conn
+	statements map[string]*sql.Stmt
+}
+
+// look runs several statements on one moment of the file. What ctx cuts short leaves the connection to be made anew.
+func (s *Store) look(ctx context.Context, ask func(reader) error) (err error) {
+	if s.search == nil {
+		conn, err := s.readers.Conn(ctx)
+		if err != nil {
+			return fault(err)
+		}
+		s.search = &searcher{conn, map[string]*sql.Stmt{}}
+	}
+	if _, err = s.search.conn.ExecContext(ctx, "BEGIN"); err == nil {
+		err = ask(reader{ctx, s.search})
+		_, ended := s.search.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+		if err = errors.Join(err, ended); err == nil {
+			return nil
+		}
+	}
+	s.search.close()
+	s.search = nil
+	return fault(err)
+}
+
+func (s *searcher) close() {
+	for _, stmt := range s.statements {
+		_ = stmt.Close()
+	}
+	_ = s.conn.Close()
+}
+
+func (s *searcher) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
+	if stmt, ok := s.statements[text]; ok {
+		return stmt, nil
+	}
+	stmt, err := s.conn.PrepareContext(ctx, text)
+	if err == nil {
+		s.statements[text] = stmt
+	}
+	return stmt, err
+}
+
+// QueryContext and QueryRowContext take constant texts alone: each is kept.
+func (s *searcher) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	stmt, err := s.prepared(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+// QueryRowContext is QueryContext for one row.
+func (s *searcher) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
+	stmt, err := s.prepared(ctx, text)
+	if err != nil {
+		// A row that carries the error: the statement is asked again and fails the same way.
+		return s.conn.QueryRowContext(ctx, text, args...)
+	}
+	return stmt.QueryRowContext(ctx, args...)
 }
 
 // steps are the numbers of rows that one statement takes, so that a batch of any size needs few different statements.
