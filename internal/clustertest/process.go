@@ -73,8 +73,8 @@ func Start(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	}()
 	t.Cleanup(func() {
 		p.Kill()
-		if t.Failed() {
-			t.Logf("the end of %s's log:\n%s", name, p.LastLines(25))
+		if said := p.LastLines(25); t.Failed() && len(said) > 0 {
+			t.Logf("the end of %s's log:\n%s", name, said)
 		}
 	})
 	return p

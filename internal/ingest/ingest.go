@@ -324,7 +324,8 @@ func (p *Publisher) Replay(ctx context.Context, tenant posthorn.TenantID, event 
 	for i, id := range to {
 		matches[i] = posthorn.Match{SubscriptionID: id, DeliveryID: posthorn.DeliveryID{UUID: posthorn.NewUUID(now)}}
 	}
-	made, err := p.opts.Store.Replay(ctx, tenant, event, posthorn.ReplayID{}, matches)
+	// Its own id tells these deliveries from those that the event was born with.
+	made, err := p.opts.Store.Replay(ctx, tenant, event, posthorn.ReplayID{UUID: posthorn.NewUUID(now)}, matches)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,311 @@
+//go:build unix
+
+package chaos_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/clustertest"
+	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/internal/ledger"
+	"github.com/posthorn/posthorn/internal/seal"
+)
+
+// The stores by the names they are shown with.
+const (
+	sqliteStore   = "SQLite"
+	postgresStore = "PostgreSQL"
+)
+
+// world is a store, those who publish to it and those who get its deliveries.
+type world struct {
+	t        testing.TB
+	store    string
+	settings config.Settings
+	*site
+	*receiver
+	*producer
+	lanes map[string]*lane
+}
+
+// newWorld makes a store, starts a first node that makes its schema, subscribes, and ends the node again. Further are
+// settings of the nodes.
+func newWorld(t testing.TB, store string, clients int, further ...string) *world {
+	t.Helper()
+	w := &world{t: t, store: store, receiver: newReceiver(t)}
+	w.settings = config.Settings{DataDir: filepath.Join(t.TempDir(), "data"), EncryptionKeys: seal.Generate()}
+	if store == postgresStore {
+		w.settings.DatabaseURL = clustertest.NewDatabase(t)
+	} else {
+		w.settings.DatabaseURL = "sqlite://" + filepath.Join(w.settings.DataDir, "posthorn.db")
+	}
+	w.begin(clients, w.settings.DatabaseURL, further...)
+	return w
+}
+
+// begin starts the first node, over a database as the nodes reach it.
+func (w *world) begin(clients int, database string, further ...string) {
+	w.t.Helper()
+	w.site = newSite(w.t, append([]string{
+		"DATABASE_URL=" + database, "POSTHORN_DATA_DIR=" + w.settings.DataDir, "POSTHORN_ENCRYPTION_KEYS=" + w.settings.EncryptionKeys,
+	}, further...)...)
+	first := w.site.start("")
+	first.await()
+	w.subscribe()
+	w.producer = newProducer(w.t, clients, w.kinds(), w.site.url())
+	first.Kill()
+}
+
+// subscribe makes the lanes: two that answer, one of them in order, one that fails now and then, and one that takes long.
+func (w *world) subscribe() {
+	w.t.Helper()
+	w.lanes = map[string]*lane{
+		"plain": {name: "plain"}, "ordered": {name: "ordered"}, "flaky": {name: "flaky", flaky: true},
+		"slow": {name: "slow", takes: 12 * time.Second}, "hole": {name: "hole", hangs: true},
+	}
+	types := map[string][]string{
+		"plain": {"chaos.plain", "chaos.all"}, "ordered": {"chaos.ordered", "chaos.all"}, "flaky": {"chaos.flaky", "chaos.all"},
+		"slow": {"chaos.slow"}, "hole": {"chaos.hole"},
+	}
+	for name, l := range w.lanes {
+		body := map[string]any{
+			"url": w.receiver.url(name), "event_types": types[name], "timeout_seconds": 30,
+			"retry": map[string]any{"initial": 0.2, "multiplier": 1.5, "maximum": 2, "attempts": 40},
+		}
+		if name == "ordered" {
+			body["ordering"] = "fifo"
+		}
+		w.add(l, body)
+	}
+}
+
+// add makes one subscription.
+func (w *world) add(l *lane, body map[string]any) {
+	w.t.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	client := &producer{client: http.DefaultClient}
+	status, answer, _, err := client.post(w.site.url()+"/subscriptions", text)
+	if err != nil || status != http.StatusCreated {
+		w.t.Fatalf("POST /subscriptions: %d %v %s", status, err, answer)
+	}
+	var made struct {
+		ID     posthorn.SubscriptionID
+		Secret string
+	}
+	if err := json.Unmarshal(answer, &made); err != nil {
+		w.t.Fatal(err)
+	}
+	l.subscription, l.secret = made.ID, made.Secret
+	w.receiver.mu.Lock()
+	w.receiver.lanes[l.name] = l
+	w.receiver.mu.Unlock()
+}
+
+func (w *world) kinds() []kind {
+	plain, ordered, flaky := w.lanes["plain"], w.lanes["ordered"], w.lanes["flaky"]
+	return []kind{
+		{"chaos.plain", []*lane{plain}, 0},
+		{"chaos.ordered", []*lane{ordered}, 3},
+		{"chaos.flaky", []*lane{flaky}, 0},
+		{"chaos.all", []*lane{plain, ordered, flaky}, 3},
+	}
+}
+
+// open opens the store from this process; no node may have it where it is SQLite.
+func (w *world) open() posthorn.Store {
+	w.t.Helper()
+	store, err := app.OpenStore(context.Background(), &w.settings, slog.New(slog.DiscardHandler))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return store
+}
+
+// pending counts the pending deliveries as a node tells it; -1 when it does not.
+func (w *world) pending() int {
+	req, err := http.NewRequest(http.MethodGet, w.site.url()+"/queue", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	resp, err := w.producer.client.Do(req)
+	if err != nil {
+		return -1
+	}
+	defer resp.Body.Close()
+	said := struct{ Pending *int }{}
+	if json.NewDecoder(resp.Body).Decode(&said) != nil || said.Pending == nil {
+		return -1
+	}
+	return *said.Pending
+}
+
+// drain waits until every event is acknowledged and no delivery is pending.
+func (w *world) drain(within time.Duration) bool {
+	end := time.Now().Add(within)
+	if !w.producer.settle(within) {
+		return false
+	}
+	for ; time.Now().Before(end); after(20 * time.Millisecond) {
+		if w.pending() == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// mark is a place in what is known: facts begin there.
+type mark struct {
+	at                  time.Time
+	publishes, requests int
+}
+
+func (w *world) mark() mark {
+	return mark{time.Now(), w.producer.acknowledged(), w.receiver.count()}
+}
+
+// facts gathers what happened since a mark, once everything is settled.
+func (w *world) facts(from mark) ledger.Facts {
+	w.t.Helper()
+	store := w.open()
+	defer store.Close()
+	f := ledger.Facts{
+		Publishes: w.producer.since(from.publishes), Requests: w.receiver.since(from.requests), Now: store.Now(),
+		Patience: time.Minute, Slack: 200 * time.Millisecond,
+	}
+	ctx := context.Background()
+	tenant, err := store.FindTenant(ctx, posthorn.DefaultTenant)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.gatherLanes(store, tenant.ID, &f)
+	filter := posthorn.DeliveryFilter{Since: from.at.Add(-time.Second)}
+	page := posthorn.Page{Limit: 200}
+	known := map[posthorn.EventID]bool{}
+	for i := range f.Publishes {
+		known[f.Publishes[i].Event] = true
+	}
+	for {
+		list, next, err := store.ListDeliveries(ctx, tenant.ID, filter, page)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, d := range list {
+			// Those of just before the mark were judged with what came before it.
+			if !known[d.EventID] && d.CreatedAt.Before(from.at) {
+				continue
+			}
+			attempts, err := store.ListAttempts(ctx, tenant.ID, d.ID)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			f.Deliveries = append(f.Deliveries, d)
+			f.Attempts = append(f.Attempts, attempts...)
+		}
+		if page.Before = next; next.IsZero() {
+			return f
+		}
+	}
+}
+
+func (w *world) gatherLanes(store posthorn.Store, tenant posthorn.TenantID, f *ledger.Facts) {
+	w.t.Helper()
+	_, subscriptions, err := store.SubscriptionsSince(context.Background(), tenant, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ids := make([]posthorn.SubscriptionID, len(subscriptions))
+	for i := range subscriptions {
+		ids[i] = subscriptions[i].ID
+	}
+	lanes, err := store.Lanes(context.Background(), tenant, ids)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for i := range subscriptions {
+		s := ledger.Subscription{Subscription: subscriptions[i]}
+		for _, l := range lanes {
+			if l.SubscriptionID == s.ID {
+				s.Lane = l
+			}
+		}
+		f.Subscriptions = append(f.Subscriptions, s)
+	}
+}
+
+// verdict is what the ledger says of a part of a run.
+type verdict struct {
+	violations []ledger.Violation
+	// events, deliveries and requests are what was judged; lost acknowledged events; stale results that moved a delivery.
+	events, deliveries, requests, lost int
+	// repeated are the requests of what had been answered with a 2xx before, interrupted the attempts whose claim was lost,
+	// unexplained the repetitions that no lost claim explains.
+	repeated, interrupted, unexplained int
+}
+
+// judge lets the ledger decide.
+func (w *world) judge(f ledger.Facts) verdict {
+	w.t.Helper()
+	v := verdict{violations: ledger.Check(f), deliveries: len(f.Deliveries), requests: len(f.Requests)}
+	events := map[posthorn.EventID]bool{}
+	for i := range f.Publishes {
+		events[f.Publishes[i].Event] = true
+	}
+	v.events = len(events)
+	for i, violation := range v.violations {
+		if violation.Rule == ledger.Lost || violation.Rule == ledger.Stuck {
+			v.lost++
+		}
+		if i < 10 {
+			w.t.Errorf("%s: %s", w.store, violation)
+		}
+	}
+	v.count(f)
+	return v
+}
+
+// count finds what was sent twice, and whether a lost claim explains it.
+func (v *verdict) count(f ledger.Facts) {
+	type to struct {
+		event        posthorn.EventID
+		subscription posthorn.SubscriptionID
+	}
+	lost := map[to]int{}
+	for i := range f.Attempts {
+		if a := &f.Attempts[i]; a.Outcome == posthorn.Interrupted {
+			lost[to{a.EventID, a.SubscriptionID}]++
+			v.interrupted++
+		}
+	}
+	replays := map[to]int{}
+	for i := range f.Deliveries {
+		if d := &f.Deliveries[i]; !d.Replay.IsZero() {
+			replays[to{d.EventID, d.SubscriptionID}]++
+		}
+	}
+	answered := map[to]int{}
+	for i := range f.Requests {
+		r := &f.Requests[i]
+		at := to{r.Event, r.Subscription}
+		if r.Status/100 == 2 {
+			answered[at]++
+		}
+	}
+	for at, n := range answered {
+		if n -= 1 + replays[at]; n > 0 {
+			v.repeated += n
+			v.unexplained += max(n-lost[at], 0)
+		}
+	}
+}
