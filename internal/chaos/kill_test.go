@@ -167,7 +167,7 @@ func (w *world) killBatch(sum *tally, from, to int) {
 	start := w.mark()
 	var told []string
 	for i := from; i < to; i++ {
-		told = append(told, w.killRound(sum, i))
+		told = append(told, w.killRound(sum, i, start))
 	}
 	calm := w.site.start("").await()
 	sum.slowestUp = max(sum.slowestUp, calm.up)
@@ -204,7 +204,7 @@ func (s *tally) take(v verdict) {
 }
 
 // killRound starts a node, publishes to it and kills it.
-func (w *world) killRound(sum *tally, turn int) string {
+func (w *world) killRound(sum *tally, turn int, since mark) string {
 	w.t.Helper()
 	own := *seed + uint64(turn)
 	hurt := draw(own, int(own%3000))
@@ -223,7 +223,7 @@ func (w *world) killRound(sum *tally, turn int) string {
 		w.slowEvents(3)
 	}
 	w.producer.more(roundEvents)
-	w.provoke(n, hurt, dice(own))
+	w.provoke(n, hurt, dice(own), since)
 	lasts := hurt.lasts
 	if hurt.after > 0 {
 		lasts = hurt.after
@@ -236,6 +236,7 @@ func (w *world) killRound(sum *tally, turn int) string {
 	sum.kills++
 	sum.slowestUp = max(sum.slowestUp, n.up)
 	fired := n.fired()
+	n.Quiet = fired != ""
 	outcome := "killed from outside"
 	if fired != "" {
 		point, _, _ := strings.Cut(fired, " ")
@@ -243,16 +244,17 @@ func (w *world) killRound(sum *tally, turn int) string {
 		sum.points[point]++
 		outcome = "killed itself"
 	}
-	return fmt.Sprintf("%s round %d seed %d: %s, %s after %s, %d acknowledged", w.store, turn+1, own, hurt, outcome,
-		time.Since(began).Round(time.Millisecond), w.producer.acknowledged()-before)
+	_, refused := w.producer.between(began, time.Now())
+	return fmt.Sprintf("%s round %d seed %d: %s, %s after %s, %d acknowledged, %s", w.store, turn+1, own, hurt, outcome,
+		time.Since(began).Round(time.Millisecond), w.producer.acknowledged()-before, statuses(refused))
 }
 
 // provoke does what a load alone does not.
-func (w *world) provoke(n *node, hurt wound, d *rand.Rand) {
+func (w *world) provoke(n *node, hurt wound, d *rand.Rand, since mark) {
 	w.t.Helper()
 	switch {
 	case hurt.replays:
-		published := w.producer.since(0)
+		published := w.producer.since(since.publishes)
 		if len(published) == 0 {
 			return
 		}

@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -240,4 +242,21 @@ func p99(refusals []refusal) time.Duration {
 	}
 	slices.Sort(took)
 	return took[len(took)*99/100]
+}
+
+// statuses counts refusals by what they were; what was not answered at all is no refusal of the node's.
+func statuses(refusals []refusal) string {
+	byStatus := map[int]int{}
+	for _, r := range refusals {
+		byStatus[r.status]++
+	}
+	delete(byStatus, 0)
+	var text []string
+	for _, status := range slices.Sorted(maps.Keys(byStatus)) {
+		text = append(text, fmt.Sprintf("%d times %d", byStatus[status], status))
+	}
+	if len(text) == 0 {
+		return "none refused"
+	}
+	return strings.Join(text, ", ")
 }

@@ -24,7 +24,9 @@ import (
 type Process struct {
 	T    testing.TB
 	Name string
-	cmd  *exec.Cmd
+	// Quiet keeps its log out of a failed test: it ended as it was meant to.
+	Quiet bool
+	cmd   *exec.Cmd
 	// log is the file with its standard error.
 	log   string
 	ended chan struct{}
@@ -73,7 +75,7 @@ func Start(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	}()
 	t.Cleanup(func() {
 		p.Kill()
-		if said := p.LastLines(25); t.Failed() && len(said) > 0 {
+		if said := p.LastLines(25); t.Failed() && !p.Quiet && len(said) > 0 {
 			t.Logf("the end of %s's log:\n%s", name, said)
 		}
 	})
