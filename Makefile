@@ -9,7 +9,7 @@ WEB_MODULES := web/node_modules/.package-lock.json
 WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -name '*.go')
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo dev test check bench bench-go fuzz generate build web screenshots release clean
+.PHONY: help run demo dev test check chaos soak bench bench-go fuzz generate build web screenshots release clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ check: ## Format, vet, lint and generated files
 
 bench: build ## Measure a whole node, over SQLite and over a throwaway PostgreSQL and Redis (BENCH: scenarios and flags)
 	scripts/bench.sh $(BENCH)
+
+chaos: ## Break real nodes and servers by seed, and let a ledger decide (CHAOS_SCENARIO, CHAOS_ROUNDS, CHAOS_SEED); writes docs/reliability.md
+	scripts/chaos.sh
+
+soak: ## Half load with a fault every minute for CHAOS_MINUTES (default 60): what it holds must stay flat
+	CHAOS_SCENARIO=soak scripts/chaos.sh
 
 bench-go: ## Go benchmarks, with a throwaway PostgreSQL and Redis (BENCH: regexp, PKG: packages)
 	scripts/with-services go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem $(or $(PKG),./...)

@@ -69,7 +69,7 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, key string, from netip.Addr) (*auth.Identity, error)
 	// Check is Authenticate for a key recognised before.
 	Check(ctx context.Context, id *auth.Identity, from netip.Addr) error
-	// Known reports whether a key is answered without asking the store.
+	// Known reports whether a key is answered without asking the store, or was recognised by it before.
 	Known(key string) bool
 	Invalidate()
 	// AuthenticateSession and KnownSession are the same for a session's token.

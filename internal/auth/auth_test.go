@@ -296,3 +296,22 @@ func (o oneKey) GetTenant(context.Context, posthorn.TenantID) (*posthorn.Tenant,
 func (o oneKey) TouchKeys(context.Context, map[posthorn.KeyID]time.Time) error {
 	return errors.ErrUnsupported
 }
+
+// TestStoreAwayMakesNoGuessOfAKnownKey is what a producer's requests became within seconds of an outage: guesses, which are bounded.
+func TestStoreAwayMakesNoGuessOfAKnownKey(t *testing.T) {
+	o := open(t, nil)
+	text, _ := o.add(nil)
+	if o.Known(text) {
+		t.Error("a key is known before its first use")
+	}
+	_, err := o.Authenticate(t.Context(), text, netip.Addr{})
+	must(t, err)
+	o.now = o.now.Add(time.Minute)
+	must(t, o.store.Close())
+	if _, err := o.Authenticate(t.Context(), text, netip.Addr{}); posthorn.KindOf(err) != posthorn.Unavailable {
+		t.Errorf("without its store a key gets %v", err)
+	}
+	if !o.Known(text) {
+		t.Error("a key that was recognised before counts as a guess")
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,9 @@ const key = "phk_chaos00000000000000000000000000000000"
 
 // patience bounds the wait for a process to start.
 const patience = 60 * time.Second
+
+// ports numbers the ports that this process has taken.
+var ports atomic.Int64
 
 // site is where a node runs: the same port and settings at each start.
 type site struct {
@@ -36,7 +40,8 @@ type site struct {
 // newSite takes a free port below those that the system hands out by itself, so that a node gets it again and again.
 func newSite(t testing.TB, env ...string) *site {
 	t.Helper()
-	for port := 15000 + os.Getpid()%4000; ; port++ {
+	for {
+		port := 15000 + (os.Getpid()+int(ports.Add(1)))%5000
 		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 		if err == nil {
 			_ = l.Close()

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,10 @@ type receiver struct {
 	mu       sync.Mutex
 	lanes    map[string]*lane
 	requests []ledger.Request
-	perEvent map[posthorn.EventID]int
+	perLane  map[arrival]int
+	// counting keeps no more than how often each event came: what a million deliveries leave room for.
+	counting bool
+	total    int
 	// hanging is closed to let what hangs be answered.
 	hanging chan struct{}
 }
@@ -41,11 +45,13 @@ type lane struct {
 	// it is let.
 	takes        time.Duration
 	flaky, hangs bool
+	// down is a receiver that fails whatever comes.
+	down atomic.Bool
 }
 
 func newReceiver(t testing.TB) *receiver {
 	t.Helper()
-	r := &receiver{t: t, journal: newJournal(t, "requests"), lanes: map[string]*lane{}, perEvent: map[posthorn.EventID]int{}, hanging: make(chan struct{})}
+	r := &receiver{t: t, journal: newJournal(t, "requests"), lanes: map[string]*lane{}, perLane: map[arrival]int{}, hanging: make(chan struct{})}
 	r.server = httptest.NewServer(r)
 	t.Cleanup(func() {
 		r.server.CloseClientConnections()
@@ -89,11 +95,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		ContentType: req.Header.Get("Content-Type"), Body: body, Status: l.status(id, attempt),
 		Signature: hooktest.ByReference(l.secret)(req.Header, body),
 	}
-	r.journal.note(entry)
-	r.mu.Lock()
-	r.requests = append(r.requests, entry)
-	r.perEvent[id]++
-	r.mu.Unlock()
+	r.note(entry)
 	wait := time.NewTimer(l.takes)
 	defer wait.Stop()
 	select {
@@ -112,10 +114,42 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func (l *lane) status(id posthorn.EventID, attempt int) int {
 	h := fnv.New32a()
 	_, _ = h.Write(id.UUID[:])
+	if l.down.Load() {
+		return http.StatusServiceUnavailable
+	}
 	if l.flaky && attempt == 1 && h.Sum32()%8 == 0 {
 		return http.StatusInternalServerError
 	}
 	return http.StatusOK
+}
+
+func (r *receiver) note(entry ledger.Request) {
+	r.journal.note(entry)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total++
+	if entry.Status/100 == 2 {
+		r.perLane[arrival{entry.Event, entry.Subscription}]++
+	}
+	if !r.counting {
+		r.requests = append(r.requests, entry)
+	}
+}
+
+// totals are the requests of the whole run, and those that came again after a 2xx.
+func (r *receiver) totals() (requests, repeated int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range r.perLane {
+		repeated += n - 1
+	}
+	return r.total, repeated
+}
+
+// arrival is an event at a subscriber.
+type arrival struct {
+	event        posthorn.EventID
+	subscription posthorn.SubscriptionID
 }
 
 // since are the requests from a place on.

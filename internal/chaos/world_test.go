@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/posthorn/posthorn/internal/clustertest"
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/internal/ledger"
+	"github.com/posthorn/posthorn/internal/redis/redistest"
 	"github.com/posthorn/posthorn/internal/seal"
 )
 
@@ -34,6 +36,8 @@ type world struct {
 	*receiver
 	*producer
 	lanes map[string]*lane
+	// redis is nil over SQLite.
+	redis *redistest.Server
 }
 
 // newWorld makes a store, starts a first node that makes its schema, subscribes, and ends the node again. Further are
@@ -44,6 +48,8 @@ func newWorld(t testing.TB, store string, clients int, further ...string) *world
 	w.settings = config.Settings{DataDir: filepath.Join(t.TempDir(), "data"), EncryptionKeys: seal.Generate()}
 	if store == postgresStore {
 		w.settings.DatabaseURL = clustertest.NewDatabase(t)
+		w.redis = redistest.Start(t)
+		further = append(further, "REDIS_URL="+w.redis.URL())
 	} else {
 		w.settings.DatabaseURL = "sqlite://" + filepath.Join(w.settings.DataDir, "posthorn.db")
 	}
@@ -308,4 +314,25 @@ func (v *verdict) count(f ledger.Facts) {
 			v.unexplained += max(n-lost[at], 0)
 		}
 	}
+}
+
+// slowestSince is the 99th percentile of the time from an acknowledgement to the event's first request, of all lanes but one.
+func (w *world) slowestSince(from time.Time, but *lane) time.Duration {
+	acknowledged := map[posthorn.EventID]time.Time{}
+	for _, p := range w.producer.since(0) {
+		if p.Acknowledged.After(from) {
+			acknowledged[p.Event] = p.Acknowledged
+		}
+	}
+	var waits []time.Duration
+	for _, r := range w.receiver.since(0) {
+		if at, ok := acknowledged[r.Event]; ok && r.Attempt == 1 && r.Subscription != but.subscription {
+			waits = append(waits, r.At.Sub(at))
+		}
+	}
+	if len(waits) == 0 {
+		return time.Hour
+	}
+	slices.Sort(waits)
+	return waits[len(waits)*99/100]
 }

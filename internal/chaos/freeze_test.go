@@ -1,0 +1,125 @@
+//go:build unix
+
+package chaos_test
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/ledger"
+)
+
+// TestFreeze stops one of two nodes with SIGSTOP for longer than a lease while it has deliveries in flight, and kills the other: what
+// they had starts again within a lease, and what the frozen one tells when it wakes moves nothing.
+func TestFreeze(t *testing.T) {
+	if !*long {
+		return // a lease takes half a minute: internal/clustertest has one of each
+	}
+	w := newWorld(t, postgresStore, 16)
+	other, third := newSite(t, w.site.env...), newSite(t, w.site.env...)
+	w.producer.urls = append(w.producer.urls, other.url())
+	frozen, killed := w.site.start("").await(), other.start("").await()
+	start := w.mark()
+	loading := make(chan struct{})
+	go func() {
+		defer close(loading)
+		w.producer.at(300, 3*time.Second)
+	}()
+	after(time.Second)
+	at := frozen.Signal(syscall.SIGSTOP)
+	killed.Kill()
+	last := third.start("").await()
+	w.producer.mu.Lock()
+	w.producer.urls = []string{third.url()}
+	w.producer.mu.Unlock()
+	<-loading
+	after(time.Until(at.Add(posthorn.Lease + 4*time.Second)))
+	frozen.Signal(syscall.SIGCONT)
+	w.producer.at(100, 2*time.Second)
+	w.finish("freeze", fmt.Sprintf("SIGSTOP for %s and kill -9 of another node, 300 events/s", posthorn.Lease+4*time.Second), start, at, frozen, last)
+}
+
+// TestLease holds a node's results back for longer than its leases by fail points, which a frozen network would do too: two nodes
+// then have the same deliveries, and only one of them may move each.
+func TestLease(t *testing.T) {
+	if !*long {
+		return // a lease takes half a minute: internal/storetest and internal/clustertest have what is brief
+	}
+	w := newWorld(t, postgresStore, 16)
+	other := newSite(t, w.site.env...)
+	held := posthorn.Lease + 5*time.Second
+	late := w.site.start(fmt.Sprintf("record.before=delay(%s)@5-8;renew.before=error", held)).await()
+	after(100 * time.Millisecond)
+	start := w.mark()
+	at := time.Now()
+	w.producer.at(200, 2*time.Second)
+	second := other.start("").await()
+	after(held + 2*time.Second)
+	w.producer.at(100, time.Second)
+	w.finish("lease", "results held back for "+held.String()+" and renewals refused", start, at, late, second)
+}
+
+// finish drains, ends the nodes, judges, and notes what a lost lease must look like.
+func (w *world) finish(name, how string, start mark, hurt time.Time, nodes ...*node) {
+	w.t.Helper()
+	if !w.drain(90 * time.Second) {
+		w.t.Errorf("%d events are not acknowledged and %d deliveries pending", w.producer.waiting.Load(), w.pending())
+	}
+	after(2 * time.Second) // what wakes late still tells its results
+	for _, n := range nodes {
+		n.Signal(syscall.SIGTERM)
+		if err := n.Wait(stopWithin + time.Second); err != nil {
+			w.t.Errorf("SIGTERM ended %s with %v", n.Name, err)
+		}
+	}
+	f := w.facts(start)
+	v := w.judge(f)
+	resumed, stale := again(f, hurt)
+	list := []figure{
+		number("events acknowledged", "", v.events, true),
+		number("attempts whose lease was lost", "", v.interrupted, v.interrupted > 0),
+		length("the last of them started again, after the fault", "30 s and a poll", resumed, resumed <= posthorn.Lease+3*time.Second),
+		number("stale results that moved a delivery", "0", stale, stale == 0),
+		number("acknowledged events lost", "0", v.lost, v.lost == 0),
+		number("delivered twice", "at most the lost leases", v.repeated, v.unexplained == 0),
+		number("other rules of the ledger broken", "0", len(v.violations)-v.lost, len(v.violations) == v.lost),
+	}
+	figures.add(scenario{Name: name, Store: w.store, Seed: *seed, Length: how, Figures: list})
+	for _, one := range list {
+		if !one.Kept {
+			w.t.Errorf("%s: %s, want %s", one.What, one.Value, one.Goal)
+		}
+	}
+}
+
+// again finds how long after a fault the last lost attempt was made anew, and counts the deliveries that an attempt completed which
+// was not the last.
+func again(f ledger.Facts, at time.Time) (slowest time.Duration, stale int) {
+	rows := map[posthorn.DeliveryID]map[int]*posthorn.Attempt{}
+	for i := range f.Attempts {
+		a := &f.Attempts[i]
+		if rows[a.DeliveryID] == nil {
+			rows[a.DeliveryID] = map[int]*posthorn.Attempt{}
+		}
+		rows[a.DeliveryID][a.Number] = a
+	}
+	for i := range f.Deliveries {
+		d := &f.Deliveries[i]
+		for number, a := range rows[d.ID] {
+			next := rows[d.ID][number+1]
+			if next == nil {
+				continue
+			}
+			if a.Outcome == posthorn.Interrupted || a.Outcome == posthorn.Succeeded {
+				slowest = max(slowest, next.StartedAt.Sub(at))
+			}
+			if d.State == posthorn.Delivered && d.CompletedAt.Equal(a.RecordedAt) {
+				stale++
+			}
+		}
+	}
+	return slowest, stale
+}

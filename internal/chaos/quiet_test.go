@@ -1,0 +1,262 @@
+//go:build unix
+
+package chaos_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+// TestFirstStart kills nodes with -9 while they make their schema and their keys, each over a store of its own, and then lets one
+// start: it serves.
+func TestFirstStart(t *testing.T) {
+	gently(t)
+	times := 5
+	if *long {
+		times = 60
+	}
+	d := dice(*seed)
+	served, killed := 0, 0
+	began := time.Now()
+	for range times {
+		s := newSite(t, "POSTHORN_DATA_DIR="+t.TempDir())
+		for range 1 + d.IntN(3) {
+			n := s.start(fmt.Sprintf("migrate.before=kill~%dus", 1+d.IntN(60_000)))
+			select {
+			case <-n.Ended():
+			case <-time.After(time.Second):
+			}
+			n.Kill()
+			n.Quiet = true
+			killed++
+		}
+		n := s.start("").await()
+		p := newProducer(t, 1, []kind{{"chaos.first", nil, 0}}, s.url())
+		p.more(1)
+		if p.settle(10 * time.Second) {
+			served++
+		}
+		n.Kill()
+	}
+	figures.add(scenario{Name: "first start", Store: sqliteStore, Seed: *seed, Length: fmt.Sprintf("%d stores in %s", times, time.Since(began).Round(time.Second)), Figures: []figure{
+		number("kill -9 while a store was made", "", killed, true),
+		number("stores that the next start could not use", "0", times-served, served == times),
+	}})
+	if served != times {
+		t.Errorf("%d of %d stores serve", served, times)
+	}
+}
+
+// TestClock steps the embedded store's clock by an hour either way and far ahead, under load and while it is killed.
+func TestClock(t *testing.T) {
+	gently(t)
+	steps := []string{"step(1h)"}
+	if *long {
+		steps = append(steps, "step(-1h)", "step(24h)", "step(-24h)", "step(1h)", "step(-1h)")
+	}
+	w := newWorld(t, sqliteStore, 8)
+	start := w.mark()
+	began := time.Now()
+	for _, step := range steps {
+		n := w.site.start("clock=" + step + "~700ms;record.before=kill@60-").await()
+		w.producer.at(150, 1500*time.Millisecond)
+		n.Kill()
+		n.Quiet = true
+	}
+	n := w.site.start("").await()
+	if !w.drain(time.Minute) {
+		t.Errorf("%d events are not acknowledged and %d deliveries pending", w.producer.waiting.Load(), w.pending())
+	}
+	n.Signal(syscall.SIGTERM)
+	_ = n.Wait(stopWithin)
+	start.at = start.at.Add(-48 * time.Hour)
+	f := w.facts(start)
+	// Rows have times of clocks that were moved on purpose.
+	f.Slack, f.Now = 60*time.Hour, time.Time{}
+	v := w.judge(f)
+	figures.add(scenario{Name: "clock", Store: sqliteStore, Seed: *seed, Length: strings.Join(steps, ", ") + " under load in " + time.Since(began).Round(time.Second).String(), Figures: []figure{
+		number("events acknowledged", "", v.events, true),
+		number("acknowledged events lost", "0", v.lost, v.lost == 0),
+		number("delivered twice, of interrupted attempts", "at most those", v.repeated, v.unexplained == 0).and("%d", v.interrupted),
+		number("other rules of the ledger broken", "0", len(v.violations)-v.lost, len(v.violations) == v.lost),
+	}})
+}
+
+// TestNames gives receivers a name, and makes looking it up slow and then fail: nothing is the subscriber's fault, and all arrives.
+func TestNames(t *testing.T) {
+	gently(t)
+	w := newWorld(t, sqliteStore, 8)
+	first := w.site.start("").await()
+	named := &lane{name: "named"}
+	url := strings.Replace(w.receiver.url("named"), "127.0.0.1", "receiver.example.com", 1)
+	w.add(named, map[string]any{
+		"url": url, "event_types": []string{"chaos.named"}, "timeout_seconds": 10,
+		"retry": map[string]any{"initial": 0.2, "multiplier": 1, "maximum": 1, "attempts": 40},
+	})
+	first.Kill()
+	start := w.mark()
+	w.producer.kinds = []kind{{"chaos.named", []*lane{named}, 0}}
+	n := w.site.start("dns=answer(127.0.0.1);dns=error@1-5;dns=delay(6s)@6-8").await()
+	began := time.Now()
+	w.producer.more(100)
+	if !w.drain(time.Minute) {
+		t.Errorf("%d events are not acknowledged and %d deliveries pending", w.producer.waiting.Load(), w.pending())
+	}
+	took := time.Since(began)
+	n.Signal(syscall.SIGTERM)
+	_ = n.Wait(stopWithin)
+	f := w.facts(start)
+	v := w.judge(f)
+	ours, failed, blamed := 0, 0, 0
+	for i := range f.Attempts {
+		if a := &f.Attempts[i]; a.Outcome == posthorn.DNSError || a.Outcome == posthorn.Timeout {
+			failed++
+			if a.OurFault {
+				ours++
+			}
+		}
+	}
+	for _, s := range f.Subscriptions {
+		if s.ID == named.subscription && (s.Lane.BreakerOpens > 0 || !s.Lane.FailingSince.IsZero()) {
+			blamed++
+		}
+	}
+	figures.add(scenario{Name: "names", Store: sqliteStore, Seed: *seed, Length: "the resolver fails 5 times and then takes 6 s 3 times", Figures: []figure{
+		number("attempts that failed, all of them our own fault", "", failed, failed > 0 && ours == failed).and("%d", ours),
+		length("all delivered after", "", took, true),
+		number("subscriptions blamed", "0", blamed, blamed == 0),
+		number("acknowledged events lost", "0", v.lost, v.lost == 0),
+		number("other rules of the ledger broken", "0", len(v.violations)-v.lost, len(v.violations) == v.lost),
+	}})
+	if failed == 0 || ours != failed || blamed > 0 {
+		t.Errorf("%d attempts failed, %d by our own fault, %d subscriptions blamed", failed, ours, blamed)
+	}
+}
+
+// TestBlackHole has 10,000 deliveries wait for receivers that never answer: the others notice nothing.
+func TestBlackHole(t *testing.T) {
+	gently(t)
+	waiting := 500
+	if *long {
+		waiting = 10_000
+	}
+	w := newWorld(t, sqliteStore, 16)
+	start := w.mark()
+	n := w.site.start("").await()
+	all := w.producer.kinds
+	w.producer.kinds = []kind{{"chaos.hole", []*lane{w.lanes["hole"]}, 0}}
+	w.producer.more(waiting)
+	if !w.producer.settle(2 * time.Minute) {
+		t.Fatal("the black hole's events are not acknowledged")
+	}
+	w.producer.kinds = all
+	began := time.Now()
+	w.producer.at(100, lasting(2*time.Second, 10*time.Second))
+	if !w.producer.settle(10 * time.Second) {
+		t.Error("events are not acknowledged")
+	}
+	if !eventually(20*time.Second, func() bool { return w.pending() <= waiting }) {
+		t.Errorf("%d deliveries are pending, want the %d of the black hole", w.pending(), waiting)
+	}
+	slowest := w.slowestSince(began, w.lanes["hole"])
+	memory := residentOf(n.PID())
+	figures.add(scenario{Name: "black hole", Store: sqliteStore, Seed: *seed, Length: fmt.Sprintf("%s deliveries to a receiver that never answers", grouped(waiting)), Figures: []figure{
+		length("first attempt of the other lanes after the acknowledgement, 99th percentile", "1 s", slowest, slowest <= time.Second),
+		{What: "memory of the node", Value: fmt.Sprintf("%d MiB", memory>>20), Kept: true},
+	}})
+	if slowest > time.Second {
+		t.Errorf("other lanes waited %s", slowest)
+	}
+	w.receiver.release()
+	if !w.drain(2 * time.Minute) {
+		t.Errorf("%d deliveries are pending after the receiver answers", w.pending())
+	}
+	n.Signal(syscall.SIGTERM)
+	_ = n.Wait(stopWithin)
+	w.judge(w.facts(start))
+}
+
+// TestCalm delivers without any fault: nothing may come twice.
+func TestCalm(t *testing.T) {
+	for _, store := range []string{sqliteStore, postgresStore} {
+		t.Run(store, func(t *testing.T) {
+			gently(t)
+			calmly(t, store)
+		})
+	}
+}
+
+func calmly(t *testing.T, store string) {
+	n := max(*calm, 1000)
+	w := newWorld(t, store, 64)
+	w.producer.kinds = []kind{{"chaos.all", []*lane{w.lanes["plain"], w.lanes["ordered"], w.lanes["flaky"]}, 0}}
+	w.lanes["flaky"].flaky = false
+	w.receiver.counting, w.producer.counting = n > 20_000, n > 20_000
+	node := w.site.start("").await()
+	start := w.mark()
+	began := time.Now()
+	events := n / 3
+	for sent := 0; sent < events; {
+		step := min(5000, events-sent)
+		w.producer.more(step)
+		sent += step
+		if !w.producer.settle(5 * time.Minute) {
+			t.Fatal("events are not acknowledged")
+		}
+	}
+	if !w.drain(10 * time.Minute) {
+		t.Errorf("%d deliveries are pending", w.pending())
+	}
+	took := time.Since(began)
+	node.Signal(syscall.SIGTERM)
+	_ = node.Wait(stopWithin)
+	requests, repeated := w.receiver.totals()
+	broken := 0
+	if !w.receiver.counting {
+		f := w.facts(start)
+		f.Calm = true
+		broken = len(w.judge(f).violations)
+	}
+	figures.add(scenario{Name: "calm", Store: store, Seed: *seed, Length: fmt.Sprintf("%s deliveries in %s", grouped(events*3), took.Round(time.Second)), Figures: []figure{
+		number("requests", "", requests, requests == events*3),
+		number("delivered twice", "0", repeated, repeated == 0),
+		number("rules of the ledger broken", "0", broken, broken == 0),
+	}})
+	if repeated > 0 || requests != events*3 {
+		t.Errorf("%d requests of %d, %d twice", requests, events*3, repeated)
+	}
+}
+
+// meter watches what must stay flat.
+type meter struct {
+	mu     sync.Mutex
+	points []sample
+}
+
+type sample struct {
+	at                               time.Duration
+	memory, files, connections, disk float64
+	goroutines                       float64
+}
+
+// slope is the change of a value for each hour, by least squares, leaving out the first quarter in which caches fill.
+func (m *meter) slope(of func(sample) float64) (first, last, perHour float64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := m.points[len(m.points)/4:]
+	if len(list) < 2 {
+		return 0, 0, 0
+	}
+	var n, sx, sy, sxx, sxy float64
+	for _, s := range list {
+		x, y := s.at.Hours(), of(s)
+		n, sx, sy, sxx, sxy = n+1, sx+x, sy+y, sxx+x*x, sxy+x*y
+	}
+	return of(list[0]), of(list[len(list)-1]), (n*sxy - sx*sy) / (n*sxx - sx*sx)
+}

@@ -1,0 +1,102 @@
+//go:build unix
+
+package chaos_test
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// stopWithin is how long a node may take to end after SIGTERM.
+const stopWithin = 30 * time.Second
+
+// length of a scenario: the short form is part of `make test`.
+func lasting(brief, full time.Duration) time.Duration {
+	if *long {
+		return full
+	}
+	return brief
+}
+
+// TestStop sends SIGTERM to a node at 500 events a second and starts it again, several times over; to the second of two nodes
+// in turn where the store allows two, as a rolling restart does.
+func TestStop(t *testing.T) {
+	for _, store := range []string{sqliteStore, postgresStore} {
+		t.Run(store, func(t *testing.T) {
+			gently(t)
+			stopUnderLoad(t, store)
+		})
+	}
+}
+
+// gently runs the short form beside others, and the long one alone.
+func gently(t *testing.T) {
+	if !*long {
+		t.Parallel()
+	}
+}
+
+func stopUnderLoad(t *testing.T, store string) {
+	const rate = 500
+	times := 1
+	if *long {
+		times = 5
+	}
+	w := newWorld(t, store, 16)
+	sites := []*site{w.site}
+	if store == postgresStore {
+		other := newSite(t, w.site.env...)
+		sites = append(sites, other)
+		w.producer.urls = append(w.producer.urls, other.url())
+	}
+	nodes := make([]*node, len(sites))
+	for i, s := range sites {
+		nodes[i] = s.start("").await()
+	}
+	start := w.mark()
+	began := time.Now()
+	ending := make(chan struct{})
+	go func() {
+		defer close(ending)
+		w.producer.at(rate, time.Duration(times*len(sites))*2*time.Second+time.Second)
+	}()
+	var slowest time.Duration
+	stops := 0
+	for range times {
+		for i, s := range sites {
+			after(time.Second)
+			at := nodes[i].Signal(syscall.SIGTERM)
+			if err := nodes[i].Wait(stopWithin + time.Second); err != nil {
+				t.Errorf("SIGTERM ended the node with %v", err)
+			}
+			slowest = max(slowest, time.Since(at))
+			stops++
+			nodes[i] = s.start("").await()
+		}
+	}
+	<-ending
+	drained := w.drain(time.Minute)
+	for _, n := range nodes {
+		n.Signal(syscall.SIGTERM)
+		_ = n.Wait(stopWithin)
+	}
+	if !drained {
+		t.Errorf("%d deliveries are pending", w.pending())
+	}
+	f := w.facts(start)
+	f.Calm = true // what is stopped gives back or finishes what it has
+	v := w.judge(f)
+	figures.add(scenario{
+		Name: "stop", Store: store, Seed: *seed, Length: fmt.Sprintf("%d stops, %d nodes, %d events/s, %s", stops, len(sites), rate, time.Since(began).Round(time.Second)),
+		Figures: []figure{
+			length("slowest exit after SIGTERM", "30 s", slowest, slowest <= stopWithin),
+			number("events acknowledged", "", v.events, true),
+			number("events that a client which tries again could not publish", "0", int(w.producer.waiting.Load()), w.producer.waiting.Load() == 0),
+			number("acknowledged events lost", "0", v.lost, v.lost == 0),
+			number("delivered twice", "0", v.repeated, v.repeated == 0),
+			number("other rules of the ledger broken", "0", len(v.violations)-v.lost, len(v.violations) == v.lost),
+		},
+	})
+}

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Breaks real nodes and the servers under them, over SQLite and PostgreSQL, and lets a ledger decide (internal/chaos). The
+# figures go to docs/reliability.json, and docs/reliability.md is written from them.
+#
+#   CHAOS_ROUNDS     kills over each store (default 500)
+#   CHAOS_SEED       seed of the first round; each round has the next (default: the time)
+#   CHAOS_SCENARIO   one or more of kill, firststart, stop, outage, redis, diskfull, freeze, lease, clock, names, blackhole, calm,
+#                    soak, separated by | (default: all but soak)
+#   CHAOS_MINUTES    length of the soak (default 60)
+#   CHAOS_CALM       deliveries over each store without a fault (default 1000000)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+exec </dev/null
+
+# shellcheck source=scripts/services.sh
+source scripts/services.sh
+
+require_packages postgres redis sqlite3
+trap services_stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+services_start
+
+scenario=${CHAOS_SCENARIO:-kill|firststart|stop|outage|redis|diskfull|freeze|lease|clock|names|blackhole|calm}
+flags=(-chaos.long -chaos.rounds "${CHAOS_ROUNDS:-500}" -chaos.calm "${CHAOS_CALM:-1000000}" -chaos.json "$PWD/docs/reliability.json")
+[[ -z ${CHAOS_SEED:-} ]] || flags+=(-chaos.seed "$CHAOS_SEED")
+if [[ $scenario == *soak* ]]; then flags+=(-chaos.minutes "${CHAOS_MINUTES:-60}"); fi
+
+status=0
+services_run go test ./internal/chaos -count 1 -timeout 0 -v -run "^Test(?i:$scenario)\$" "${flags[@]}" || status=$?
+go test ./internal/chaos -count 1 -run '^TestDocument$' -update
+exit "$status"
