@@ -10,7 +10,10 @@ import (
 
 const (
 	// recordBatch bounds the results of one transaction.
-	recordBatch   = 512
+	recordBatch = 512
+	// recordGather is how long few results wait for more, and recordEnough how many no longer do: a commit costs the database
+	// as much as the results of ten deliveries.
+	recordGather, recordEnough = time.Millisecond, 64
 	recordTimeout = 15 * time.Second
 	// recordBackoff is the wait after the store could not be written, doubled up to the longest.
 	recordBackoff, recordBackoffMax = 100 * time.Millisecond, 3 * time.Second
@@ -22,6 +25,7 @@ type recorder struct {
 	mu      sync.Mutex
 	waiting []outcome
 	wake    chan struct{}
+	hurry   chan struct{}
 	done    chan struct{}
 	writers sync.WaitGroup
 }
@@ -36,6 +40,7 @@ type outcome struct {
 func (r *recorder) init(e *Engine) {
 	r.e = e
 	r.wake = make(chan struct{}, e.opts.Recorders)
+	r.hurry = make(chan struct{}, 1)
 	r.done = make(chan struct{})
 }
 
@@ -55,10 +60,30 @@ func (r *recorder) stop() {
 func (r *recorder) add(it *item, result posthorn.Result, change *posthorn.LaneChange) {
 	r.mu.Lock()
 	r.waiting = append(r.waiting, outcome{it, result, change})
+	hurry := len(r.waiting) >= recordEnough || change != nil || it.lane.target.sub.Ordering == posthorn.OrderingFIFO
 	r.mu.Unlock()
+	nudge(r.wake)
+	if hurry {
+		nudge(r.hurry)
+	}
+}
+
+func nudge(c chan struct{}) {
 	select {
-	case r.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
+	}
+}
+
+// gather waits a moment for more results to share the commit. What decides over a lane, or lets a FIFO lane go on, does not
+// wait.
+func (r *recorder) gather() {
+	more := time.NewTimer(recordGather)
+	defer more.Stop()
+	select {
+	case <-more.C:
+	case <-r.hurry:
+	case <-r.done:
 	}
 }
 
@@ -80,6 +105,7 @@ func (r *recorder) run() {
 		case <-r.done:
 			return
 		}
+		r.gather()
 		for batch := r.take(); len(batch) > 0; batch = r.take() {
 			r.write(batch)
 		}

@@ -33,10 +33,12 @@ func (l *load) fill(t testing.TB, subs []posthorn.SubscriptionID, n, days int, s
 	if err := l.makeDays(t.Context(), list); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, l.Store, `
+	const chunk = 100_000
+	for from := 1; from <= n; from += chunk {
+		exec(t, l.Store, `
 		WITH g AS (
 			SELECT i, at, test_id(at, $8 || 'e' || i) AS event, test_id(at, $8 || 'd' || i) AS id
-			FROM generate_series(1, $1::int) i, LATERAL (SELECT $2::timestamptz + (now() - interval '1 second' - $2) * (i / $1::float8) AS at) a
+			FROM generate_series($9::int, $10::int) i, LATERAL (SELECT $2::timestamptz + (now() - interval '1 second' - $2) * (i / $1::float8) AS at) a
 		), e AS (
 			INSERT INTO events (id, tenant_id, created_at, deliveries, type, content_type, ordering_key, idempotency_key, trace_parent, payload)
 			SELECT event, $3, at, 1, 'invoice.paid', 'application/json', '', '', '', '\x7b7d' FROM g
@@ -47,7 +49,8 @@ func (l *load) fill(t testing.TB, subs []posthorn.SubscriptionID, n, days int, s
 		SELECT id, $3, event, ($4::uuid[])[1 + i % cardinality($4::uuid[])], at, at, d, d, CASE WHEN $5 <> 'pending' THEN at END, 0,
 			2, 0, 0, 0, 0, 0, false, $5, '', 'invoice.paid', '', '', ''
 		FROM g, LATERAL (SELECT CASE WHEN $6 THEN at ELSE now() + $7::interval END AS d) x`,
-		n, list[len(list)-1], uuid(l.tenant.UUID), subscriptionIDs(subs), string(state), wait == 0, wait, salt)
+			n, list[len(list)-1], uuid(l.tenant.UUID), subscriptionIDs(subs), string(state), wait == 0, wait, salt, from, min(from+chunk-1, n))
+	}
 }
 
 // BenchmarkClaim claims a thousand from one dead lane with a deep backlog and many with little.

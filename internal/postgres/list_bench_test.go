@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"flag"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,11 +56,16 @@ func BenchmarkRead(b *testing.B) {
 		{"Updates", func(int) error { _, _, err := l.Updates(ctx, l.tenant, l.Now().Add(-10*time.Second), 500); return err }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
+			times := make([]time.Duration, b.N)
 			for i := range b.N {
+				start := time.Now()
 				if err := c.ask(i); err != nil {
 					b.Fatal(err)
 				}
+				times[i] = time.Since(start)
 			}
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)*95/100].Microseconds())/1000, "ms-p95")
 		})
 	}
 }

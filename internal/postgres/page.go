@@ -11,7 +11,7 @@ import (
 
 const (
 	// maxExamined bounds the rows read for one page of a filtered list.
-	maxExamined = 5000
+	maxExamined = 3000
 )
 
 // highest is above every id.
