@@ -14,6 +14,7 @@ import (
 	"github.com/posthorn/posthorn/internal/cache"
 	"github.com/posthorn/posthorn/internal/delivery"
 	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/filter"
 	"github.com/posthorn/posthorn/internal/ingest"
 	"github.com/posthorn/posthorn/internal/janitor"
 	"github.com/posthorn/posthorn/internal/limit"
@@ -225,7 +226,27 @@ func (m matcher) Match(ctx context.Context, tenant posthorn.TenantID, e *posthor
 	if err != nil {
 		return ingest.Matched{}, err
 	}
-	return ingest.Matched{Version: set.Version, Subscriptions: set.Match(e.Type)}, nil
+	found := ingest.Matched{Version: set.Version}
+	for _, s := range set.Match(e.Type) {
+		switch wants, err := want(s.Filter, e); {
+		case err != nil:
+			found.Failed = append(found.Failed, s)
+		case wants:
+			found.Subscriptions = append(found.Subscriptions, s)
+		}
+	}
+	return found, nil
+}
+
+func want(expression string, e *posthorn.Event) (bool, error) {
+	if expression == "" {
+		return true, nil
+	}
+	f, err := filter.Compile(expression)
+	if err != nil {
+		return false, err
+	}
+	return f.Match(filter.Of(e))
 }
 
 type announcer struct{ n *Node }

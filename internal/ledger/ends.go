@@ -58,6 +58,14 @@ func (b *book) checkRequests() {
 	}
 }
 
+// heard says whether an answer may have come in time: the row of a request says what came of it.
+func (c *correspondence) heard(r *Request) bool {
+	return slices.ContainsFunc(c.entries, func(e *entry) bool {
+		a := e.row(r.Attempt)
+		return a != nil && (a.Outcome == posthorn.Succeeded || a.Outcome == posthorn.Interrupted)
+	})
+}
+
 // origins are the publishes by event, and how many events there may be besides: a key that was answered in the end, or that
 // never was, stands for one event.
 func (b *book) origins() (known map[posthorn.EventID]*Publish, unanswered map[content]int) {
@@ -159,7 +167,7 @@ func (b *book) checkRepeats(c *correspondence) {
 		if r.Status != 0 {
 			answered[r.Attempt]++
 		}
-		if r.Status/100 == 2 && !r.Unread {
+		if r.Status/100 == 2 && !r.Unread && c.heard(r) {
 			welcomed++
 		}
 	}

@@ -122,8 +122,9 @@ func (b *book) checkOvertaken(e, by *entry, later *Request) {
 		b.fault(Reordered, e, "number %d waits, and number %d of the same order (%s) was sent", e.Sequence, by.Sequence, later.Event)
 		return
 	}
+	s := b.subscriptions[e.SubscriptionID]
 	for i, r := range e.with.requests {
-		if r.place < later.place {
+		if r.place < later.place || r.Attempt > 1 && s.Yields() {
 			continue
 		}
 		// What was claimed and lost may still arrive, after what took its place.
@@ -170,16 +171,19 @@ func (b *book) checkLane(id posthorn.SubscriptionID, told, sent []Publish) {
 	for _, p := range sent {
 		for ; len(told) > 0 && told[0].Acknowledged.Before(p.Sent); told = told[1:] {
 			if e := b.born(told[0].Event, id); e != nil {
-				highest[e.OrderingKey] = max(highest[e.OrderingKey], e.Sequence)
+				highest[e.OrderingKey] = max(highest[e.OrderingKey], e.number())
 			}
 			counted[told[0].Event] = true
 		}
 		// The repetition of a publish was numbered with the first.
-		if e := b.born(p.Event, id); e != nil && !counted[p.Event] && e.Sequence <= highest[e.OrderingKey] {
-			b.fault(Reordered, e, "it was published after number %d of its order was acknowledged, and is number %d", highest[e.OrderingKey], e.Sequence)
+		if e := b.born(p.Event, id); e != nil && !counted[p.Event] && e.number() <= highest[e.OrderingKey] {
+			b.fault(Reordered, e, "it was published after number %d of its order was acknowledged, and is number %d", highest[e.OrderingKey], e.number())
 		}
 	}
 }
+
+// number is the place in the order that a delivery got, also when it has left it.
+func (e *entry) number() int64 { return max(e.Sequence, -e.Sequence) }
 
 // born is the delivery that an event was born with for a subscription, or nil.
 func (b *book) born(event posthorn.EventID, subscription posthorn.SubscriptionID) *entry {

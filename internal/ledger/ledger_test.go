@@ -108,7 +108,11 @@ func TestCheckFindsWhatIsPlanted(t *testing.T) {
 			r.Deliveries = append(r.Deliveries, d)
 		}},
 		{"AttemptReceivedTwice", Doubled, func(r *run) { r.Requests = append(r.Requests, r.Requests[5]) }},
-		{"WelcomedTwiceInCalm", Doubled, func(r *run) { r.Calm = true; r.Requests[4].Status = 200; r.Attempts[4].StatusCode = 0 }},
+		{"WelcomedTwiceInCalm", Doubled, func(r *run) {
+			r.Calm = true
+			r.Requests[4].Status = 200
+			r.Attempts[4].Outcome, r.Attempts[4].StatusCode = posthorn.Interrupted, 0
+		}},
 		{"StuckPending", Stuck, func(r *run) { r.wait(2, at(100)) }},
 		{"StuckAfterALostClaim", Stuck, func(r *run) {
 			d := r.wait(2, at(100))

@@ -151,8 +151,10 @@ func (w *world) judge() {
 	}
 	f.Attempts = w.attempts(f.Deliveries)
 	for i := range f.Attempts {
-		// The nodes' clocks are nobody's to set: an attempt's start is on them.
-		f.Attempts[i].StartedAt = w.clock.said(f.Attempts[i].StartedAt)
+		// The nodes' clocks are nobody's to set: an attempt's start is on them, but for those that the store made up.
+		if a := &f.Attempts[i]; a.Outcome != posthorn.Interrupted || a.StartedAt.Sub(a.ID.Time()).Abs() > time.Millisecond {
+			a.StartedAt = w.clock.said(a.StartedAt)
+		}
 	}
 	w.count(f)
 	found := ledger.Check(f)

@@ -76,6 +76,9 @@ func (w *world) drawShop(at time.Duration) *shop {
 	}
 	if w.chance(0.4) {
 		s.draft.Ordering = posthorn.OrderingFIFO
+		if w.chance(0.25) {
+			s.draft.OnFailure = posthorn.FailureSkips
+		}
 	}
 	for end := time.Duration(0); end < w.end; {
 		end += w.span(20*time.Second, 12*time.Minute)
