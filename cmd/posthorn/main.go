@@ -45,7 +45,9 @@ type commands struct {
 	Apply         apply         `cmd:"" group:"api" help:"Make the subscriptions what a file says."`
 	Dump          dump          `cmd:"" group:"api" help:"Print the subscriptions as a file for apply."`
 
-	Version printVersion `cmd:"" help:"Print the version."`
+	Completion completion   `cmd:"" help:"Print a script that completes commands and flags in bash, zsh or fish."`
+	Complete   candidates   `cmd:"" name:"__complete" hidden:""`
+	Version    printVersion `cmd:"" help:"Print the version."`
 }
 
 type printVersion struct{}

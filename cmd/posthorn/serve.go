@@ -17,7 +17,8 @@ func (serve) Run(ctx context.Context, s *config.Settings) error {
 	if err := s.Resolve(); err != nil {
 		return err
 	}
-	log, _ := telemetry.NewLog(os.Stderr, s.LogLevel, s.LogFormat)
+	log, level := telemetry.NewLog(os.Stderr, s.LogLevel, s.LogFormat)
+	switchLevel(ctx, log, level)
 	// net/http's client has no logger of its own: what it says of receivers goes where the rest goes, when asked for.
 	slog.SetLogLoggerLevel(slog.LevelDebug)
 	slog.SetDefault(log)

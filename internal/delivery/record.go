@@ -223,6 +223,7 @@ func (r *recorder) tell(batch []outcome, report posthorn.RecordReport) {
 	if len(signal.Lanes) > 0 || len(signal.Updates) > 0 || len(signal.Changed) > 0 {
 		r.e.opts.Bus.Publish(r.e.life, signal)
 	}
+	r.e.logOutcomes(batch, report)
 	r.e.announceResults(batch, report)
 }
 

@@ -144,6 +144,17 @@ func (n *Node) Stop() {
 	n.cmd = nil
 }
 
+// Log is what it has logged so far.
+func (n *Node) Log() string { return n.log.String() }
+
+// Signal sends it a signal.
+func (n *Node) Signal(s syscall.Signal) {
+	n.t.Helper()
+	if err := n.cmd.Process.Signal(s); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 // Port is the port it listens on.
 func (n *Node) Port() string {
 	n.t.Helper()
