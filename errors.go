@@ -80,6 +80,15 @@ func NewError(k Kind, format string, args ...any) *Error {
 // Absent is the NotFound error for a noun: "subscription not found".
 func Absent(noun string) *Error { return NewError(NotFound, "%s not found", noun) }
 
+// Locked is the Unavailable error for a noun whose secrets are needed and cannot be opened; why is for the log.
+func Locked(noun, why string) *Error {
+	return &Error{
+		Kind: Unavailable, RetryAfter: time.Minute, Err: errors.New(why),
+		Message: "the secrets of this " + noun + " are sealed under a key that this server does not have; " +
+			"the operator must put it back into POSTHORN_ENCRYPTION_KEYS",
+	}
+}
+
 // Violations gathers field errors; its Err is nil when there are none.
 type Violations []FieldError
 

@@ -51,6 +51,8 @@ type Source struct {
 	SourcePolicy
 	// Secrets verify, newest first; those past their ExpiresAt no longer do. They are sealed at rest and never shown.
 	Secrets []Secret
+	// Unreadable is why they could not be opened, for the operator; then there are none, and a store refuses to change them.
+	Unreadable string
 	SourceCounts
 }
 

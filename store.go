@@ -27,6 +27,7 @@ type Store interface {
 	KeyStore
 	SessionStore
 	AuditStore
+	Vault
 	NodeStore
 	Upkeep
 	Insight

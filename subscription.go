@@ -1,6 +1,8 @@
 package posthorn
 
 import (
+	"bytes"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,6 +101,16 @@ type Confidential struct {
 	// Auth and TLS are how receiver and sender know each other; nil is neither.
 	Auth *Auth `json:"auth,omitempty"`
 	TLS  *TLS  `json:"tls,omitempty"`
+	// Unreadable is why all this could not be opened, for the operator: it is sealed under a key that is missing. Then it is
+	// empty, nothing is sent, and a store refuses to change it.
+	Unreadable string `json:"-"`
+}
+
+// Same reports whether two have the same content.
+func (c Confidential) Same(d Confidential) bool {
+	a, _ := json.Marshal(c) // strings and times always encode
+	b, _ := json.Marshal(d)
+	return bytes.Equal(a, b)
 }
 
 // Secret is a signing secret in its text form (`whsec_…`, `whsk_…`); internal/signing knows the formats.

@@ -16,9 +16,10 @@ import (
 // keys work on the store itself, so that a lost admin key can be replaced. With the embedded store the service must not
 // be running; use POST /keys then.
 type keys struct {
-	Create createKey `cmd:"" help:"Create a key and print it once."`
-	List   listKeys  `cmd:"" help:"List keys; their texts are not kept and cannot be shown."`
-	Revoke revokeKey `cmd:"" help:"Revoke a key by its id."`
+	Create createKey  `cmd:"" help:"Create a key and print it once."`
+	List   listKeys   `cmd:"" help:"List keys; their texts are not kept and cannot be shown."`
+	Revoke revokeKey  `cmd:"" help:"Revoke a key by its id."`
+	Reseal resealKeys `cmd:"" help:"Bring every secret at rest under the first key of POSTHORN_ENCRYPTION_KEYS, so that the others can go."`
 }
 
 type createKey struct {

@@ -58,6 +58,9 @@ func (h *Handler) getSecret(ctx context.Context, c *call, p *subscriptionPath) (
 	if err != nil {
 		return nil, err
 	}
+	if s.Unreadable != "" {
+		return nil, posthorn.Locked(subscriptionNoun, s.Unreadable)
+	}
 	return replyWith(h.showSecrets(s)), nil
 }
 

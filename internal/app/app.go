@@ -119,6 +119,7 @@ func (a *App) build(ctx context.Context) error {
 	if s.Has(config.RoleWorker) {
 		a.buildWorker()
 	}
+	a.resealAtStart()
 	a.buildPublisher()
 	a.buildReplays()
 	if s.Has(config.RoleJanitor) {

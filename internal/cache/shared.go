@@ -121,6 +121,10 @@ func (s *shared) put(o offer) {
 	}
 	d := document{Version: o.set.Version, Subscriptions: make([]*posthorn.Subscription, 0, o.set.Len())}
 	for _, sub := range o.set.byID {
+		if sub.Unreadable != "" {
+			// Another node may have the key that this one lacks, and must not get a copy without secrets.
+			return
+		}
 		d.Subscriptions = append(d.Subscriptions, sub)
 	}
 	plain, err := json.Marshal(d)

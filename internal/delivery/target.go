@@ -28,6 +28,9 @@ type signingKey struct {
 
 // newTarget parses what was validated when it was written; an error is our own fault.
 func newTarget(sub *posthorn.Subscription) (*target, error) {
+	if sub.Unreadable != "" {
+		return nil, posthorn.Locked("subscription", sub.Unreadable)
+	}
 	u, err := url.Parse(sub.URL)
 	if err != nil {
 		return nil, fmt.Errorf("url of %s: %w", sub.ID, err)

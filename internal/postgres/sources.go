@@ -28,10 +28,11 @@ func (s *Store) scanSource(row pgx.CollectableRow) (posthorn.Source, error) {
 		return src, fmt.Errorf("policy of %s: %w", src.ID, err)
 	}
 	opened, err := s.seal.Open(sealed, sourceBinding(&src))
-	if err == nil {
-		err = json.Unmarshal(opened, &src.Secrets)
-	}
 	if err != nil {
+		src.Unreadable = fmt.Sprintf("unseal source %s: %v", src.ID, err)
+		return src, nil
+	}
+	if err := json.Unmarshal(opened, &src.Secrets); err != nil {
 		return src, fmt.Errorf("secrets of %s: %w", src.ID, err)
 	}
 	return src, nil
@@ -83,7 +84,11 @@ func (s *Store) GetSource(ctx context.Context, tenant posthorn.TenantID, id post
 
 // FindSource implements posthorn.SourceStore.
 func (s *Store) FindSource(ctx context.Context, id posthorn.SourceID) (*posthorn.Source, error) {
-	return one(ctx, s, "source", s.scanSource, `SELECT `+sourceColumns+` FROM sources WHERE id = $1`, uuid(id.UUID))
+	src, err := one(ctx, s, "source", s.scanSource, `SELECT `+sourceColumns+` FROM sources WHERE id = $1`, uuid(id.UUID))
+	if err == nil && src.Unreadable != "" {
+		return nil, posthorn.Locked("source", src.Unreadable)
+	}
+	return src, err
 }
 
 // ListSources implements posthorn.SourceStore.
@@ -119,7 +124,13 @@ func (s *Store) UpdateSource(ctx context.Context, tenant posthorn.TenantID, id p
 		if err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, `UPDATE sources SET policy = $2, secrets = $3, updated_at = now() WHERE id = $1 RETURNING updated_at`,
+		if before.Unreadable != "" {
+			if len(after.Secrets) > 0 {
+				return posthorn.Locked("source", before.Unreadable)
+			}
+			sealed = nil
+		}
+		return tx.QueryRow(ctx, `UPDATE sources SET policy = $2, secrets = coalesce($3, secrets), updated_at = now() WHERE id = $1 RETURNING updated_at`,
 			uuid(id.UUID), policy, sealed).Scan((*moment)(&after.UpdatedAt))
 	})
 	if refusal, ok := errors.AsType[changeError](err); ok {

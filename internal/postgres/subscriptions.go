@@ -28,11 +28,17 @@ func (s *Store) scanSubscription(row pgx.CollectableRow) (posthorn.Subscription,
 	if err := fromDocument(policy, &sub.Policy); err != nil {
 		return sub, fmt.Errorf("policy of %s: %w", sub.ID, err)
 	}
-	opened, err := s.seal.Open(sealed, binding(&sub))
-	if err == nil {
-		err = json.Unmarshal(opened, &sub.Confidential)
+	if !sub.DeletedAt.IsZero() {
+		// A tombstone has nothing to open.
+		return sub, nil
 	}
+	opened, err := s.seal.Open(sealed, binding(&sub))
 	if err != nil {
+		// Most readers do not need it; those who do look at Unreadable.
+		sub.Unreadable = fmt.Sprintf("unseal subscription %s: %v", sub.ID, err)
+		return sub, nil
+	}
+	if err := json.Unmarshal(opened, &sub.Confidential); err != nil {
 		return sub, fmt.Errorf("confidential part of %s: %w", sub.ID, err)
 	}
 	return sub, nil
@@ -177,12 +183,19 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 	if err != nil {
 		return err
 	}
+	if before.Unreadable != "" {
+		if !sub.Confidential.Same(before.Confidential) {
+			return posthorn.Locked("subscription", before.Unreadable)
+		}
+		sealed = nil
+	}
 	if err := tx.QueryRow(ctx, nextVersion, uuid(sub.TenantID.UUID)).Scan(&sub.Version, (*moment)(&sub.UpdatedAt)); err != nil {
 		return err
 	}
 	fifo := sub.Ordering == posthorn.OrderingFIFO
 	var b pgx.Batch
-	b.Queue(`UPDATE subscriptions SET version = $2, status = $3, disabled_reason = $4, policy = $5, confidential = $6, updated_at = now()
+	b.Queue(`UPDATE subscriptions SET version = $2, status = $3, disabled_reason = $4, policy = $5,
+			confidential = coalesce($6, confidential), updated_at = now()
 		WHERE id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, sub.DisabledReason, policy, sealed)
 	b.Queue(`UPDATE lanes SET version = $2, status = $3, fifo = $4, budget = $5,
 			fifo_since = CASE WHEN $4 THEN CASE WHEN fifo THEN fifo_since ELSE now() END END,
@@ -214,14 +227,7 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 // DeleteSubscription implements posthorn.SubscriptionStore.
 func (s *Store) DeleteSubscription(ctx context.Context, tenant posthorn.TenantID, id posthorn.SubscriptionID) error {
 	return s.write(ctx, "delete subscription", func(ctx context.Context, tx pgx.Tx) error {
-		sub, err := s.lockSubscription(ctx, tx, tenant, id)
-		if err != nil {
-			return err
-		}
-		// A tombstone keeps nothing confidential.
-		sub.Confidential = posthorn.Confidential{}
-		_, sealed, err := s.encode(sub)
-		if err != nil {
+		if _, err := s.lockSubscription(ctx, tx, tenant, id); err != nil {
 			return err
 		}
 		var version int64
@@ -229,8 +235,9 @@ func (s *Store) DeleteSubscription(ctx context.Context, tenant posthorn.TenantID
 			return err
 		}
 		var b pgx.Batch
-		b.Queue(`UPDATE subscriptions SET deleted_at = now(), updated_at = now(), version = $2, confidential = $3
-			WHERE id = $1`, uuid(id.UUID), version, sealed)
+		// A tombstone keeps nothing confidential.
+		b.Queue(`UPDATE subscriptions SET deleted_at = now(), updated_at = now(), version = $2, confidential = ''
+			WHERE id = $1`, uuid(id.UUID), version)
 		b.Queue(`UPDATE lanes SET deleted = true, version = $2 WHERE subscription_id = $1`, uuid(id.UUID), version)
 		return tx.SendBatch(ctx, &b).Close()
 	})

@@ -68,6 +68,9 @@ func (k *Keys) NeedsReseal(sealed []byte) bool {
 	return !wellFormed(sealed) || !bytes.Equal(sealed[1:headerLength], k.list[0].id[:])
 }
 
+// KeyOf is KeyID.
+func (k *Keys) KeyOf(sealed []byte) string { return KeyID(sealed) }
+
 // KeyID names the key that sealed the bytes, in hex; empty if they were not sealed. It tells nothing about the key.
 func KeyID(sealed []byte) string {
 	if !wellFormed(sealed) {

