@@ -1,5 +1,24 @@
 // Every page of the dashboard, with something on it: for the accessibility tests and the screenshots.
 
+const catalogue = [
+  [
+    "order.created",
+    "A customer placed an order.",
+    {
+      schema: {
+        type: "object",
+        required: ["id", "total"],
+        properties: { id: { type: "integer" }, total: { type: "string" }, currency: { type: "string" } },
+      },
+      example: { id: 1000, total: "59.90", currency: "EUR" },
+      enforce: true,
+    },
+  ],
+  ["order.paid", "The order was paid in full.", {}],
+  ["invoice.paid", "An invoice was paid.", { schema: { type: "object" } }],
+  ["customer.created", "Somebody signed up; use customer.registered.", { deprecated: true }],
+];
+
 /** Fills a server with subscriptions and deliveries of every kind. Gives the pages' paths by name. */
 export async function fill(server, { good, bad, slow }) {
   const shop = await server.subscribe(good.url, {
@@ -27,6 +46,9 @@ export async function fill(server, { good, bad, slow }) {
     event_types: ["gone.*"],
     retry: { schedule: [] },
   });
+  for (const [name, description, rest] of catalogue) {
+    await server.api("PUT", `/event-types/${name}`, { description, ...rest });
+  }
   const types = ["order.created", "order.paid", "order.shipped", "invoice.paid", "customer.created"];
   for (let i = 0; i < 40; i++) {
     await server.publish(types[i % types.length], {
@@ -58,6 +80,9 @@ export async function fill(server, { good, bad, slow }) {
     deliveries: "/ui/deliveries",
     delivery: `/ui/deliveries/${failing.data[0].id}`,
     live: "/ui/live",
+    eventtypes: "/ui/event-types",
+    eventtype: "/ui/event-types/order.created",
+    newtype: "/ui/event-types/new",
     subscriptions: "/ui/subscriptions",
     subscription: `/ui/subscriptions/${shop.id}`,
     test: `/ui/subscriptions/${shop.id}?tab=test`,

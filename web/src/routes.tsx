@@ -49,6 +49,25 @@ const event = createRoute({
   component: lazyRouteComponent(() => import("./pages/event")),
 });
 
+const eventTypes = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/event-types",
+  validateSearch: only("q", "deprecated"),
+  component: lazyRouteComponent(() => import("./pages/eventtypes")),
+});
+
+const newEventType = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/event-types/new",
+  component: lazyRouteComponent(() => import("./pages/neweventtype")),
+});
+
+const eventType = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/event-types/$name",
+  component: lazyRouteComponent(() => import("./pages/eventtype")),
+});
+
 const deliveries = createRoute({
   getParentRoute: () => root,
   path: "/ui/deliveries",
@@ -123,6 +142,9 @@ const tree = root.addChildren([
   events,
   publish,
   event,
+  eventTypes,
+  newEventType,
+  eventType,
   deliveries,
   delivery,
   live,

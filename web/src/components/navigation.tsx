@@ -1,6 +1,7 @@
 import { Badge, NavLink } from "@mantine/core";
 import {
   IconBolt,
+  IconCategory,
   IconGauge,
   IconHistory,
   IconRoute,
@@ -27,6 +28,7 @@ export const places: Place[] = [
   { to: "/ui/events", label: "Events", icon: IconBolt, key: "e" },
   { to: "/ui/deliveries", label: "Deliveries", icon: IconSend, key: "d" },
   { to: "/ui/live", label: "Live tail", icon: IconRoute, key: "l" },
+  { to: "/ui/event-types", label: "Event types", icon: IconCategory, key: "t" },
   { to: "/ui/subscriptions", label: "Subscriptions", icon: IconUsersGroup, key: "s" },
   { to: "/ui/workers", label: "Workers and queue", icon: IconServer2, key: "w" },
   { to: "/ui/audit", label: "Audit log", icon: IconHistory, key: "a" },

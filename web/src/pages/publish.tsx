@@ -1,20 +1,21 @@
-import { Alert, Anchor, Button, Collapse, Group, Skeleton, Stack, Text, TextInput } from "@mantine/core";
+import { Alert, Anchor, Autocomplete, Button, Collapse, Group, Skeleton, Stack, Text, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useDisclosure } from "@mantine/hooks";
 import { IconBolt, IconCheck, IconChevronDown } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
-import { lazy, Suspense, useEffect, useState } from "react";
+import { useEffect, useState } from "react";
 import { hostPath, plural } from "../components/format";
 import { indented } from "../components/json";
+import { JsonField } from "../components/jsonfield";
 import { ButtonLink } from "../components/link";
 import { Card, Page } from "../components/page";
 import { ProblemAlert } from "../components/states";
 import { type Draft, eventById, isJSON, payloadText, usePublish } from "../data/events";
+import { eventTypeByName, eventTypeChoices } from "../data/eventtypes";
 import { formErrors } from "../data/problem";
 import { subscriptionChoices, wants } from "../data/subscriptions";
 
-const JsonEditor = lazy(() => import("../components/jsoneditor"));
 const route = getRouteApi("/ui/events/publish");
 
 const sample = `{
@@ -26,7 +27,8 @@ const sample = `{
 export default function Publish() {
   const { type, like } = route.useSearch();
   const original = useQuery({ ...eventById(like ?? ""), enabled: !!like });
-  if (like && original.isPending) {
+  const entry = useQuery({ ...eventTypeByName(type ?? ""), enabled: !!type && !like, retry: false });
+  if ((like && original.isPending) || (type && !like && entry.isPending)) {
     return (
       <Page title="Publish an event">
         <Skeleton height={320} />
@@ -34,7 +36,8 @@ export default function Publish() {
     );
   }
   const text = payloadText(original.data?.payload_base64 ?? null);
-  return <PublishForm key={like} type={original.data?.type ?? type ?? ""} payload={text ? indented(text) : sample} />;
+  const example = entry.data?.example == null ? sample : JSON.stringify(entry.data.example, null, 2);
+  return <PublishForm key={like} type={original.data?.type ?? type ?? ""} payload={text ? indented(text) : example} />;
 }
 
 function PublishForm({ type, payload }: { type: string; payload: string }) {
@@ -55,6 +58,12 @@ function PublishForm({ type, payload }: { type: string; payload: string }) {
   });
   const plain = !!form.values.contentType && !/json/i.test(form.values.contentType);
   const notJSON = !plain && !isJSON(draft);
+  const known = useQuery(eventTypeChoices()).data ?? [];
+  // The example of a type that was chosen, unless something else was typed already.
+  const offer = (name: string) => {
+    const example = known.find((t) => t.name === name)?.example;
+    if (example != null && draft === payload) setDraft(JSON.stringify(example, null, 2));
+  };
   const send = (values: typeof form.values) => {
     const event: Draft = { ...values, payload: draft };
     publish.mutate(event, {
@@ -73,45 +82,26 @@ function PublishForm({ type, payload }: { type: string; payload: string }) {
       <form onSubmit={form.onSubmit(send)}>
         <Card>
           <Stack>
-            <TextInput
+            <Autocomplete
               label="Type"
               placeholder="order.created"
+              data={known.map((t) => t.name)}
+              limit={20}
+              onOptionSubmit={offer}
               required
               data-autofocus
               maw={420}
               {...form.getInputProps("type")}
             />
             <Reach type={form.values.type} />
-            <div>
-              <Group justify="space-between" mb={4}>
-                <Text size="sm" fw={500}>
-                  Payload
-                </Text>
-                {!plain && (
-                  <Button
-                    size="compact-xs"
-                    variant="subtle"
-                    onClick={() => setDraft(indented(draft))}
-                    disabled={notJSON}
-                  >
-                    Format
-                  </Button>
-                )}
-              </Group>
-              <Suspense fallback={<Skeleton height={220} />}>
-                <JsonEditor value={draft} onChange={setDraft} label="Payload" strict={!plain} />
-              </Suspense>
-              <Text
-                size="xs"
-                c={notJSON ? "var(--mantine-color-error)" : "dimmed"}
-                mt={4}
-                role={notJSON ? "alert" : undefined}
-              >
-                {notJSON
-                  ? "This is not JSON yet. To send something else, set a content type below."
-                  : "Delivered and signed exactly as it stands here, spacing and number formats included."}
-              </Text>
-            </div>
+            <JsonField
+              label="Payload"
+              value={draft}
+              onChange={setDraft}
+              json={!plain}
+              error={notJSON ? "This is not JSON yet. To send something else, set a content type below." : undefined}
+              description="Delivered and signed exactly as it stands here, spacing and number formats included."
+            />
             <Anchor component="button" type="button" size="sm" onClick={toggle} aria-expanded={more}>
               <Group gap={4}>
                 <IconChevronDown size={14} style={{ transform: more ? "rotate(180deg)" : undefined }} /> More fields

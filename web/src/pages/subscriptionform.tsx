@@ -15,8 +15,10 @@ import {
   TextInput,
 } from "@mantine/core";
 import { type UseFormReturnType, useForm } from "@mantine/form";
+import { useQuery } from "@tanstack/react-query";
 import { Pairs } from "../components/pairs";
 import { ProblemAlert } from "../components/states";
+import { eventTypeChoices } from "../data/eventtypes";
 import { formErrors } from "../data/problem";
 import type { Subscription, SubscriptionInput } from "../data/subscriptions";
 import { blank, type Form, fromSubscription, toInput, validate } from "./subscriptionvalues";
@@ -57,6 +59,7 @@ export function SubscriptionForm({ subscription, url, error, busy, onSubmit, onC
     validate,
     validateInputOnChange: true,
   });
+  const known = useQuery(eventTypeChoices()).data?.map((t) => t.name);
   return (
     <form onSubmit={form.onSubmit((values) => onSubmit(toInput(values), form))} noValidate>
       <Stack>
@@ -74,6 +77,7 @@ export function SubscriptionForm({ subscription, url, error, busy, onSubmit, onC
           label="Event types"
           description="Types like order.created and patterns like order.*; none means all."
           placeholder={form.values.types.length === 0 ? "All" : undefined}
+          data={known}
           splitChars={[",", " "]}
           acceptValueOnBlur
           {...form.getInputProps("types")}

@@ -1,0 +1,103 @@
+// The catalogue: what events of a type mean and look like.
+import { infiniteQueryOptions, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import {
+  deleteEventType,
+  type EventTypeInput,
+  getCatalogue,
+  getEventType,
+  listEventTypes,
+  putCatalogue,
+  putEventType,
+  validatePayload,
+} from "./api";
+import { ask, given } from "./client";
+
+export type { EventType, EventTypeInput } from "./api";
+
+/** A filter as it stands in the URL. */
+export interface EventTypeFilter {
+  q?: string;
+  deprecated?: string;
+}
+
+export function eventTypeList(filter: EventTypeFilter, limit = 50) {
+  return infiniteQueryOptions({
+    queryKey: ["eventtypes", "list", filter, limit],
+    initialPageParam: "",
+    queryFn: ({ pageParam, signal }) =>
+      ask(
+        listEventTypes({
+          signal,
+          query: given({
+            limit,
+            cursor: pageParam,
+            q: filter.q,
+            deprecated: filter.deprecated as "true" | "false" | undefined,
+          }),
+        }),
+      ),
+    getNextPageParam: (page) => page.next_cursor,
+  });
+}
+
+/** The first two hundred, to choose from while typing. */
+export function eventTypeChoices() {
+  return queryOptions({
+    queryKey: ["eventtypes", "choices"],
+    queryFn: ({ signal }) => ask(listEventTypes({ signal, query: { limit: 200 } })),
+    select: (list) => list.data,
+    staleTime: 60_000,
+  });
+}
+
+export function eventTypeByName(name: string) {
+  return queryOptions({
+    queryKey: ["eventtypes", "one", name],
+    queryFn: ({ signal }) => ask(getEventType({ path: { name }, signal })),
+  });
+}
+
+export function catalogue() {
+  return queryOptions({
+    queryKey: ["eventtypes", "catalogue"],
+    queryFn: ({ signal }) => ask(getCatalogue({ signal })),
+  });
+}
+
+function useChange<A, R>(change: (argument: A) => Promise<R>) {
+  const cache = useQueryClient();
+  return useMutation({
+    mutationFn: change,
+    onSuccess: () => cache.invalidateQueries({ queryKey: ["eventtypes"] }),
+  });
+}
+
+/** Creates an event type, or writes the whole of one there is. */
+export function useWriteEventType() {
+  return useChange(({ name, input }: { name: string; input: EventTypeInput }) =>
+    ask(putEventType({ path: { name }, body: input })),
+  );
+}
+
+export function useDeleteEventType() {
+  return useChange((name: string) => ask(deleteEventType({ path: { name } })));
+}
+
+export function useStrict() {
+  return useChange((strict: boolean) => ask(putCatalogue({ body: { strict } })));
+}
+
+/** Tries a payload, JSON text, on a type's schema. */
+export function usePayloadTrial() {
+  return useMutation({
+    mutationFn: ({ name, payload }: { name: string; payload: string }) =>
+      ask(
+        validatePayload({
+          path: { name },
+          body: { payload: null },
+          // The payload goes as it stands: its numbers are what the schema is about.
+          bodySerializer: () => `{"payload":${payload}}`,
+        }),
+      ),
+  });
+}
