@@ -20,12 +20,12 @@ test("an event type is described, tried, enforced, and its example offered to pu
   await page.getByLabel("Name").fill("order.created");
   await page.getByLabel("Description").fill("An order was placed.");
   const schema = { type: "object", required: ["id"], properties: { id: { type: "integer" } } };
-  await page.getByRole("textbox", { name: "Schema" }).fill("{");
+  await page.getByRole("textbox", { name: "Schema" }).fill("not json");
   await page.getByRole("textbox", { name: "Example" }).fill('{"id": 7}');
   await page.getByRole("button", { name: "Create" }).click();
   await page.getByText("This is not JSON yet").waitFor();
   await page.getByRole("textbox", { name: "Schema" }).fill(JSON.stringify(schema));
-  await page.getByText("Enforce the schema").click();
+  await page.getByRole("switch", { name: "Enforce the schema" }).check();
   await page.getByRole("button", { name: "Create" }).click();
   await page.getByRole("heading", { name: "Try a payload" }).waitFor();
   const saved = await server.api("GET", "/event-types/order.created");
@@ -69,7 +69,7 @@ test("the configuration is shown to an administrator with its secrets masked", a
   await variables.getByText("POSTHORN_API_KEY").waitFor();
   await variables.getByText("[set, not shown]").first().waitFor();
   assert.equal(await variables.getByText("phk_").count(), 0);
-  await page.getByText("Only what differs from the default").click();
+  await page.getByRole("switch", { name: "Only what differs from the default" }).check();
   await variables.getByText("POSTHORN_HOLD").waitFor({ state: "detached" });
   assert.deepEqual(page.faults, []);
 });

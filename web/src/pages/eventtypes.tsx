@@ -40,7 +40,7 @@ const columns: Column<EventType>[] = [
     title: "Events",
     width: "70px",
     cell: (t) => (
-      <TextLink to="/ui/events" search={{ type: t.name }} size="sm" data-above aria-label={`Events of ${t.name}`}>
+      <TextLink to="/ui/events" search={{ type: t.name }} size="sm" data-above aria-label={`Show events of ${t.name}`}>
         Show
       </TextLink>
     ),
