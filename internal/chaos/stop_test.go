@@ -77,13 +77,13 @@ func stopUnderLoad(t *testing.T, store string) {
 		}
 	}
 	<-ending
-	drained := w.drain(time.Minute)
+	drained, left := w.drain(time.Minute), w.pending()
 	for _, n := range nodes {
 		n.Signal(syscall.SIGTERM)
 		_ = n.Wait(stopWithin)
 	}
 	if !drained {
-		t.Errorf("%d deliveries are pending", w.pending())
+		t.Errorf("%d deliveries are pending", left)
 	}
 	f := w.facts(start)
 	f.Calm = true // what is stopped gives back or finishes what it has

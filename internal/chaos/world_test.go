@@ -5,10 +5,12 @@ package chaos_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -274,7 +276,7 @@ func (w *world) judge(f ledger.Facts) verdict {
 			v.lost++
 		}
 		if i < 10 {
-			w.t.Errorf("%s: %s", w.store, violation)
+			w.t.Errorf("%s: %s\n%s", w.store, violation, w.story(f, violation))
 		}
 	}
 	v.count(f)
@@ -335,4 +337,41 @@ func (w *world) slowestSince(from time.Time, but *lane) time.Duration {
 	}
 	slices.Sort(waits)
 	return waits[len(waits)*99/100]
+}
+
+// story is what is known of a violation's delivery.
+func (w *world) story(f ledger.Facts, v ledger.Violation) string {
+	var b strings.Builder
+	const clock = "15:04:05.000"
+	for i := range f.Deliveries {
+		d := &f.Deliveries[i]
+		if d.ID != v.Delivery && (!v.Delivery.IsZero() || d.EventID != v.Event) {
+			continue
+		}
+		fmt.Fprintf(&b, "  %s to %s: %s, %d attempts, created %s, due %s, updated %s, claimed until %s, order %q %d\n", d.ID, w.laneOf(d.SubscriptionID),
+			d.State, d.Attempts, d.CreatedAt.Format(clock), d.DueAt.Format(clock), d.UpdatedAt.Format(clock), d.ClaimedUntil.Format(clock), d.OrderingKey, d.Sequence)
+		for j := range f.Attempts {
+			if a := &f.Attempts[j]; a.DeliveryID == d.ID {
+				fmt.Fprintf(&b, "    attempt %d: %s %d %s, started %s, recorded %s\n", a.Number, a.Outcome, a.StatusCode, a.Error, a.StartedAt.Format(clock), a.RecordedAt.Format(clock))
+			}
+		}
+	}
+	for i := range f.Requests {
+		if r := &f.Requests[i]; r.Event == v.Event {
+			fmt.Fprintf(&b, "    received by %s: attempt %d at %s, answered %d\n", w.laneOf(r.Subscription), r.Attempt, r.At.UTC().Format(clock), r.Status)
+		}
+	}
+	for _, s := range f.Subscriptions {
+		fmt.Fprintf(&b, "  lane %s: %+v\n", w.laneOf(s.ID), s.Lane)
+	}
+	return b.String()
+}
+
+func (w *world) laneOf(id posthorn.SubscriptionID) string {
+	for name, l := range w.lanes {
+		if l.subscription == id {
+			return name
+		}
+	}
+	return id.String()
 }
