@@ -107,6 +107,7 @@ func (e *Engine) laneRooms(perLane int) map[posthorn.SubscriptionID]int {
 // claimed takes what the store gave and plans the next claim.
 func (e *Engine) claimed(req posthorn.ClaimRequest, batch posthorn.ClaimBatch, err error, leased time.Time) {
 	e.claims.busy = false
+	defer e.checkIdle()
 	if err != nil {
 		e.claims.failures++
 		e.fault("deliveries not claimed", err)

@@ -361,9 +361,9 @@ func (e *Engine) takeSubmitted() {
 // recordGrace is how long interrupted attempts may take to be recorded.
 const recordGrace = 3 * time.Second
 
-// checkIdle ends the wait of Stop when nothing is held any more.
+// checkIdle ends the wait of Stop when nothing is held any more, and no claim is under way that could bring something.
 func (e *Engine) checkIdle() {
-	if e.stopping && len(e.held) == 0 {
+	if e.stopping && len(e.held) == 0 && !e.claims.busy {
 		select {
 		case <-e.idle:
 		default:

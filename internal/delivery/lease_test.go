@@ -208,6 +208,26 @@ func TestStopTakesWhatWasHandedOverLast(t *testing.T) {
 	})
 }
 
+// TestStopGivesBackWhatAClaimUnderWayBrings stops a node between a claim and its answer: what it brings must not wait for a lease
+// to run out.
+func TestStopGivesBackWhatAClaimUnderWayBrings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := StartNode(t, Setup{})
+		r, _ := n.Receive("ledger", func(s *posthorn.Subscription) { s.Ordering = posthorn.OrderingFIFO })
+		n.Store.Late(2 * time.Second)
+		n.Publish(event())
+		time.Sleep(time.Second)
+		n.Stop(time.Minute)
+		n.Store.Late(0)
+		n.Restart()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if q := r.Requests(); len(q) != 1 || q[0].Attempt != 1 {
+			t.Errorf("the requests are %+v, want one of attempt 1", q)
+		}
+	})
+}
+
 // TestStoreOutage takes the store away for a while, short of a lease and beyond, while requests are under way.
 func TestStoreOutage(t *testing.T) {
 	for name, outage := range map[string]time.Duration{"ShorterThanALease": 20 * time.Second, "Longer": 3 * time.Minute} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/posthorn/posthorn"
 )
@@ -15,6 +16,8 @@ type Gate struct {
 	shut atomic.Bool
 	// lost counts down the answers that get lost: the store does its work and the caller gets Unavailable.
 	lost atomic.Int64
+	// late is how long the answers of claims take, in nanoseconds.
+	late atomic.Int64
 	// calls counts down to the call at which the gate shuts for good.
 	calls atomic.Int64
 
@@ -30,6 +33,9 @@ func (g *Gate) Shut(shut bool) { g.shut.Store(shut) }
 
 // LoseAnswers lets the next n changes happen and tells the caller that the store could not be reached.
 func (g *Gate) LoseAnswers(n int) { g.lost.Store(int64(n)) }
+
+// Late makes the answer of a claim come that much after the store has made it.
+func (g *Gate) Late(by time.Duration) { g.late.Store(int64(by)) }
 
 // Freeze keeps every call waiting until it is undone, or until the call's own time is over.
 func (g *Gate) Freeze(frozen bool) {
@@ -109,6 +115,7 @@ func (g *Gate) ClaimDeliveries(ctx context.Context, req posthorn.ClaimRequest) (
 		return posthorn.ClaimBatch{}, err
 	}
 	batch, err := g.Store.ClaimDeliveries(ctx, req)
+	time.Sleep(time.Duration(g.late.Load()))
 	return batch, g.answer(err)
 }
 
