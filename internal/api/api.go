@@ -19,12 +19,14 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/auth"
+	"github.com/posthorn/posthorn/internal/inbound"
 )
 
 // Store is what the operations need of a store.
 type Store interface {
 	posthorn.SubscriptionStore
 	posthorn.CatalogueStore
+	posthorn.SourceStore
 	posthorn.EventStore
 	posthorn.DeliveryStore
 	CreateReplay(ctx context.Context, r *posthorn.Replay) error
@@ -130,6 +132,11 @@ type Options struct {
 	MaxEventBytes int
 	// StrictTypes is whether catalogues are strict where the tenant does not say.
 	StrictTypes bool
+	// Counter gathers what comes in at sources; whoever sets it runs it. nil counts for this node alone.
+	Counter *inbound.Counter
+	// Ingested, when set, is told of each request to a source: the provider, and accepted, duplicate, challenge, refused (by its
+	// signature), rejected (for another reason), unknown.
+	Ingested func(provider, outcome string)
 	// MaxWatchers bounds the clients of the live stream, by default 256.
 	MaxWatchers int
 }
@@ -163,13 +170,19 @@ type Handler struct {
 	hub     *hub
 	health  healthCache
 	bodies  bodies
-	close   sync.Once
+	// openBodies are those of operations without a key.
+	openBodies bodies
+	counter    *inbound.Counter
+	close      sync.Once
 }
 
 // New makes the Handler and starts listening to the bus.
 func New(opts Options) *Handler {
 	opts.setDefaults()
 	h := &Handler{opts: opts, log: opts.Logger, store: opts.Store, router: chi.NewRouter()}
+	if h.counter = opts.Counter; h.counter == nil {
+		h.counter = inbound.NewCounter(opts.Store)
+	}
 	h.hub = newHub(opts.Bus, opts.Watch, opts.MaxWatchers)
 	answerHead(h.router)
 	h.api = newAPI(h.router, opts.Version)
@@ -179,6 +192,8 @@ func New(opts Options) *Handler {
 	h.registerFilters()
 	h.registerEvents()
 	h.registerEventTypes()
+	h.registerSources()
+	h.registerIngest()
 	h.registerDeliveries()
 	h.registerReplays()
 	h.registerLive()

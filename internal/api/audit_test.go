@@ -107,6 +107,30 @@ func audited() map[string]func(s *site) (object string) {
 			s.by(s.signIn(s.admin), http.MethodDelete, "/session", nil).ok()
 			return s.keyList(s.admin)[0].ID.String()
 		},
+		"createSource": func(s *site) string {
+			id, _ := s.newSource(nil)
+			return id
+		},
+		"replaceSource": func(s *site) string {
+			id, _ := s.newSource(nil)
+			s.call(http.MethodPut, "/sources/"+id, s.admin, map[string]any{"name": "b", "provider": "github"}).ok()
+			return id
+		},
+		"patchSource": func(s *site) string {
+			id, _ := s.newSource(nil)
+			s.call(http.MethodPatch, "/sources/"+id, s.admin, map[string]any{"enabled": false}).ok()
+			return id
+		},
+		"deleteSource": func(s *site) string {
+			id, _ := s.newSource(nil)
+			s.call(http.MethodDelete, "/sources/"+id, s.admin, nil).ok()
+			return id
+		},
+		"rotateSourceSecret": func(s *site) string {
+			id, _ := s.newSource(nil)
+			s.call(http.MethodPost, "/sources/"+id+"/secret/rotate", s.admin, map[string]any{}).ok()
+			return id
+		},
 		"drainWorker": func(s *site) string {
 			n := posthorn.Node{ID: s.node, StartedAt: s.store.Now()}
 			_, err := s.store.Heartbeat(s.t.Context(), &n)

@@ -63,6 +63,7 @@ func tags() []*huma.Tag {
 		{Name: "Subscriptions", Description: "Who gets which events, where, and how."},
 		{Name: "Events", Description: "Publish what happened and see what became of it."},
 		{Name: "Event types", Description: "A catalogue of what events mean and look like, and how strictly it is kept."},
+		{Name: "Sources", Description: "URLs at which signed webhooks of others come in as events."},
 		{Name: "Deliveries", Description: "One event to one subscription: its state, its attempts, and what a person can do about it."},
 		{Name: "Replays", Description: "Deliver many events again, in the background."},
 		{Name: "Live", Description: "What happens, as it happens."},
@@ -195,7 +196,9 @@ func bodySchemas(doc *huma.OpenAPI) map[string]bool {
 	for _, p := range doc.Paths {
 		for _, op := range []*huma.Operation{p.Post, p.Put, p.Patch} {
 			if op != nil && op.RequestBody != nil {
-				visit(op.RequestBody.Content[jsonType].Schema)
+				if media := op.RequestBody.Content[jsonType]; media != nil {
+					visit(media.Schema)
+				}
 			}
 		}
 	}

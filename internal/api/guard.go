@@ -35,7 +35,7 @@ func (h *Handler) guard(ctx huma.Context, next func(huma.Context)) {
 
 func (h *Handler) admit(c *call, op *operation) error {
 	if op.open {
-		return nil
+		return h.admitOpen(c, op)
 	}
 	id, err := h.recognise(c)
 	if err != nil {
@@ -125,8 +125,13 @@ func (h *Handler) charge(c *call, publishes bool, n int) error {
 	if h.opts.Limiter == nil || n == 0 {
 		return nil
 	}
+	return h.count(c, h.bounds(c, publishes), n)
+}
+
+// count is charge against limits that are known.
+func (h *Handler) count(c *call, bounds []bound, n int) error {
 	var left, policy []string
-	for _, b := range h.bounds(c, publishes) {
+	for _, b := range bounds {
 		ok, remaining, wait := h.opts.Limiter.Allow(c.request.Context(), b.counter, b.limit, n)
 		state := `"` + b.name + `";r=` + strconv.Itoa(max(remaining, 0))
 		if !ok {
@@ -159,12 +164,17 @@ func (h *Handler) bounds(c *call, publishes bool) []bound {
 	if !publishes {
 		return list
 	}
-	tenant := c.identity.Tenant.RateLimit
-	if tenant == nil {
-		tenant = h.opts.TenantLimit
+	return h.publishBounds(list, c.identity.Tenant)
+}
+
+// publishBounds adds the limits on what a tenant publishes.
+func (h *Handler) publishBounds(list []bound, t *posthorn.Tenant) []bound {
+	limit := t.RateLimit
+	if limit == nil {
+		limit = h.opts.TenantLimit
 	}
-	if tenant != nil {
-		list = append(list, bound{"tenant", "tenant:" + c.identity.Tenant.ID.String(), *tenant})
+	if limit != nil {
+		list = append(list, bound{"tenant", "tenant:" + t.ID.String(), *limit})
 	}
 	if h.opts.GlobalLimit != nil {
 		list = append(list, bound{"global", "global", *h.opts.GlobalLimit})

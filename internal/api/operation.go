@@ -30,6 +30,8 @@ type operation struct {
 	maxBody int64
 	// mergePatch admits application/merge-patch+json beside application/json.
 	mergePatch bool
+	// anyMedia admits bodies of every media type: they are not JSON of ours but what somebody else sends.
+	anyMedia bool
 	// example of the body.
 	example any
 	// audit is the action under which each success goes into the audit log: a noun and a verb. An operation that can change
@@ -159,6 +161,11 @@ func hasQuery(t reflect.Type) bool {
 }
 
 func documentBody(schemas huma.Registry, d *huma.Operation, op *operation, t reflect.Type) {
+	if op.anyMedia {
+		binary := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
+		d.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"*/*": binary}}
+		return
+	}
 	media := &huma.MediaType{Schema: schemas.Schema(t, true, ""), Example: op.example}
 	d.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": media}}
 	if op.mergePatch {

@@ -233,9 +233,14 @@ func (h *Handler) readBody(c *call, op *operation) (*buffer, error) {
 	if c.request.ContentLength > op.maxBody {
 		return nil, tooLarge(op.maxBody)
 	}
-	b, ok := h.bodies.idle.Get().(*buffer)
+	of := &h.bodies
+	if op.open {
+		// Those who show no key have a bound of their own, so that they cannot take the room of those who do.
+		of = &h.openBodies
+	}
+	b, ok := of.idle.Get().(*buffer)
 	if !ok {
-		b = &buffer{of: &h.bodies}
+		b = &buffer{of: of}
 	}
 	_, err := b.ReadFrom(&meter{http.MaxBytesReader(c.ResponseWriter, c.request.Body, op.maxBody), b})
 	if err == nil {
@@ -274,6 +279,9 @@ func tooLarge(limit int64) error {
 func (c *call) checkMedia(op *operation) error {
 	if encoding := c.request.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return newProblem(answerMedia, "compressed bodies are not accepted; send the body without Content-Encoding")
+	}
+	if op.anyMedia {
+		return nil
 	}
 	header := c.request.Header["Content-Type"]
 	if len(header) == 1 && header[0] == jsonType {

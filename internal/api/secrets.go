@@ -49,6 +49,17 @@ type rotation struct {
 	OverlapSeconds *float64   `json:"overlap_seconds,omitempty" minimum:"0" maximum:"604800" doc:"How long the old secret goes on signing; 24 hours by default. 0 ends it at once."`
 }
 
+// overlap is how long the old secret goes on.
+func (in *rotation) overlap() (time.Duration, error) {
+	switch {
+	case in.OverlapSeconds == nil:
+		return defaultOverlap, nil
+	case *in.OverlapSeconds < 0 || *in.OverlapSeconds > maxOverlap.Seconds():
+		return 0, invalid("body.overlap_seconds", "must be from 0 to 604800 (7 days)")
+	}
+	return time.Duration(*in.OverlapSeconds * float64(time.Second)), nil
+}
+
 func (h *Handler) getSecret(ctx context.Context, c *call, p *subscriptionPath) (*reply[secretView], error) {
 	id, err := p.id()
 	if err != nil {
@@ -77,12 +88,9 @@ func (h *Handler) showSecrets(s *posthorn.Subscription) secretView {
 }
 
 func (h *Handler) rotateSecret(ctx context.Context, c *call, p *subscriptionPath, in *rotation) (*reply[secretView], error) {
-	overlap := defaultOverlap
-	if in.OverlapSeconds != nil {
-		if *in.OverlapSeconds < 0 || *in.OverlapSeconds > maxOverlap.Seconds() {
-			return nil, invalid("body.overlap_seconds", "must be from 0 to 604800 (7 days)")
-		}
-		overlap = time.Duration(*in.OverlapSeconds * float64(time.Second))
+	overlap, err := in.overlap()
+	if err != nil {
+		return nil, err
 	}
 	id, err := p.id()
 	if err != nil {

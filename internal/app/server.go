@@ -22,6 +22,7 @@ import (
 	"github.com/posthorn/posthorn/internal/cache"
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/internal/egress"
+	"github.com/posthorn/posthorn/internal/inbound"
 	"github.com/posthorn/posthorn/internal/limit"
 	"github.com/posthorn/posthorn/internal/play"
 	"github.com/posthorn/posthorn/internal/telemetry"
@@ -106,6 +107,8 @@ func (a *App) routes() (http.Handler, error) {
 	s := a.settings
 	a.auth = auth.New(auth.Options{Store: a.store, Now: a.store.Now, Allowlist: s.Allowlist()})
 	a.addAuth()
+	counter := inbound.NewCounter(a.store)
+	a.addCounter(counter)
 	rate, err := s.KeyRateLimit()
 	if err != nil {
 		return nil, err
@@ -116,6 +119,7 @@ func (a *App) routes() (http.Handler, error) {
 		GlobalLimit: rate, TrustedProxies: s.Proxies(), Checks: a.checks(), Ready: a.ready, Watch: a.bus.Watch,
 		Dashboard: dashboard(), Observe: a.metrics.Requested, Refused: a.metrics.Refused, Logger: a.log, Version: a.version,
 		Window: s.Retention, MaxEventBytes: s.MaxEventBytes, Settings: a.shownSettings(), StrictTypes: s.StrictTypes,
+		Counter: counter, Ingested: a.metrics.Ingested,
 	}
 	if a.tracer != nil {
 		o.Trace = a.tracer.Request
@@ -161,6 +165,21 @@ func (a *App) addAuth() {
 		end()
 		unsubscribe()
 		noting.Wait()
+	})
+}
+
+// addCounter writes in the background what came in at sources.
+func (a *App) addCounter(c *inbound.Counter) {
+	ctx, end := context.WithCancel(context.Background())
+	var counting sync.WaitGroup
+	a.add("sources", func(context.Context) error {
+		counting.Go(func() {
+			c.Run(ctx, func(err error) { a.log.Warn("counts of sources not written", "error", err) })
+		})
+		return nil
+	}, func(context.Context) {
+		end()
+		counting.Wait()
 	})
 }
 

@@ -43,6 +43,7 @@ type Metrics struct {
 	refused        *prometheus.CounterVec
 	removed        *prometheus.CounterVec
 	cleanupSeconds prometheus.Histogram
+	ingested       *prometheus.CounterVec
 }
 
 // NewMetrics makes the counters of one node.
@@ -68,6 +69,7 @@ func NewMetrics(version string) *Metrics {
 	m.refused = counters(r, "posthorn_sign_ins_refused_total", "Requests to the API that were not recognised, by what was wrong: nothing, key, session, origin or rate.", "why")
 	m.removed = counters(r, "posthorn_cleanup_removed_total", "Rows and partitions removed by cleanup.", "what")
 	m.cleanupSeconds = histogram(r, "posthorn_cleanup_seconds", "Time of one cleanup.", latencyBuckets)
+	m.ingested = counters(r, "posthorn_ingest_requests_total", "Requests to sources by provider and outcome: accepted, duplicate, challenge, refused (by its signature), rejected (for another reason), unknown.", "provider", "outcome")
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "posthorn_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": version},
 	})
@@ -134,6 +136,11 @@ func (m *Metrics) Cleaned(r posthorn.CleanupReport, took time.Duration) {
 	m.removed.WithLabelValues("keys").Add(float64(r.Keys))
 	m.removed.WithLabelValues("partitions").Add(float64(r.Partitions))
 	m.cleanupSeconds.Observe(took.Seconds())
+}
+
+// Ingested counts one request to a source.
+func (m *Metrics) Ingested(provider, outcome string) {
+	m.ingested.WithLabelValues(provider, outcome).Inc()
 }
 
 // Gauge shows a value that is read at each scrape.

@@ -524,6 +524,21 @@ export type Histogram = {
     p99_ms: number | null;
 };
 
+export type Ingested = {
+    /**
+     * Instead of all else, when Slack asks whether the URL is the app's.
+     */
+    challenge?: string;
+    created_at?: string;
+    deliveries?: number;
+    /**
+     * The message came before, and this is the original answer.
+     */
+    duplicate?: boolean;
+    id?: string;
+    type?: string;
+};
+
 export type KeyInput = {
     expires_at?: string;
     /**
@@ -1034,6 +1049,37 @@ export type SettingsView = {
     version: string;
 };
 
+export type SigningScheme = {
+    /**
+     * sha256 by default; sha1 only where nothing else is offered.
+     */
+    algorithm?: 'sha256' | 'sha512' | 'sha1';
+    /**
+     * hex by default.
+     */
+    encoding?: 'hex' | 'base64';
+    /**
+     * The header that holds the signature.
+     */
+    header: string;
+    /**
+     * What stands before it in there.
+     */
+    prefix?: string;
+    /**
+     * How the key is spelt in the secret; text by default.
+     */
+    secret_encoding?: 'text' | 'hex' | 'base64';
+    /**
+     * What the HMAC is over; {body} by default.
+     */
+    signed?: string;
+    /**
+     * Unix seconds or milliseconds; needs {timestamp} in signed.
+     */
+    timestamp_header?: string;
+};
+
 export type SkippedBy = {
     /**
      * The event's expires_at is past.
@@ -1052,6 +1098,128 @@ export type SkippedBy = {
      * A later delivery of the event to the subscription exists, or it is on its way or not in a status asked for.
      */
     superseded: number;
+};
+
+export type Source = {
+    /**
+     * Events that came in. Counts are a few seconds late.
+     */
+    accepted: number;
+    created_at: string;
+    default_type: string;
+    description: string;
+    /**
+     * Messages that came again.
+     */
+    duplicates: number;
+    /**
+     * A disabled source answers as one that is not there.
+     */
+    enabled: boolean;
+    event_type: string;
+    id: string;
+    /**
+     * Where the provider sends, below this server's public address.
+     */
+    ingest_path: string;
+    keep_headers: Array<string>;
+    last_accepted_at: string | null;
+    last_refused_at: string | null;
+    message_id: string;
+    name: string;
+    provider: 'standard' | 'github' | 'stripe' | 'shopify' | 'slack' | 'hmac';
+    rate_limit: RateLimit | null;
+    /**
+     * Requests without a valid signature.
+     */
+    refused: number;
+    scheme: SigningScheme | null;
+    /**
+     * The secret that was made, in the answer to the request that made it and nowhere else.
+     */
+    secret?: string;
+    /**
+     * Those that verify, newest first. They cannot be read.
+     */
+    secrets: Array<SourceSecret>;
+    tolerance_seconds: number;
+    updated_at: string;
+};
+
+export type SourceInput = {
+    /**
+     * The type where event_type finds nothing.
+     */
+    default_type?: string;
+    description?: string;
+    /**
+     * true by default.
+     */
+    enabled?: boolean;
+    /**
+     * Text with {header.NAME} and {payload.path.to[0]}; the provider's usual by default. What cannot stand in a type becomes _.
+     */
+    event_type?: string;
+    /**
+     * The provider's headers that go along with each delivery.
+     */
+    keep_headers?: Array<string>;
+    /**
+     * What tells one message from another, in the same notation: a message that comes again is a duplicate. Where something is missing none is recognised.
+     */
+    message_id?: string;
+    name: string;
+    /**
+     * Who signs, and so how. standard is Standard Webhooks, hmac what scheme describes.
+     */
+    provider: 'standard' | 'github' | 'stripe' | 'shopify' | 'slack' | 'hmac';
+    rate_limit?: RateLimit | null;
+    /**
+     * For the provider hmac.
+     */
+    scheme?: SigningScheme | null;
+    /**
+     * Write-only. Later, another one rotates with an overlap of 24 hours.
+     */
+    secret?: string;
+    /**
+     * How far a signed timestamp may be from now; 300 by default, and always with standard.
+     */
+    tolerance_seconds?: number;
+};
+
+export type SourceList = {
+    data: Array<Source>;
+    /**
+     * Give it as cursor to get the next page; null on the last.
+     */
+    next_cursor: string | null;
+};
+
+export type SourcePatch = {
+    default_type?: string | null;
+    description?: string | null;
+    enabled?: boolean | null;
+    event_type?: string | null;
+    keep_headers?: Array<string>;
+    message_id?: string | null;
+    name?: string;
+    provider?: 'standard' | 'github' | 'stripe' | 'shopify' | 'slack' | 'hmac';
+    /**
+     * null lifts it.
+     */
+    rate_limit?: RateLimit | null;
+    scheme?: SigningScheme | null;
+    /**
+     * Rotates with an overlap of 24 hours.
+     */
+    secret?: string;
+    tolerance_seconds?: number | null;
+};
+
+export type SourceSecret = {
+    created_at: string;
+    expires_at: string | null;
 };
 
 export type StatsCounts = {
@@ -2693,6 +2861,64 @@ export type GetLivenessAliasResponses = {
 
 export type GetLivenessAliasResponse = GetLivenessAliasResponses[keyof GetLivenessAliasResponses];
 
+export type IngestData = {
+    body: Blob | File;
+    path: {
+        /**
+         * The source's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/ingest/{id}';
+};
+
+export type IngestErrors = {
+    /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type IngestError = IngestErrors[keyof IngestErrors];
+
+export type IngestResponses = {
+    /**
+     * OK
+     */
+    200: Ingested;
+};
+
+export type IngestResponse = IngestResponses[keyof IngestResponses];
+
 export type ListKeysData = {
     body?: never;
     path?: never;
@@ -3382,6 +3608,391 @@ export type GetSettingsResponses = {
 };
 
 export type GetSettingsResponse = GetSettingsResponses[keyof GetSettingsResponses];
+
+export type ListSourcesData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * The next_cursor of the page before, with the same filters.
+         */
+        cursor?: string;
+    };
+    url: '/sources';
+};
+
+export type ListSourcesErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type ListSourcesError = ListSourcesErrors[keyof ListSourcesErrors];
+
+export type ListSourcesResponses = {
+    /**
+     * OK
+     */
+    200: SourceList;
+};
+
+export type ListSourcesResponse = ListSourcesResponses[keyof ListSourcesResponses];
+
+export type CreateSourceData = {
+    body: SourceInput;
+    path?: never;
+    query?: never;
+    url: '/sources';
+};
+
+export type CreateSourceErrors = {
+    /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type CreateSourceError = CreateSourceErrors[keyof CreateSourceErrors];
+
+export type CreateSourceResponses = {
+    /**
+     * Created
+     */
+    201: Source;
+};
+
+export type CreateSourceResponse = CreateSourceResponses[keyof CreateSourceResponses];
+
+export type DeleteSourceData = {
+    body?: never;
+    path: {
+        /**
+         * The source's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/sources/{id}';
+};
+
+export type DeleteSourceErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type DeleteSourceError = DeleteSourceErrors[keyof DeleteSourceErrors];
+
+export type DeleteSourceResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type DeleteSourceResponse = DeleteSourceResponses[keyof DeleteSourceResponses];
+
+export type GetSourceData = {
+    body?: never;
+    path: {
+        /**
+         * The source's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/sources/{id}';
+};
+
+export type GetSourceErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type GetSourceError = GetSourceErrors[keyof GetSourceErrors];
+
+export type GetSourceResponses = {
+    /**
+     * OK
+     */
+    200: Source;
+};
+
+export type GetSourceResponse = GetSourceResponses[keyof GetSourceResponses];
+
+export type PatchSourceData = {
+    body: SourcePatch;
+    path: {
+        /**
+         * The source's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/sources/{id}';
+};
+
+export type PatchSourceErrors = {
+    /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type PatchSourceError = PatchSourceErrors[keyof PatchSourceErrors];
+
+export type PatchSourceResponses = {
+    /**
+     * OK
+     */
+    200: Source;
+};
+
+export type PatchSourceResponse = PatchSourceResponses[keyof PatchSourceResponses];
+
+export type ReplaceSourceData = {
+    body: SourceInput;
+    path: {
+        /**
+         * The source's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/sources/{id}';
+};
+
+export type ReplaceSourceErrors = {
+    /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type ReplaceSourceError = ReplaceSourceErrors[keyof ReplaceSourceErrors];
+
+export type ReplaceSourceResponses = {
+    /**
+     * OK
+     */
+    200: Source;
+};
+
+export type ReplaceSourceResponse = ReplaceSourceResponses[keyof ReplaceSourceResponses];
+
+export type RotateSourceSecretData = {
+    body: Rotation;
+    path: {
+        /**
+         * The source's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/sources/{id}/secret/rotate';
+};
+
+export type RotateSourceSecretErrors = {
+    /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * The present state does not allow it.
+     */
+    409: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type RotateSourceSecretError = RotateSourceSecretErrors[keyof RotateSourceSecretErrors];
+
+export type RotateSourceSecretResponses = {
+    /**
+     * OK
+     */
+    200: Source;
+};
+
+export type RotateSourceSecretResponse = RotateSourceSecretResponses[keyof RotateSourceSecretResponses];
 
 export type GetStatsData = {
     body?: never;
