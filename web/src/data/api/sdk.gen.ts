@@ -2,7 +2,7 @@
 
 import type { Client, ClientMeta, Options as Options2, RequestResult, ServerSentEventsResult, TDataShape } from './client';
 import { client } from './client.gen';
-import type { CancelDeliveryData, CancelDeliveryErrors, CancelDeliveryResponses, CancelReplayData, CancelReplayErrors, CancelReplayResponses, ChangeDeliveriesData, ChangeDeliveriesErrors, ChangeDeliveriesResponses, CreateEventTypeData, CreateEventTypeErrors, CreateEventTypeResponses, CreateKeyData, CreateKeyErrors, CreateKeyResponses, CreateReplayData, CreateReplayErrors, CreateReplayResponses, CreateSubscriptionData, CreateSubscriptionErrors, CreateSubscriptionResponses, CreateTenantData, CreateTenantErrors, CreateTenantResponses, DeleteEventTypeData, DeleteEventTypeErrors, DeleteEventTypeResponses, DeleteSubscriptionData, DeleteSubscriptionErrors, DeleteSubscriptionResponses, DrainWorkerData, DrainWorkerErrors, DrainWorkerResponses, EndSessionData, EndSessionErrors, EndSessionResponses, GetCatalogueData, GetCatalogueErrors, GetCatalogueResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetEventData, GetEventErrors, GetEventResponses, GetEventStatusData, GetEventStatusErrors, GetEventStatusResponses, GetEventTypeData, GetEventTypeErrors, GetEventTypeResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLivenessAliasData, GetLivenessAliasErrors, GetLivenessAliasResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetQueueData, GetQueueErrors, GetQueueHistoryData, GetQueueHistoryErrors, GetQueueHistoryResponses, GetQueueResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetReplayData, GetReplayErrors, GetReplayResponses, GetSecretData, GetSecretErrors, GetSecretResponses, GetSessionData, GetSessionErrors, GetSessionResponses, GetSettingsData, GetSettingsErrors, GetSettingsResponses, GetStatsData, GetStatsErrors, GetStatsResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetWorkerData, GetWorkerErrors, GetWorkerResponses, ListAttemptsData, ListAttemptsErrors, ListAttemptsResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListEventTypesData, ListEventTypesErrors, ListEventTypesResponses, ListKeysData, ListKeysErrors, ListKeysResponses, ListReplaysData, ListReplaysErrors, ListReplaysResponses, ListSubscriptionsData, ListSubscriptionsErrors, ListSubscriptionsResponses, ListTenantsData, ListTenantsErrors, ListTenantsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, PatchEventTypeData, PatchEventTypeErrors, PatchEventTypeResponses, PatchSubscriptionData, PatchSubscriptionErrors, PatchSubscriptionResponses, PauseSubscriptionData, PauseSubscriptionErrors, PauseSubscriptionResponses, PublishBatchData, PublishBatchErrors, PublishBatchResponses, PublishEventData, PublishEventErrors, PublishEventResponses, PutCatalogueData, PutCatalogueErrors, PutCatalogueResponses, PutEventTypeData, PutEventTypeErrors, PutEventTypeResponses, ReplaceSubscriptionData, ReplaceSubscriptionErrors, ReplaceSubscriptionResponses, ReplayEventData, ReplayEventErrors, ReplayEventResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RetryDeliveryData, RetryDeliveryErrors, RetryDeliveryResponses, RevokeKeyData, RevokeKeyErrors, RevokeKeyResponses, RotateSecretData, RotateSecretErrors, RotateSecretResponses, StartSessionData, StartSessionErrors, StartSessionResponses, TestFilterData, TestFilterErrors, TestFilterResponses, TestSubscriptionData, TestSubscriptionErrors, TestSubscriptionResponses, ValidatePayloadData, ValidatePayloadErrors, ValidatePayloadResponses, WatchData, WatchErrors, WatchResponse, WatchResponses } from './types.gen';
+import type { CancelDeliveryData, CancelDeliveryErrors, CancelDeliveryResponses, CancelReplayData, CancelReplayErrors, CancelReplayResponses, ChangeDeliveriesData, ChangeDeliveriesErrors, ChangeDeliveriesResponses, CreateEventTypeData, CreateEventTypeErrors, CreateEventTypeResponses, CreateKeyData, CreateKeyErrors, CreateKeyResponses, CreateReplayData, CreateReplayErrors, CreateReplayResponses, CreateSourceData, CreateSourceErrors, CreateSourceResponses, CreateSubscriptionData, CreateSubscriptionErrors, CreateSubscriptionResponses, CreateTenantData, CreateTenantErrors, CreateTenantResponses, DeleteEventTypeData, DeleteEventTypeErrors, DeleteEventTypeResponses, DeleteSourceData, DeleteSourceErrors, DeleteSourceResponses, DeleteSubscriptionData, DeleteSubscriptionErrors, DeleteSubscriptionResponses, DrainWorkerData, DrainWorkerErrors, DrainWorkerResponses, EndSessionData, EndSessionErrors, EndSessionResponses, GetCatalogueData, GetCatalogueErrors, GetCatalogueResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetEventData, GetEventErrors, GetEventResponses, GetEventStatusData, GetEventStatusErrors, GetEventStatusResponses, GetEventTypeData, GetEventTypeErrors, GetEventTypeResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLivenessAliasData, GetLivenessAliasErrors, GetLivenessAliasResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetQueueData, GetQueueErrors, GetQueueHistoryData, GetQueueHistoryErrors, GetQueueHistoryResponses, GetQueueResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetReplayData, GetReplayErrors, GetReplayResponses, GetSecretData, GetSecretErrors, GetSecretResponses, GetSessionData, GetSessionErrors, GetSessionResponses, GetSettingsData, GetSettingsErrors, GetSettingsResponses, GetSourceData, GetSourceErrors, GetSourceResponses, GetStatsData, GetStatsErrors, GetStatsResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetWorkerData, GetWorkerErrors, GetWorkerResponses, IngestData, IngestErrors, IngestResponses, ListAttemptsData, ListAttemptsErrors, ListAttemptsResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListEventTypesData, ListEventTypesErrors, ListEventTypesResponses, ListKeysData, ListKeysErrors, ListKeysResponses, ListReplaysData, ListReplaysErrors, ListReplaysResponses, ListSourcesData, ListSourcesErrors, ListSourcesResponses, ListSubscriptionsData, ListSubscriptionsErrors, ListSubscriptionsResponses, ListTenantsData, ListTenantsErrors, ListTenantsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, PatchEventTypeData, PatchEventTypeErrors, PatchEventTypeResponses, PatchSourceData, PatchSourceErrors, PatchSourceResponses, PatchSubscriptionData, PatchSubscriptionErrors, PatchSubscriptionResponses, PauseSubscriptionData, PauseSubscriptionErrors, PauseSubscriptionResponses, PublishBatchData, PublishBatchErrors, PublishBatchResponses, PublishEventData, PublishEventErrors, PublishEventResponses, PutCatalogueData, PutCatalogueErrors, PutCatalogueResponses, PutEventTypeData, PutEventTypeErrors, PutEventTypeResponses, ReplaceSourceData, ReplaceSourceErrors, ReplaceSourceResponses, ReplaceSubscriptionData, ReplaceSubscriptionErrors, ReplaceSubscriptionResponses, ReplayEventData, ReplayEventErrors, ReplayEventResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RetryDeliveryData, RetryDeliveryErrors, RetryDeliveryResponses, RevokeKeyData, RevokeKeyErrors, RevokeKeyResponses, RotateSecretData, RotateSecretErrors, RotateSecretResponses, RotateSourceSecretData, RotateSourceSecretErrors, RotateSourceSecretResponses, StartSessionData, StartSessionErrors, StartSessionResponses, TestFilterData, TestFilterErrors, TestFilterResponses, TestSubscriptionData, TestSubscriptionErrors, TestSubscriptionResponses, ValidatePayloadData, ValidatePayloadErrors, ValidatePayloadResponses, WatchData, WatchErrors, WatchResponse, WatchResponses } from './types.gen';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -445,6 +445,21 @@ export const getReadiness = <ThrowOnError extends boolean = false>(options?: Opt
 export const getLivenessAlias = <ThrowOnError extends boolean = false>(options?: Options<GetLivenessAliasData, ThrowOnError>): RequestResult<GetLivenessAliasResponses, GetLivenessAliasErrors, ThrowOnError> => (options?.client ?? client).get<GetLivenessAliasResponses, GetLivenessAliasErrors, ThrowOnError>({ url: '/healthz', ...options });
 
 /**
+ * Receive a provider's webhook
+ *
+ * What a provider is given as its webhook URL. It needs no key: the signature is checked as the source says. 200 means that the event and all its deliveries are on disk; a message that comes again is answered with `"duplicate": true`. The body is the payload, byte for byte.
+ */
+export const ingest = <ThrowOnError extends boolean = false>(options: Options<IngestData, ThrowOnError>): RequestResult<IngestResponses, IngestErrors, ThrowOnError> => (options.client ?? client).post<IngestResponses, IngestErrors, ThrowOnError>({
+    bodySerializer: null,
+    url: '/ingest/{id}',
+    ...options,
+    headers: {
+        'Content-Type': '*/*',
+        ...options.headers
+    }
+});
+
+/**
  * List keys
  *
  * Revoked and expired ones included.
@@ -688,6 +703,137 @@ export const getSettings = <ThrowOnError extends boolean = false>(options?: Opti
         }],
     url: '/settings',
     ...options
+});
+
+/**
+ * List sources
+ *
+ * Needs a key with the scope `read`.
+ */
+export const listSources = <ThrowOnError extends boolean = false>(options?: Options<ListSourcesData, ThrowOnError>): RequestResult<ListSourcesResponses, ListSourcesErrors, ThrowOnError> => (options?.client ?? client).get<ListSourcesResponses, ListSourcesErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/sources',
+    ...options
+});
+
+/**
+ * Create a source
+ *
+ * A URL for a provider's webhooks, at ingest_path. Where the provider lets you choose the secret and none is sent, one is made and shown in this answer only. Providers that issue it (stripe, shopify, slack) first need the URL: until their secret is set, everything is refused.
+ *
+ * Needs a key with the scope `manage`.
+ */
+export const createSource = <ThrowOnError extends boolean = false>(options: Options<CreateSourceData, ThrowOnError>): RequestResult<CreateSourceResponses, CreateSourceErrors, ThrowOnError> => (options.client ?? client).post<CreateSourceResponses, CreateSourceErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/sources',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Delete a source
+ *
+ * Its events stay.
+ *
+ * Needs a key with the scope `manage`.
+ */
+export const deleteSource = <ThrowOnError extends boolean = false>(options: Options<DeleteSourceData, ThrowOnError>): RequestResult<DeleteSourceResponses, DeleteSourceErrors, ThrowOnError> => (options.client ?? client).delete<DeleteSourceResponses, DeleteSourceErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/sources/{id}',
+    ...options
+});
+
+/**
+ * Read a source
+ *
+ * Needs a key with the scope `read`.
+ */
+export const getSource = <ThrowOnError extends boolean = false>(options: Options<GetSourceData, ThrowOnError>): RequestResult<GetSourceResponses, GetSourceErrors, ThrowOnError> => (options.client ?? client).get<GetSourceResponses, GetSourceErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/sources/{id}',
+    ...options
+});
+
+/**
+ * Change a source
+ *
+ * A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged.
+ *
+ * Needs a key with the scope `manage`.
+ */
+export const patchSource = <ThrowOnError extends boolean = false>(options: Options<PatchSourceData, ThrowOnError>): RequestResult<PatchSourceResponses, PatchSourceErrors, ThrowOnError> => (options.client ?? client).patch<PatchSourceResponses, PatchSourceErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/sources/{id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Replace a source
+ *
+ * Fields left out go back to their defaults, except the secret. Another secret rotates with an overlap of 24 hours.
+ *
+ * Needs a key with the scope `manage`.
+ */
+export const replaceSource = <ThrowOnError extends boolean = false>(options: Options<ReplaceSourceData, ThrowOnError>): RequestResult<ReplaceSourceResponses, ReplaceSourceErrors, ThrowOnError> => (options.client ?? client).put<ReplaceSourceResponses, ReplaceSourceErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/sources/{id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Rotate a source's secret
+ *
+ * Both secrets verify until the overlap ends. Without a secret one is made, where the provider lets you choose it, and shown in this answer only.
+ *
+ * Needs a key with the scope `manage`.
+ */
+export const rotateSourceSecret = <ThrowOnError extends boolean = false>(options: Options<RotateSourceSecretData, ThrowOnError>): RequestResult<RotateSourceSecretResponses, RotateSourceSecretErrors, ThrowOnError> => (options.client ?? client).post<RotateSourceSecretResponses, RotateSourceSecretErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/sources/{id}/secret/rotate',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
 });
 
 /**
