@@ -161,10 +161,14 @@ func (s *crashing) kill(t *testing.T) {
 }
 
 func (s *crashing) post(ctx context.Context, path string, body []byte) (int, []byte, error) {
+	return s.ask(ctx, http.MethodPost, path, body)
+}
+
+func (s *crashing) ask(ctx context.Context, method, path string, body []byte) (int, []byte, error) {
 	s.mu.Lock()
 	url := s.url
 	s.mu.Unlock()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, url+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}

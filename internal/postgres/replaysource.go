@@ -11,9 +11,7 @@ import (
 )
 
 const (
-	// stepSources bounds the deliveries one step of a replay makes.
-	stepSources = 1000
-	// stepEvents bounds the events of a step that are matched again, each read with its payload.
+	// stepEvents bounds the events that are matched again at a time, each read with its payload.
 	stepEvents = 100
 	// sourceRead is how many rows are read at a time.
 	sourceRead = 1000
@@ -21,7 +19,7 @@ const (
 
 // ReplaySources implements posthorn.ReplayStore.
 func (s *Store) ReplaySources(ctx context.Context, r *posthorn.Replay, limit int) (posthorn.ReplaySources, error) {
-	scan := sourceScan{Store: s, replay: r, limit: min(max(limit, 1), stepSources)}
+	scan := sourceScan{Store: s, replay: r, limit: max(limit, 1)}
 	scan.found = posthorn.ReplaySources{Cursor: r.Cursor}
 	if r.To == posthorn.ToMatching {
 		scan.limit = min(scan.limit, stepEvents)

@@ -84,6 +84,9 @@ func (r *Runner) match(ctx context.Context, replay *posthorn.Replay, e *posthorn
 	return nil
 }
 
+// countBatch is how many sources are counted at a time: nothing is written, so it is what a store reads at most.
+const countBatch = 5000
+
 // Count says what a replay would do, without doing it, in at most the given time. The replay need not be stored; its
 // CreatedAt, when zero, is now.
 func (r *Runner) Count(ctx context.Context, replay posthorn.Replay, within time.Duration) (posthorn.ReplayCount, error) {
@@ -95,7 +98,7 @@ func (r *Runner) Count(ctx context.Context, replay posthorn.Replay, within time.
 	seen := map[posthorn.EventID]bool{}
 	deleted := map[posthorn.SubscriptionID]bool{}
 	for end := time.Now().Add(within); ; {
-		found, err := r.opts.Store.ReplaySources(ctx, &replay, r.opts.Batch)
+		found, err := r.opts.Store.ReplaySources(ctx, &replay, countBatch)
 		if err != nil {
 			return count, err
 		}

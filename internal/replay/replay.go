@@ -42,7 +42,7 @@ type Options struct {
 	Bus     Bus
 	Node    posthorn.NodeID
 	Log     *slog.Logger
-	// Poll is how long a lost wake-up, or a node that died, may delay a replay; 10 s by default.
+	// Poll is how long a lost wake-up, or a node that died, may delay a replay; 5 s by default.
 	Poll time.Duration
 	// Batch bounds the deliveries of one step, Backlog those of a replay that wait to be sent, in lanes that are.
 	Batch, Backlog int
@@ -52,10 +52,10 @@ type Options struct {
 
 func (o *Options) setDefaults() {
 	if o.Poll == 0 {
-		o.Poll = 10 * time.Second
+		o.Poll = 5 * time.Second
 	}
 	if o.Batch == 0 {
-		o.Batch = 1000
+		o.Batch = 500
 	}
 	if o.Backlog == 0 {
 		o.Backlog = 2000
@@ -70,7 +70,7 @@ func (o *Options) setDefaults() {
 
 const (
 	// leaseTTL is after what time another node takes on a replay whose node died; leaseRenew is how often it is renewed.
-	leaseTTL, leaseRenew = posthorn.Lease, posthorn.Lease / 3
+	leaseTTL, leaseRenew = 10 * time.Second, 3 * time.Second
 	// looked bounds the active replays looked at in one look.
 	looked = 200
 )

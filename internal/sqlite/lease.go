@@ -54,13 +54,17 @@ func (c *claiming) spend(d *posthorn.Delivery) (posthorn.Reason, error) {
 	return posthorn.ReasonAttempts, nil
 }
 
-// freeClaims ends the leases of an earlier run: no other process can hold one. The attempts are written as interrupted
+// freeClaims ends the leases and duties of an earlier run: no other process can hold one. The attempts are written as interrupted
 // when the deliveries are claimed again, as after any lost lease. Leases that ran out are free already.
 func (s *Store) freeClaims(ctx context.Context) error {
 	return s.write(ctx, func(t *tx) error {
 		_, err := t.exec(`UPDATE deliveries INDEXED BY deliveries_queue SET visible_at = ?
 			WHERE state = 0 AND claim IS NOT NULL AND visible_at > ?`,
 			stamp(t.now), stamp(t.now))
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(`DELETE FROM leases`)
 		return err
 	})
 }

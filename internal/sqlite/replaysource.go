@@ -9,16 +9,12 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-const (
-	// stepSources bounds the deliveries one step of a replay makes: it holds the writer for some tens of milliseconds.
-	stepSources = 500
-	// stepEvents bounds the events of a step that are matched again, each read with its payload.
-	stepEvents = 100
-)
+// stepEvents bounds the events that are matched again at a time, each read with its payload.
+const stepEvents = 100
 
 // ReplaySources reads what a replay finds behind its cursor.
 func (s *Store) ReplaySources(ctx context.Context, r *posthorn.Replay, limit int) (posthorn.ReplaySources, error) {
-	scan := sourceScan{replay: r, limit: min(max(limit, 1), stepSources)}
+	scan := sourceScan{replay: r, limit: max(limit, 1)}
 	scan.found = posthorn.ReplaySources{Cursor: r.Cursor, Done: true}
 	if r.To == posthorn.ToMatching {
 		scan.limit = min(scan.limit, stepEvents)
