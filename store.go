@@ -22,6 +22,7 @@ type Store interface {
 	CatalogueStore
 	SourceStore
 	EventStore
+	PayloadEraser
 	DeliveryStore
 	ReplayStore
 	KeyStore
@@ -142,6 +143,15 @@ type EventStore interface {
 	ListEvents(ctx context.Context, tenant TenantID, f EventFilter, p Page) ([]EventSummary, UUID, error)
 	// EventDeliveries lists an event's deliveries, oldest first, at most 10,000.
 	EventDeliveries(ctx context.Context, tenant TenantID, id EventID) ([]Delivery, error)
+}
+
+// PayloadEraser erases what an event carried.
+type PayloadEraser interface {
+	// ErasePayload removes the payload of an event and the bodies that its deliveries' receivers answered with, which may
+	// repeat it, and cancels the event's pending deliveries; claims they had are lost. The payload goes first, with
+	// PayloadErased: from then on nothing sends it. The rest goes in bounded steps; done again, also after it was cut
+	// short, it goes on. It answers with the deliveries that this call ended, and when the payload was erased.
+	ErasePayload(ctx context.Context, tenant TenantID, id EventID) (erased time.Time, ended []Delivery, err error)
 }
 
 // DeliveryStore reads deliveries and changes them on a person's behalf.

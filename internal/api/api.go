@@ -28,6 +28,7 @@ type Store interface {
 	posthorn.CatalogueStore
 	posthorn.SourceStore
 	posthorn.EventStore
+	posthorn.PayloadEraser
 	posthorn.DeliveryStore
 	CreateReplay(ctx context.Context, r *posthorn.Replay) error
 	GetReplay(ctx context.Context, tenant posthorn.TenantID, id posthorn.ReplayID) (*posthorn.Replay, error)
@@ -191,6 +192,7 @@ func New(opts Options) *Handler {
 	h.registerSecrets()
 	h.registerFilters()
 	h.registerEvents()
+	h.registerErasure()
 	h.registerEventTypes()
 	h.registerSources()
 	h.registerIngest()

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/clustertest"
 )
 
 // replayState is what the tests need of GET /replays/{id}.
@@ -23,7 +24,7 @@ type replayState struct {
 func TestReplayKilledHalfWay(t *testing.T) {
 	t.Parallel()
 	const deliveries = 50_000
-	c := newCluster(t, newDatabase(t), "")
+	c := newCluster(t, clustertest.NewDatabase(t), "")
 	api := c.start("api")
 	pool := connect(t, c.database)
 	sub := api.subscribe("http://127.0.0.1:9/", "replay.test", object{"status": "paused"})
@@ -40,14 +41,14 @@ func TestReplayKilledHalfWay(t *testing.T) {
 		api.want(http.StatusOK, http.MethodGet, "/replays/"+r.ID.String(), nil, &r)
 		return r
 	}
-	eventually(t, time.Minute, "half of the replay is done", func() bool { return read().Created >= deliveries/2 })
-	worker.kill()
+	clustertest.Eventually(t, time.Minute, "half of the replay is done", func() bool { return read().Created >= deliveries/2 })
+	worker.Kill()
 	if read().Status != "running" {
 		t.Fatalf("killed too late: %+v", r)
 	}
 	t.Logf("killed at %d after %s", r.Created, time.Since(began).Round(time.Millisecond))
 	c.start("worker")
-	eventually(t, time.Minute, "the replay is completed", func() bool { return read().Status == "completed" })
+	clustertest.Eventually(t, time.Minute, "the replay is completed", func() bool { return read().Status == "completed" })
 	t.Logf("completed after %s", time.Since(began).Round(time.Millisecond))
 	if r.Created != deliveries || r.Skipped != 0 {
 		t.Errorf("the replay ended as %+v", r)

@@ -63,7 +63,8 @@ WITH late AS (
 			dns_us, connect_us, tls_us, first_byte_us, total_us, reused, n)
 ), filled AS (
 	UPDATE attempts a SET recorded_at = now(), outcome = i.outcome, status_code = i.status_code, error = i.error, detail = i.detail,
-		started_at = i.started_at, our_fault = i.our_fault, request = i.request, response = i.response, body = i.body,
+		started_at = i.started_at, our_fault = i.our_fault, request = i.request, response = i.response,
+		body = CASE WHEN NOT EXISTS (SELECT FROM deliveries d WHERE d.id = i.id AND d.reason = 'payload_erased') THEN i.body END,
 		body_truncated = i.body_truncated, dns_us = i.dns_us, connect_us = i.connect_us, tls_us = i.tls_us,
 		first_byte_us = i.first_byte_us, total_us = i.total_us, reused = i.reused
 	FROM late i WHERE i.sent AND a.delivery_id = i.id AND a.id = i.token AND a.outcome = 'interrupted'

@@ -132,6 +132,9 @@ func (s *sourceScan) deliveries(ctx context.Context) error {
 	return nil
 }
 
+// ofEvent is the deliveries of an event k, found by that alone: an event has few, while a subscription may have millions.
+const ofEvent = `(SELECT n.id, n.subscription_id, n.state FROM deliveries n WHERE n.event_id = k.event_id OFFSET 0) n`
+
 // superseded are the deliveries after which there is another of their event to their subscription.
 func (s *sourceScan) superseded(ctx context.Context, rows []posthorn.Delivery) (map[posthorn.UUID]bool, error) {
 	later := map[posthorn.UUID]bool{}
@@ -149,8 +152,7 @@ func (s *sourceScan) superseded(ctx context.Context, rows []posthorn.Delivery) (
 		var b pgx.Batch
 		b.Queue(steer)
 		b.Queue(`SELECT k.id FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS k(id, event_id, subscription_id)
-			CROSS JOIN LATERAL (SELECT FROM deliveries n WHERE n.event_id = k.event_id AND n.subscription_id = k.subscription_id
-				AND n.id > k.id LIMIT 1) n`, ids, events, subscriptions).Query(func(rows pgx.Rows) error {
+			CROSS JOIN LATERAL (SELECT FROM `+ofEvent+` WHERE n.subscription_id = k.subscription_id AND n.id > k.id LIMIT 1) n`, ids, events, subscriptions).Query(func(rows pgx.Rows) error {
 			var id posthorn.UUID
 			_, err := pgx.ForEachRow(rows, []any{(*uuid)(&id)}, func() error {
 				later[id] = true

@@ -56,7 +56,7 @@ FROM unnest($2::uuid[], $3::uuid[], $4::uuid[]) WITH ORDINALITY AS k(event_id, s
 LEFT JOIN LATERAL (SELECT * FROM events e WHERE e.tenant_id = $1 AND e.id = k.event_id OFFSET 0) e ON true
 LEFT JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = k.subscription_id AND l.tenant_id = $1 AND NOT l.deleted
 	OFFSET 0) l ON true
-LEFT JOIN LATERAL (SELECT n.id FROM deliveries n WHERE n.event_id = k.event_id AND n.subscription_id = k.subscription_id
+LEFT JOIN LATERAL (SELECT n.id FROM ` + ofEvent + ` WHERE n.subscription_id = k.subscription_id
 	AND (k.seen IS NULL OR n.id > k.seen OR n.state = 'pending') LIMIT 1) n ON true
 ORDER BY k.n`
 

@@ -181,8 +181,13 @@ func (r *recording) fill(result *posthorn.Result) error {
 		return err
 	}
 	removed, err := answer.RowsAffected()
-	if removed > 0 {
+	if err == nil && removed > 0 {
 		a := *result.Attempt
+		var reason posthorn.Reason
+		// What the receiver answered may repeat a payload that was erased meanwhile.
+		if err = r.queryRow(`SELECT reason FROM deliveries WHERE id = ?`, result.DeliveryID).Scan(&reason); reason == posthorn.ReasonPayloadErased {
+			a.Body, a.BodyTruncated = nil, len(a.Body) > 0
+		}
 		a.ID, a.DeliveryID, a.Number = result.Claim.Attempt, result.DeliveryID, result.Number
 		r.write(&a)
 	}

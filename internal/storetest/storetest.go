@@ -55,6 +55,7 @@ func Run(t *testing.T, h Harness) {
 		fifoTests(),
 		replayTests(),
 		replayJobTests(),
+		eraseTests(),
 		subscriptionTests(),
 		catalogueTests(),
 		sourceTests(),

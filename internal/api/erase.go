@@ -1,0 +1,49 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+func (h *Handler) registerErasure() {
+	handle(h, operation{
+		method: http.MethodDelete, path: "/events/{id}/payload", id: "erasePayload", tag: "Events", scope: posthorn.ScopeManage,
+		summary: "Erase an event's payload",
+		description: "Removes the payload and the kept bodies of its receivers' answers for good, and cancels what is pending; a request " +
+			"on its way is not called back. The event itself stays, and cannot be retried or replayed. Erasing again changes nothing.",
+	}, h.erasePayload)
+}
+
+// erased answers an erasure.
+type erased struct {
+	ID              posthorn.EventID `json:"id"`
+	PayloadErasedAt time.Time        `json:"payload_erased_at"`
+	Cancelled       int              `json:"cancelled" doc:"Deliveries that were pending."`
+}
+
+func (h *Handler) erasePayload(ctx context.Context, c *call, p *eventPath) (*reply[erased], error) {
+	id, err := p.id()
+	if err != nil {
+		return nil, err
+	}
+	// What has begun is finished: a client that leaves must not leave half of it.
+	at, ended, err := h.store.ErasePayload(context.WithoutCancel(ctx), c.tenant(), id)
+	if err != nil {
+		return nil, err
+	}
+	updates := make([]posthorn.Update, len(ended))
+	for i := range ended {
+		d := &ended[i]
+		updates[i] = posthorn.Update{
+			At: d.UpdatedAt, TenantID: d.TenantID, DeliveryID: d.ID, EventID: d.EventID, SubscriptionID: d.SubscriptionID,
+			EventType: d.EventType, State: d.State, Reason: d.Reason, Attempts: d.Attempts,
+		}
+	}
+	if len(updates) > 0 {
+		h.opts.Bus.Publish(ctx, posthorn.Signal{Updates: updates})
+	}
+	return replyWith(erased{ID: id, PayloadErasedAt: at.UTC(), Cancelled: len(ended)}), nil
+}
