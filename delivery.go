@@ -29,6 +29,7 @@ const (
 	ReasonFilterError         Reason = "filter_error"         // the subscription's filter failed on this event
 	ReasonExpired             Reason = "expired"              // the event's expires_at is past
 	ReasonPayloadErased       Reason = "payload_erased"       // the payload was erased on request
+	ReasonSkipped             Reason = "skipped"              // its subscription was resumed without what it had held
 )
 
 // Trigger is what moves a delivery.
@@ -41,7 +42,7 @@ const (
 	OnExhaust  Trigger = "attempts or window used up, or a final status"
 	OnRetry    Trigger = "manual retry"
 	OnCancel   Trigger = "cancelled by a person"
-	OnWithdraw Trigger = "deleted, held too long, expired or erased"
+	OnWithdraw Trigger = "deleted, held too long, skipped, expired or erased"
 )
 
 // Transition is one row of the state machine.
@@ -170,6 +171,14 @@ type Lane struct {
 	HeldFor   time.Duration
 	// WarnedAt is when the operator was last told that the subscription is failing, or that held deliveries near their end.
 	WarnedAt time.Time
+	// SkippedAt is when the subscription was last resumed without what it had held.
+	SkippedAt time.Time
+}
+
+// Skips reports whether a pending delivery is of a backlog that the lane was resumed without. What a person has retried
+// since is not.
+func (l *Lane) Skips(d *Delivery) bool {
+	return !l.SkippedAt.IsZero() && !d.CreatedAt.After(l.SkippedAt) && d.Manual != ManualAfterEnd
 }
 
 // HeldTotal is how long the lane was held up to a moment.

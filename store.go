@@ -85,7 +85,7 @@ type SubscriptionStore interface {
 	ListSubscriptions(ctx context.Context, tenant TenantID, f SubscriptionFilter, p Page) ([]Subscription, UUID, error)
 	// UpdateSubscription reads one, lets change alter it and writes it, atomically; an error from change is returned
 	// and nothing is written. Leaving StatusActive starts the lane's hold; returning to it ends the hold, closes the
-	// breaker and clears FailingSince. A lane that becomes FIFO numbers what is pending; in one that begins to skip failed
+	// breaker and clears FailingSince; with SkipHeld, WithdrawDeliveries cancels what it held. A lane that becomes FIFO numbers what is pending; in one that begins to skip failed
 	// deliveries, those that have failed already leave the order.
 	UpdateSubscription(ctx context.Context, tenant TenantID, id SubscriptionID,
 		change func(*Subscription) error) (*Subscription, error)
@@ -234,8 +234,8 @@ type Upkeep interface {
 	// Cleanup removes what is older than the retention. What pending deliveries need stays: they, their events and
 	// their attempts.
 	Cleanup(ctx context.Context, r Retention) (CleanupReport, error)
-	// WithdrawDeliveries ends pending deliveries whose subscription was deleted, that were held too long, whose window
-	// is past (exhausted; not while held) or whose event expired. A claim they had is lost.
+	// WithdrawDeliveries ends pending deliveries whose subscription was deleted or resumed without them, that were held
+	// too long, whose window is past (exhausted; not while held) or whose event expired. A claim they had is lost.
 	WithdrawDeliveries(ctx context.Context, w Withdrawal) (WithdrawalReport, error)
 	// SampleQueue notes the present backlog of all together and of the tenants with the longest, for QueueHistory. Once
 	// a minute counts: a second time within one changes nothing. What is counted is bounded as in Queue.

@@ -70,6 +70,8 @@ type Subscription struct {
 	UpdatedAt time.Time
 	// DeletedAt marks a tombstone: it matches nothing and its history stays readable.
 	DeletedAt time.Time
+	// SkipHeld, set by a change that makes it active again, gives up what it held: SkippedAt of its lane. It is not stored.
+	SkipHeld bool
 	Policy
 	Confidential
 }

@@ -39,7 +39,7 @@ func audited() map[string]func(s *site) (object string) {
 		"patchSubscription":   subscription(http.MethodPatch, "", map[string]any{"description": "x"}),
 		"deleteSubscription":  subscription(http.MethodDelete, "", nil),
 		"pauseSubscription":   subscription(http.MethodPost, "/pause", nil),
-		"resumeSubscription":  subscription(http.MethodPost, "/resume", nil),
+		"resumeSubscription":  subscription(http.MethodPost, "/resume", map[string]any{"backlog": "skip"}),
 		"rotateSecret":        subscription(http.MethodPost, "/secret/rotate", map[string]any{}),
 		"getSecret":           subscription(http.MethodGet, "/secret", nil),
 		"testSubscription": func(s *site) string {
@@ -64,6 +64,19 @@ func audited() map[string]func(s *site) (object string) {
 		"replayEvent": func(s *site) string {
 			event := dead(s).EventID.String()
 			s.call(http.MethodPost, "/events/"+event+"/replay", s.admin, map[string]any{}).ok()
+			return event
+		},
+		"createReplay": func(s *site) string {
+			return s.call(http.MethodPost, "/replays", s.admin, `{"filter":{"event_type":["a"]}}`).ok().object()["id"].(string)
+		},
+		"cancelReplay": func(s *site) string {
+			id := s.call(http.MethodPost, "/replays", s.admin, `{"filter":{"event_type":["a"]}}`).ok().object()["id"].(string)
+			s.call(http.MethodPost, "/replays/"+id+"/cancel", s.admin, nil).ok()
+			return id
+		},
+		"erasePayload": func(s *site) string {
+			event := dead(s).EventID.String()
+			s.call(http.MethodDelete, "/events/"+event+"/payload", s.admin, nil).ok()
 			return event
 		},
 		"createKey": func(s *site) string {

@@ -11,7 +11,7 @@ import (
 func (h *Handler) registerErasure() {
 	handle(h, operation{
 		method: http.MethodDelete, path: "/events/{id}/payload", id: "erasePayload", tag: "Events", scope: posthorn.ScopeManage,
-		summary: "Erase an event's payload",
+		audit: "event.erase", summary: "Erase an event's payload",
 		description: "Removes the payload and the kept bodies of its receivers' answers for good, and cancels what is pending; a request " +
 			"on its way is not called back. The event itself stays, and cannot be retried or replayed. Erasing again changes nothing.",
 	}, h.erasePayload)

@@ -32,6 +32,8 @@ type operation struct {
 	mergePatch bool
 	// anyMedia admits bodies of every media type: they are not JSON of ours but what somebody else sends.
 	anyMedia bool
+	// optionalBody says that no body is an empty object.
+	optionalBody bool
 	// example of the body.
 	example any
 	// audit is the action under which each success goes into the audit log: a noun and a verb. An operation that can change
@@ -64,12 +66,16 @@ func handleRaw[P, B, O any](h *Handler, op operation, do func(ctx context.Contex
 	registered := describe(op, true, hasQuery(reflect.TypeFor[P]()))
 	huma.Register(h.api, registered, func(ctx context.Context, params *P) (*O, error) {
 		c := callOf(ctx)
-		body, err := h.readBody(c, &op)
-		if err != nil {
-			return nil, problemOf(err)
+		text := []byte("{}")
+		if !op.optionalBody || c.request.ContentLength != 0 {
+			body, err := h.readBody(c, &op)
+			if err != nil {
+				return nil, problemOf(err)
+			}
+			defer body.free()
+			text = body.Bytes()
 		}
-		defer body.free()
-		out, err := do(ctx, c, params, body.Bytes())
+		out, err := do(ctx, c, params, text)
 		if err = h.audit(ctx, c, &op, err); err != nil {
 			return nil, problemOf(err)
 		}
@@ -167,7 +173,7 @@ func documentBody(schemas huma.Registry, d *huma.Operation, op *operation, t ref
 		return
 	}
 	media := &huma.MediaType{Schema: schemas.Schema(t, true, ""), Example: op.example}
-	d.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": media}}
+	d.RequestBody = &huma.RequestBody{Required: !op.optionalBody, Content: map[string]*huma.MediaType{"application/json": media}}
 	if op.mergePatch {
 		d.RequestBody.Content[mergePatchType] = media
 	}

@@ -28,7 +28,7 @@ type Replays interface {
 func (h *Handler) registerReplays() {
 	create := operation{
 		method: http.MethodPost, path: "/replays", id: "createReplay", tag: "Replays", scope: posthorn.ScopeManage,
-		summary: "Deliver many events again", status: http.StatusAccepted, refusals: []int{http.StatusConflict},
+		audit: "replay.create", summary: "Deliver many events again", status: http.StatusAccepted, refusals: []int{http.StatusConflict},
 		example: map[string]any{"filter": map[string]any{"failed_since": "2026-01-31T09:30:00Z"}, "dry_run": true},
 		description: "Makes new deliveries, with the full retry policy, in the background: of each event to each subscription one at most. " +
 			"What is found is fixed now, so it never finds its own. It survives restarts, and goes on where it stopped. " +
@@ -46,7 +46,7 @@ func (h *Handler) registerReplays() {
 	}, h.getReplay)
 	handle(h, operation{
 		method: http.MethodPost, path: "/replays/{id}/cancel", id: "cancelReplay", tag: "Replays", scope: posthorn.ScopeManage,
-		summary: "Cancel a replay", refusals: []int{http.StatusConflict},
+		audit: "replay.cancel", summary: "Cancel a replay", refusals: []int{http.StatusConflict},
 		description: "It makes no more deliveries. Those it has made stay; cancel them with POST /deliveries/bulk and the filter replay_id.",
 	}, h.cancelReplay)
 }
@@ -256,7 +256,9 @@ func (h *Handler) createReplay(ctx context.Context, c *call, _ *nothing, in *rep
 		return nil, err
 	}
 	h.opts.Bus.Publish(ctx, posthorn.Signal{Replays: true})
-	return &replayAnswer{Status: http.StatusAccepted, Location: "/replays/" + r.ID.String(), Body: showReplay(r)}, nil
+	shown := showReplay(r)
+	c.altered(r.ID.String(), nil, shown)
+	return &replayAnswer{Status: http.StatusAccepted, Location: "/replays/" + r.ID.String(), Body: shown}, nil
 }
 
 func (h *Handler) listReplays(ctx context.Context, c *call, q *Paging) (*reply[list[replay]], error) {

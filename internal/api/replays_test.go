@@ -91,3 +91,20 @@ func TestReplaysRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestResumeWithoutTheBacklog(t *testing.T) {
+	s := open(t, nil)
+	id := s.subscribe(s.admin, map[string]any{"status": "paused"})
+	event := s.publish(s.admin, "a.b")
+	path := "/subscriptions/" + id + "/resume"
+	s.call(http.MethodPost, path, s.admin, `{"backlog":"burn"}`).wantFaults("body.backlog")
+	s.call(http.MethodPost, path, s.admin, `{"backlog":"skip"}`).want(http.StatusOK)
+	report, err := s.store.WithdrawDeliveries(t.Context(), posthorn.Withdrawal{Hold: time.Hour, Window: time.Hour, Batch: 10})
+	if err != nil || report.Ended[posthorn.ReasonSkipped] != 1 {
+		t.Errorf("withdrawn: %v, %v", report.Ended, err)
+	}
+	if d := s.deliveries(s.admin, event)[0]; *d.Reason != posthorn.ReasonSkipped || d.Explanation != "Cancelled because its subscription was resumed without what it had held. A manual retry revives it." {
+		t.Errorf("delivery: %s", jsonText(d))
+	}
+	s.call(http.MethodPost, path, s.admin, nil).want(http.StatusOK)
+}

@@ -45,9 +45,11 @@ func (h *Handler) registerSubscriptions() {
 		audit: "subscription.pause", summary: "Pause a subscription", description: "Its deliveries are held, also new ones, until it is resumed. Pausing again changes nothing.",
 		refusals: []int{http.StatusConflict},
 	}, h.pauseSubscription)
-	handle(h, operation{
+	handleBody(h, operation{
 		method: http.MethodPost, path: "/subscriptions/{id}/resume", id: "resumeSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
-		audit: "subscription.resume", summary: "Resume a subscription", description: "Sends what was held, also when Posthorn had disabled it. Resuming an active one changes nothing.",
+		audit: "subscription.resume", summary: "Resume a subscription", optionalBody: true, example: map[string]any{"backlog": "drain"},
+		description: "Sends what was held, also when Posthorn had disabled it; with `backlog: skip` what was held is cancelled instead, in the " +
+			"background, and can be retried or replayed. Resuming an active one changes nothing.",
 	}, h.resumeSubscription)
 	handle(h, operation{
 		method: http.MethodPost, path: "/subscriptions/{id}/test", id: "testSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
@@ -270,9 +272,17 @@ func (h *Handler) pauseSubscription(ctx context.Context, c *call, p *subscriptio
 	})
 }
 
-func (h *Handler) resumeSubscription(ctx context.Context, c *call, p *subscriptionPath) (*reply[subscription], error) {
+// resumption says what becomes of what was held.
+type resumption struct {
+	Backlog string `json:"backlog,omitempty" enum:"drain,skip" default:"drain" doc:"drain sends what was held, skip cancels it."`
+}
+
+func (h *Handler) resumeSubscription(ctx context.Context, c *call, p *subscriptionPath, in *resumption) (*reply[subscription], error) {
+	if in.Backlog != "" && in.Backlog != "drain" && in.Backlog != "skip" {
+		return nil, invalid("body.backlog", "must be drain or skip")
+	}
 	return h.update(ctx, c, p, func(s *posthorn.Subscription) error {
-		s.Status, s.DisabledReason = posthorn.StatusActive, ""
+		s.Status, s.DisabledReason, s.SkipHeld = posthorn.StatusActive, "", in.Backlog == "skip"
 		return nil
 	})
 }

@@ -29,6 +29,26 @@ func TestStoryPauseHoldsAndResumeDrains(t *testing.T) {
 	s.Run()
 }
 
+func TestStoryResumeWithoutTheBacklog(t *testing.T) {
+	s := NewStory(t)
+	s.Setup(func(setup *Setup) { setup.Hold = 1000 * time.Hour })
+	shop := s.Subscribe("shop")
+	s.Pause(At(0), shop)
+	var held []*Published
+	for i := range 1000 {
+		held = append(held, s.Publish(At(time.Minute+time.Duration(i)*time.Second), "invoice.paid"))
+	}
+	s.Do(At(10*time.Hour), "resume without them", func(n *Node) {
+		n.Update(shop.ID, func(s *posthorn.Subscription) { s.Status, s.SkipHeld = posthorn.StatusActive, true })
+	})
+	fresh := s.Publish(At(10*time.Hour+time.Second), "invoice.paid")
+	s.Want(shop, Between(10*time.Hour+time.Second, 10*time.Hour+2*time.Second), Of(fresh), Attempt(1))
+	for _, p := range held {
+		s.WantState(At(10*time.Hour+5*time.Minute), p, shop, posthorn.Cancelled, posthorn.ReasonSkipped)
+	}
+	s.Run()
+}
+
 func TestStoryHeldTooLong(t *testing.T) {
 	s := NewStory(t)
 	s.Setup(func(setup *Setup) { setup.Hold = 6 * time.Hour })

@@ -70,7 +70,9 @@ type item struct {
 	openings int
 	// windowEnd is when its retry window ends.
 	windowEnd time.Time
-	lost      bool
+	// skipped: its lane was resumed without it.
+	skipped bool
+	lost    bool
 }
 
 func (it *item) bytes() int { return len(it.Event.Payload) }
@@ -155,6 +157,7 @@ func (e *Engine) dispatch(l *lane) {
 		l.inFlight++
 		it.target, it.started, it.trusted, it.openings = l.target, now, l.trusted, l.breaker.openings
 		it.windowEnd = it.Delivery.WindowEnd(&l.state, l.target.sub.Retry.Within(e.opts.Window), e.opts.Store.Now())
+		it.skipped = l.state.Skips(&it.Delivery)
 		e.background.Go(func() { e.work(it) })
 	}
 }

@@ -26,6 +26,8 @@ func (e *Engine) work(it *item) {
 	left := it.windowEnd.Sub(now)
 	if sub.Status != posthorn.StatusActive || !sub.DeletedAt.IsZero() {
 		f.release = true
+	} else if it.skipped {
+		f.result = posthorn.Result{On: posthorn.OnWithdraw, Reason: posthorn.ReasonSkipped}
 	} else if r, ends := unsendable(&it.Delivery, it.Event, sub.Retry, left, now); ends {
 		f.result = r
 	} else {

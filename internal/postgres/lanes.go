@@ -11,13 +11,13 @@ import (
 
 // laneColumns and scanLane belong together; l is the lane.
 const laneColumns = `l.subscription_id, l.tenant_id, l.throttled_until, l.breaker_opens, l.breaker_until, l.failing_since,
-	l.held_since, l.held_for, l.warned_at`
+	l.held_since, l.held_for, l.warned_at, l.skipped_at`
 
 func laneFields(l *posthorn.Lane) []any {
 	return []any{
 		(*uuid)(&l.SubscriptionID.UUID), (*uuid)(&l.TenantID.UUID), (*moment)(&l.ThrottledUntil), &l.BreakerOpens,
 		(*moment)(&l.BreakerUntil), (*moment)(&l.FailingSince), (*moment)(&l.HeldSince), (*span)(&l.HeldFor),
-		(*moment)(&l.WarnedAt),
+		(*moment)(&l.WarnedAt), (*moment)(&l.SkippedAt),
 	}
 }
 

@@ -150,6 +150,7 @@ func (s *Store) UpdateSubscription(ctx context.Context, tenant posthorn.TenantID
 		changed.ID, changed.TenantID, changed.CreatedAt, changed.DeletedAt = before.ID, before.TenantID, before.CreatedAt, before.DeletedAt
 		return s.storeSubscription(ctx, tx, &changed, before)
 	})
+	changed.SkipHeld = false
 	if refusal, ok := errors.AsType[changeError](err); ok {
 		return nil, refusal.error
 	}
@@ -203,8 +204,9 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 			held_for = held_for + CASE WHEN $3 = 'active' THEN coalesce(now() - held_since, '0') ELSE '0' END,
 			breaker_opens = CASE WHEN $3 = 'active' AND status <> 'active' THEN 0 ELSE breaker_opens END,
 			breaker_until = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE breaker_until END,
-			failing_since = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END
-		WHERE subscription_id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, fifo, sub.Retry.Budget())
+			failing_since = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END,
+			skipped_at = CASE WHEN $6 AND $3 = 'active' AND status <> 'active' THEN now() ELSE skipped_at END
+		WHERE subscription_id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, fifo, sub.Retry.Budget(), sub.SkipHeld)
 	if fifo && before.Ordering != posthorn.OrderingFIFO {
 		// What is waiting joins the new order by age.
 		b.Queue(`

@@ -20,6 +20,10 @@ type withdrawal struct {
 	age   time.Duration
 }
 
+// skipLooked is for how long after a resumption without the backlog it is looked for. It is gone within seconds; of what a
+// dead upkeep left, a claim tells.
+const skipLooked = 24 * time.Hour
+
 const (
 	withdrawExpired = `SELECT ` + lockedColumns + ` FROM (SELECT * FROM deliveries d
 		WHERE d.state = 'pending' AND d.expires_at IS NOT NULL AND d.expires_at <= now()
@@ -31,6 +35,7 @@ const (
 			WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.id < $3 AND `
 	ofLanesEnd = ` ORDER BY d.subscription_id, d.visible_at LIMIT $2 FOR UPDATE SKIP LOCKED) d LIMIT $2`
 
+	withdrawSkipped = ofLanes + `d.created_at <= l.skipped_at AND d.manual <> 2 AND $4::interval IS NOT NULL` + ofLanesEnd
 	withdrawDeleted = ofLanes + `l.deleted AND $4::interval IS NOT NULL` + ofLanesEnd
 	withdrawHeld    = ofLanes + `greatest(l.held_since, d.created_at) + $4::interval <= now()` + ofLanesEnd
 	// A retry by hand passes the window.
@@ -72,8 +77,12 @@ func (s *Store) causes(ctx context.Context, w posthorn.Withdrawal) ([]withdrawal
 	deleted := withdrawal{reason: posthorn.ReasonSubscriptionDeleted, state: posthorn.Cancelled, query: withdrawDeleted}
 	held := withdrawal{reason: posthorn.ReasonHeldTooLong, state: posthorn.Cancelled, query: withdrawHeld, age: w.Hold}
 	late := withdrawal{reason: posthorn.ReasonWindow, state: posthorn.Exhausted, query: withdrawLate, age: w.Window}
+	skipped := withdrawal{reason: posthorn.ReasonSkipped, state: posthorn.Cancelled, query: withdrawSkipped}
 	err := s.eachLane(ctx, func(l *walkedLane) {
 		id := l.SubscriptionID.UUID
+		if !l.deleted && l.SkippedAt.After(l.now.Add(-skipLooked)) {
+			skipped.lanes = append(skipped.lanes, id)
+		}
 		switch {
 		case l.deleted:
 			deleted.lanes = append(deleted.lanes, id)
@@ -87,7 +96,7 @@ func (s *Store) causes(ctx context.Context, w posthorn.Withdrawal) ([]withdrawal
 	})
 	expired := withdrawal{reason: posthorn.ReasonExpired, state: posthorn.Cancelled, query: withdrawExpired}
 	causes := []withdrawal{expired}
-	for _, c := range []withdrawal{deleted, held, late} {
+	for _, c := range []withdrawal{deleted, skipped, held, late} {
 		if len(c.lanes) > 0 {
 			causes = append(causes, c)
 		}

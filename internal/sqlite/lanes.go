@@ -27,13 +27,13 @@ type lane struct {
 }
 
 const laneColumns = `subscription_id, tenant_id, version, phase, fifo, sequence, throttled_until, breaker_opens, breaker_until,
-	failing_since, held_since, held_for, warned_at`
+	failing_since, held_since, held_for, warned_at, skipped_at`
 
 func scanLane(rows interface{ Scan(...any) error }) (*lane, error) {
 	var l lane
 	err := rows.Scan(&l.SubscriptionID, &l.TenantID, &l.version, &l.phase, &l.fifo, &l.sequence, instant{&l.ThrottledUntil},
 		&l.BreakerOpens, instant{&l.BreakerUntil}, instant{&l.FailingSince}, instant{&l.HeldSince}, interval{&l.HeldFor},
-		instant{&l.WarnedAt})
+		instant{&l.WarnedAt}, instant{&l.SkippedAt})
 	return &l, err
 }
 
@@ -58,18 +58,18 @@ func (t *tx) lane(id posthorn.SubscriptionID) (*lane, error) {
 }
 
 func (t *tx) insertLane(l *lane) error {
-	_, err := t.exec(`INSERT INTO lanes (`+laneColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := t.exec(`INSERT INTO lanes (`+laneColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		l.SubscriptionID, l.TenantID, l.version, l.phase, l.fifo, l.sequence, stamp(l.ThrottledUntil), l.BreakerOpens,
-		stamp(l.BreakerUntil), stamp(l.FailingSince), stamp(l.HeldSince), l.HeldFor.Microseconds(), stamp(l.WarnedAt))
+		stamp(l.BreakerUntil), stamp(l.FailingSince), stamp(l.HeldSince), l.HeldFor.Microseconds(), stamp(l.WarnedAt), stamp(l.SkippedAt))
 	return err
 }
 
 func (t *tx) updateLane(l *lane) error {
 	_, err := t.exec(`UPDATE lanes SET version = ?, phase = ?, fifo = ?, sequence = ?, throttled_until = ?,
-		breaker_opens = ?, breaker_until = ?, failing_since = ?, held_since = ?, held_for = ?, warned_at = ?
+		breaker_opens = ?, breaker_until = ?, failing_since = ?, held_since = ?, held_for = ?, warned_at = ?, skipped_at = ?
 		WHERE subscription_id = ?`,
 		l.version, l.phase, l.fifo, l.sequence, stamp(l.ThrottledUntil), l.BreakerOpens, stamp(l.BreakerUntil),
-		stamp(l.FailingSince), stamp(l.HeldSince), l.HeldFor.Microseconds(), stamp(l.WarnedAt), l.SubscriptionID)
+		stamp(l.FailingSince), stamp(l.HeldSince), l.HeldFor.Microseconds(), stamp(l.WarnedAt), stamp(l.SkippedAt), l.SubscriptionID)
 	return err
 }
 

@@ -202,6 +202,7 @@ func (s *Store) UpdateSubscription(ctx context.Context, tenant posthorn.TenantID
 		}
 		sub.ID, sub.TenantID, sub.CreatedAt, sub.DeletedAt = before.ID, before.TenantID, before.CreatedAt, before.DeletedAt
 		after = &sub
+		defer func() { after.SkipHeld = false }()
 		if err := s.updateSubscription(t, after, before); err != nil || before.Yields() || !sub.Yields() {
 			return err
 		}
@@ -236,6 +237,9 @@ func (s *Store) updateSubscription(t *tx, sub, before *posthorn.Subscription) (e
 	switch active := sub.Status == posthorn.StatusActive; {
 	case active && l.phase != laneOpen:
 		l.resume(t.now)
+		if sub.SkipHeld {
+			l.SkippedAt = t.now
+		}
 	case !active:
 		l.hold(t.now)
 	}

@@ -12,6 +12,10 @@ import (
 // stepBound bounds the rows that one step of upkeep writes: it holds the writer for some tens of milliseconds at most.
 const stepBound = 400
 
+// skipLooked is for how long after a resumption without the backlog it is looked for. It is gone within seconds; of what a
+// dead upkeep left, a claim tells.
+const skipLooked = 24 * time.Hour
+
 // step is the size of a step for a batch asked for.
 func step(batch int) int {
 	if batch <= 0 {
@@ -60,6 +64,12 @@ func (s *Store) overdue(ctx context.Context, w posthorn.Withdrawal, limit int) (
 		if err == nil {
 			err = find(r, `deliveries AS d INDEXED BY deliveries_expiring WHERE d.state = 0 AND d.expires_at > 0 AND d.expires_at <= ?`,
 				stamp(now))
+		}
+		if err == nil {
+			err = find(r, `lanes AS l CROSS JOIN deliveries AS d INDEXED BY deliveries_queue
+				ON d.state = 0 AND d.subscription_id = l.subscription_id
+				WHERE l.skipped_at > ? AND d.created_at <= l.skipped_at AND d.manual < ?`,
+				stamp(now.Add(-skipLooked)), int64(posthorn.ManualAfterEnd))
 		}
 		// The queue's index holds the id, and an id is no younger than its row: the index alone passes over the young ones.
 		if err == nil && w.Hold > 0 {
@@ -138,6 +148,8 @@ func verdict(d *posthorn.Delivery, l *lane, expires time.Time, w posthorn.Withdr
 		return posthorn.Cancelled, posthorn.ReasonSubscriptionDeleted
 	case !expires.IsZero() && !expires.After(now):
 		return posthorn.Cancelled, posthorn.ReasonExpired
+	case l.Skips(d):
+		return posthorn.Cancelled, posthorn.ReasonSkipped
 	case l.phase == laneHeld && w.Hold > 0 && waiting.Add(w.Hold).Before(now):
 		return posthorn.Cancelled, posthorn.ReasonHeldTooLong
 	case l.phase == laneOpen && w.Window > 0 && d.Manual == posthorn.NotManual && d.WindowEnd(&l.Lane, w.Window, now).Before(now):

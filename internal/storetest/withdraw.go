@@ -19,6 +19,7 @@ func withdrawTests() group {
 		{"WindowSparesManualRetries", withdrawWindowManual},
 		{"Expired", withdrawExpired},
 		{"InSteps", withdrawSteps},
+		{"Skipped", withdrawSkipped},
 		{"NothingToDo", withdrawNothing},
 	}}
 }
@@ -231,4 +232,55 @@ func withdrawNothing(f *Fixture) {
 	equal(f, "done", report.Done, true)
 	f.PublishOne(f.Subscribe())
 	f.wantEnded(posthorn.ReasonWindow, 0)
+}
+
+func withdrawSkipped(f *Fixture) {
+	sub, drained := f.Subscribe(), f.Subscribe()
+	resume := func(id posthorn.SubscriptionID, skip bool) {
+		s, err := f.Store.UpdateSubscription(f.Context(), f.Tenant, id, func(s *posthorn.Subscription) error {
+			s.Status, s.SkipHeld = posthorn.StatusActive, skip
+			return nil
+		})
+		f.must(err)
+		equal(f, "asked to skip afterwards", s.SkipHeld, false)
+	}
+	resume(sub, true)
+	f.wantUnset("skipped_at of one that held nothing", f.Lane(sub).SkippedAt)
+	f.SetStatus(sub, posthorn.StatusPaused)
+	f.SetStatus(drained, posthorn.StatusPaused)
+	f.Elapse(time.Minute)
+	held, claimed, other := f.PublishOne(sub), f.PublishOne(sub), f.PublishOne(drained)
+	f.Elapse(time.Minute)
+	resume(sub, true)
+	resume(drained, false)
+	f.wantIn("skipped_at", f.Lane(sub).SkippedAt, 0)
+	f.wantUnset("skipped_at of one that drains", f.Lane(drained).SkippedAt)
+	f.Elapse(time.Minute)
+	fresh := f.PublishOne(sub)
+	// Until it is withdrawn it can be claimed; the claim's lane tells the worker.
+	batch := f.ClaimBatch()
+	equal(f, "claims", len(batch.Claims), 4)
+	skips := map[posthorn.DeliveryID]bool{}
+	for _, c := range batch.Claims {
+		for i := range batch.Lanes {
+			if l := &batch.Lanes[i]; l.SubscriptionID == c.Delivery.SubscriptionID && l.Skips(&c.Delivery) {
+				skips[c.DeliveryID] = true
+			}
+		}
+	}
+	equal(f, "skips the held ones", skips[held] && skips[claimed] && len(skips) == 2, true)
+	for _, c := range batch.Claims {
+		if c.DeliveryID != claimed {
+			f.must(f.Store.ReleaseClaims(f.Context(), []posthorn.Claim{c.Claim}))
+		}
+	}
+	f.wantEnded(posthorn.ReasonSkipped, 2)
+	f.wantState(held, posthorn.Cancelled, posthorn.ReasonSkipped)
+	f.wantState(claimed, posthorn.Cancelled, posthorn.ReasonSkipped)
+	f.wantState(other, posthorn.Pending, posthorn.ReasonNone)
+	f.wantState(fresh, posthorn.Pending, posthorn.ReasonNone)
+	_, err := f.Store.RetryDelivery(f.Context(), f.Tenant, held)
+	f.must(err)
+	f.wantEnded(posthorn.ReasonSkipped, 0)
+	f.wantState(held, posthorn.Pending, posthorn.ReasonNone)
 }

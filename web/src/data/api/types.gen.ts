@@ -298,6 +298,15 @@ export type Doing = {
     subscription_id: string;
 };
 
+export type Erased = {
+    /**
+     * Deliveries that were pending.
+     */
+    cancelled: number;
+    id: string;
+    payload_erased_at: string;
+};
+
 export type Event = {
     content_type: string;
     created_at: string;
@@ -928,6 +937,13 @@ export type ReplayRequest = {
      * The subscriptions that had what is found, or those that want its events now.
      */
     to?: 'original' | 'matching';
+};
+
+export type Resumption = {
+    /**
+     * drain sends what was held, skip cancels it.
+     */
+    backlog?: 'drain' | 'skip';
 };
 
 export type RetryPolicy = {
@@ -2648,6 +2664,52 @@ export type GetEventResponses = {
 };
 
 export type GetEventResponse = GetEventResponses[keyof GetEventResponses];
+
+export type ErasePayloadData = {
+    body?: never;
+    path: {
+        /**
+         * The event's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/events/{id}/payload';
+};
+
+export type ErasePayloadErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type ErasePayloadError = ErasePayloadErrors[keyof ErasePayloadErrors];
+
+export type ErasePayloadResponses = {
+    /**
+     * OK
+     */
+    200: Erased;
+};
+
+export type ErasePayloadResponse = ErasePayloadResponses[keyof ErasePayloadResponses];
 
 export type ReplayEventData = {
     body: ReplayInput;
@@ -4486,7 +4548,7 @@ export type PauseSubscriptionResponses = {
 export type PauseSubscriptionResponse = PauseSubscriptionResponses[keyof PauseSubscriptionResponses];
 
 export type ResumeSubscriptionData = {
-    body?: never;
+    body?: Resumption;
     path: {
         /**
          * The subscription's id.
@@ -4499,6 +4561,10 @@ export type ResumeSubscriptionData = {
 
 export type ResumeSubscriptionErrors = {
     /**
+     * The request cannot be read: it is not JSON, or not well-formed.
+     */
+    400: Problem;
+    /**
      * No API key, or one that is unknown, expired or revoked.
      */
     401: Problem;
@@ -4510,6 +4576,18 @@ export type ResumeSubscriptionErrors = {
      * There is no such thing, or it belongs to another tenant.
      */
     404: Problem;
+    /**
+     * The body or the payload is larger than the limit.
+     */
+    413: Problem;
+    /**
+     * The body is not declared as JSON, or is compressed.
+     */
+    415: Problem;
+    /**
+     * Values break a rule; `errors` names each place.
+     */
+    422: Problem;
     /**
      * Over a rate limit; repeat after Retry-After seconds.
      */
