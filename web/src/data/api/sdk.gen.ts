@@ -2,7 +2,7 @@
 
 import type { Client, ClientMeta, Options as Options2, RequestResult, ServerSentEventsResult, TDataShape } from './client';
 import { client } from './client.gen';
-import type { CancelDeliveryData, CancelDeliveryErrors, CancelDeliveryResponses, CancelReplayData, CancelReplayErrors, CancelReplayResponses, ChangeDeliveriesData, ChangeDeliveriesErrors, ChangeDeliveriesResponses, CreateEventTypeData, CreateEventTypeErrors, CreateEventTypeResponses, CreateKeyData, CreateKeyErrors, CreateKeyResponses, CreateReplayData, CreateReplayErrors, CreateReplayResponses, CreateSourceData, CreateSourceErrors, CreateSourceResponses, CreateSubscriptionData, CreateSubscriptionErrors, CreateSubscriptionResponses, CreateTenantData, CreateTenantErrors, CreateTenantResponses, DeleteEventTypeData, DeleteEventTypeErrors, DeleteEventTypeResponses, DeleteSourceData, DeleteSourceErrors, DeleteSourceResponses, DeleteSubscriptionData, DeleteSubscriptionErrors, DeleteSubscriptionResponses, DrainWorkerData, DrainWorkerErrors, DrainWorkerResponses, EndSessionData, EndSessionErrors, EndSessionResponses, GetCatalogueData, GetCatalogueErrors, GetCatalogueResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetEventData, GetEventErrors, GetEventResponses, GetEventStatusData, GetEventStatusErrors, GetEventStatusResponses, GetEventTypeData, GetEventTypeErrors, GetEventTypeResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLivenessAliasData, GetLivenessAliasErrors, GetLivenessAliasResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetQueueData, GetQueueErrors, GetQueueHistoryData, GetQueueHistoryErrors, GetQueueHistoryResponses, GetQueueResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetReplayData, GetReplayErrors, GetReplayResponses, GetSecretData, GetSecretErrors, GetSecretResponses, GetSessionData, GetSessionErrors, GetSessionResponses, GetSettingsData, GetSettingsErrors, GetSettingsResponses, GetSourceData, GetSourceErrors, GetSourceResponses, GetStatsData, GetStatsErrors, GetStatsResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetWorkerData, GetWorkerErrors, GetWorkerResponses, IngestData, IngestErrors, IngestResponses, ListAttemptsData, ListAttemptsErrors, ListAttemptsResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListEventTypesData, ListEventTypesErrors, ListEventTypesResponses, ListKeysData, ListKeysErrors, ListKeysResponses, ListReplaysData, ListReplaysErrors, ListReplaysResponses, ListSourcesData, ListSourcesErrors, ListSourcesResponses, ListSubscriptionsData, ListSubscriptionsErrors, ListSubscriptionsResponses, ListTenantsData, ListTenantsErrors, ListTenantsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, PatchEventTypeData, PatchEventTypeErrors, PatchEventTypeResponses, PatchSourceData, PatchSourceErrors, PatchSourceResponses, PatchSubscriptionData, PatchSubscriptionErrors, PatchSubscriptionResponses, PauseSubscriptionData, PauseSubscriptionErrors, PauseSubscriptionResponses, PublishBatchData, PublishBatchErrors, PublishBatchResponses, PublishEventData, PublishEventErrors, PublishEventResponses, PutCatalogueData, PutCatalogueErrors, PutCatalogueResponses, PutEventTypeData, PutEventTypeErrors, PutEventTypeResponses, ReplaceSourceData, ReplaceSourceErrors, ReplaceSourceResponses, ReplaceSubscriptionData, ReplaceSubscriptionErrors, ReplaceSubscriptionResponses, ReplayEventData, ReplayEventErrors, ReplayEventResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RetryDeliveryData, RetryDeliveryErrors, RetryDeliveryResponses, RevokeKeyData, RevokeKeyErrors, RevokeKeyResponses, RotateSecretData, RotateSecretErrors, RotateSecretResponses, RotateSourceSecretData, RotateSourceSecretErrors, RotateSourceSecretResponses, StartSessionData, StartSessionErrors, StartSessionResponses, TestFilterData, TestFilterErrors, TestFilterResponses, TestSubscriptionData, TestSubscriptionErrors, TestSubscriptionResponses, ValidatePayloadData, ValidatePayloadErrors, ValidatePayloadResponses, WatchData, WatchErrors, WatchResponse, WatchResponses } from './types.gen';
+import type { CancelDeliveryData, CancelDeliveryErrors, CancelDeliveryResponses, CancelReplayData, CancelReplayErrors, CancelReplayResponses, ChangeDeliveriesData, ChangeDeliveriesErrors, ChangeDeliveriesResponses, CreateEventTypeData, CreateEventTypeErrors, CreateEventTypeResponses, CreateKeyData, CreateKeyErrors, CreateKeyResponses, CreateReplayData, CreateReplayErrors, CreateReplayResponses, CreateSourceData, CreateSourceErrors, CreateSourceResponses, CreateSubscriptionData, CreateSubscriptionErrors, CreateSubscriptionResponses, CreateTenantData, CreateTenantErrors, CreateTenantResponses, DeleteEventTypeData, DeleteEventTypeErrors, DeleteEventTypeResponses, DeleteSourceData, DeleteSourceErrors, DeleteSourceResponses, DeleteSubscriptionData, DeleteSubscriptionErrors, DeleteSubscriptionResponses, DrainWorkerData, DrainWorkerErrors, DrainWorkerResponses, EndSessionData, EndSessionErrors, EndSessionResponses, ErasePayloadData, ErasePayloadErrors, ErasePayloadResponses, GetCatalogueData, GetCatalogueErrors, GetCatalogueResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetEventData, GetEventErrors, GetEventResponses, GetEventStatusData, GetEventStatusErrors, GetEventStatusResponses, GetEventTypeData, GetEventTypeErrors, GetEventTypeResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLivenessAliasData, GetLivenessAliasErrors, GetLivenessAliasResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetQueueData, GetQueueErrors, GetQueueHistoryData, GetQueueHistoryErrors, GetQueueHistoryResponses, GetQueueResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetReplayData, GetReplayErrors, GetReplayResponses, GetSecretData, GetSecretErrors, GetSecretResponses, GetSessionData, GetSessionErrors, GetSessionResponses, GetSettingsData, GetSettingsErrors, GetSettingsResponses, GetSourceData, GetSourceErrors, GetSourceResponses, GetStatsData, GetStatsErrors, GetStatsResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetWorkerData, GetWorkerErrors, GetWorkerResponses, IngestData, IngestErrors, IngestResponses, ListAttemptsData, ListAttemptsErrors, ListAttemptsResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListEventTypesData, ListEventTypesErrors, ListEventTypesResponses, ListKeysData, ListKeysErrors, ListKeysResponses, ListReplaysData, ListReplaysErrors, ListReplaysResponses, ListSourcesData, ListSourcesErrors, ListSourcesResponses, ListSubscriptionsData, ListSubscriptionsErrors, ListSubscriptionsResponses, ListTenantsData, ListTenantsErrors, ListTenantsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, PatchEventTypeData, PatchEventTypeErrors, PatchEventTypeResponses, PatchSourceData, PatchSourceErrors, PatchSourceResponses, PatchSubscriptionData, PatchSubscriptionErrors, PatchSubscriptionResponses, PauseSubscriptionData, PauseSubscriptionErrors, PauseSubscriptionResponses, PublishBatchData, PublishBatchErrors, PublishBatchResponses, PublishEventData, PublishEventErrors, PublishEventResponses, PutCatalogueData, PutCatalogueErrors, PutCatalogueResponses, PutEventTypeData, PutEventTypeErrors, PutEventTypeResponses, ReplaceSourceData, ReplaceSourceErrors, ReplaceSourceResponses, ReplaceSubscriptionData, ReplaceSubscriptionErrors, ReplaceSubscriptionResponses, ReplayEventData, ReplayEventErrors, ReplayEventResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RetryDeliveryData, RetryDeliveryErrors, RetryDeliveryResponses, RevokeKeyData, RevokeKeyErrors, RevokeKeyResponses, RotateSecretData, RotateSecretErrors, RotateSecretResponses, RotateSourceSecretData, RotateSourceSecretErrors, RotateSourceSecretResponses, StartSessionData, StartSessionErrors, StartSessionResponses, TestFilterData, TestFilterErrors, TestFilterResponses, TestSubscriptionData, TestSubscriptionErrors, TestSubscriptionResponses, ValidatePayloadData, ValidatePayloadErrors, ValidatePayloadResponses, WatchData, WatchErrors, WatchResponse, WatchResponses } from './types.gen';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -375,6 +375,23 @@ export const getEvent = <ThrowOnError extends boolean = false>(options: Options<
             type: 'apiKey'
         }],
     url: '/events/{id}',
+    ...options
+});
+
+/**
+ * Erase an event's payload
+ *
+ * Removes the payload and the kept bodies of its receivers' answers for good, and cancels what is pending; a request on its way is not called back. The event itself stays, and cannot be retried or replayed. Erasing again changes nothing.
+ *
+ * Needs a key with the scope `manage`.
+ */
+export const erasePayload = <ThrowOnError extends boolean = false>(options: Options<ErasePayloadData, ThrowOnError>): RequestResult<ErasePayloadResponses, ErasePayloadErrors, ThrowOnError> => (options.client ?? client).delete<ErasePayloadResponses, ErasePayloadErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/events/{id}/payload',
     ...options
 });
 
@@ -1004,7 +1021,7 @@ export const pauseSubscription = <ThrowOnError extends boolean = false>(options:
 /**
  * Resume a subscription
  *
- * Sends what was held, also when Posthorn had disabled it. Resuming an active one changes nothing.
+ * Sends what was held, also when Posthorn had disabled it; with `backlog: skip` what was held is cancelled instead, in the background, and can be retried or replayed. Resuming an active one changes nothing.
  *
  * Needs a key with the scope `manage`.
  */
@@ -1015,7 +1032,11 @@ export const resumeSubscription = <ThrowOnError extends boolean = false>(options
             type: 'apiKey'
         }],
     url: '/subscriptions/{id}/resume',
-    ...options
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
 });
 
 /**
