@@ -146,8 +146,10 @@ func TestStrictCatalogue(t *testing.T) {
 	s.call(http.MethodPut, "/event-types/plain", s.admin, map[string]any{"deprecated": true}).want(http.StatusOK)
 	publish("plain").want(http.StatusAccepted)
 	batch := map[string]any{"events": []any{
-		map[string]any{"type": "plain", "payload": 1}, map[string]any{"type": "unknown", "payload": 1},
-		map[string]any{"type": "lax", "payload": map[string]any{"a": 1}}, map[string]any{"type": "lax", "payload": map[string]any{}},
+		map[string]any{"type": "plain", "payload": 1},
+		map[string]any{"type": "unknown", "payload": 1},
+		map[string]any{"type": "lax", "payload": map[string]any{"a": 1}},
+		map[string]any{"type": "lax", "payload": map[string]any{}},
 	}}
 	var result batchResult
 	s.call(http.MethodPost, "/events/batch", s.admin, batch).want(http.StatusOK).into(&result)

@@ -259,8 +259,10 @@ func TestIngestProviders(t *testing.T) {
 	wantType(s.ingest(standard, body, "webhook-id", "msg_1", "webhook-timestamp", now,
 		"webhook-signature", signing.Sign("msg_1", s.store.Now(), []byte(body), key)), "user.created")
 
-	custom, secret := s.newSource(map[string]any{"provider": "hmac", "event_type": "acme.{header.X-Topic}", "message_id": "{payload.id}",
-		"scheme": map[string]any{"header": "X-Sig", "prefix": "v1=", "timestamp_header": "X-At", "signed": "{timestamp}.{body}"}})
+	custom, secret := s.newSource(map[string]any{
+		"provider": "hmac", "event_type": "acme.{header.X-Topic}", "message_id": "{payload.id}",
+		"scheme": map[string]any{"header": "X-Sig", "prefix": "v1=", "timestamp_header": "X-At", "signed": "{timestamp}.{body}"},
+	})
 	body = `{"id": 7}`
 	wantType(s.ingest(custom, body, "X-At", now, "X-Sig", "v1="+hexHMAC(secret, now, ".", body), "X-Topic", "orders/new"), "acme.orders.new")
 	s.ingest(custom, body, "X-At", stale, "X-Sig", "v1="+hexHMAC(secret, stale, ".", body)).want(http.StatusUnauthorized)

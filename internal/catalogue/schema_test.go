@@ -146,8 +146,10 @@ func TestCheckIsBounded(t *testing.T) {
 		{"DoublingBelowAnyOf", fmt.Sprintf(below, "anyOf"), nested(`1`)},
 		{"DoublingBelowOneOf", fmt.Sprintf(below, "oneOf"), nested(`1`)},
 		{"Pattern", `{"pattern":"^(a?){60}(a?){60}(a?){60}b$"}`, `"` + strings.Repeat("a", 250<<10) + `"`},
-		{"Unique", `{"$defs":{"x":{"uniqueItems":true,"items":{"$ref":"#/$defs/x"}}},"$ref":"#/$defs/x"}`,
-			strings.Repeat("[", 400) + strings.Repeat("1,", 5000) + "1" + strings.Repeat("]", 400)},
+		{
+			"Unique", `{"$defs":{"x":{"uniqueItems":true,"items":{"$ref":"#/$defs/x"}}},"$ref":"#/$defs/x"}`,
+			strings.Repeat("[", 400) + strings.Repeat("1,", 5000) + "1" + strings.Repeat("]", 400),
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -34,14 +34,17 @@ func signedRequests() []signed {
 	return []signed{
 		{
 			"GitHub", "Hello, World!", "It's a Secret to Everybody",
-			map[string]string{"X-Hub-Signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"}, time.Time{},
+			map[string]string{"X-Hub-Signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"},
+			time.Time{},
 			func(h http.Header, b []byte, _ time.Time, s ...string) error { return VerifyGitHub(h, b, s...) },
 		},
 		{
-			"Slack", slackBody, "8f742231b10e8888abcd99yyyzzz85a5", map[string]string{
+			"Slack", slackBody, "8f742231b10e8888abcd99yyyzzz85a5",
+			map[string]string{
 				"X-Slack-Request-Timestamp": "1531420618",
 				"X-Slack-Signature":         "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
-			}, time.Unix(1531420618, 0),
+			},
+			time.Unix(1531420618, 0),
 			func(h http.Header, b []byte, now time.Time, s ...string) error {
 				return VerifySlack(h, b, now, tolerance, s...)
 			},
@@ -56,20 +59,25 @@ func signedRequests() []signed {
 		},
 		{
 			"Shopify", `{"id":820982911946154508}`, "hush",
-			map[string]string{"X-Shopify-Hmac-Sha256": "qBvrsZF7RfB1iS6BX6IHqJTp5L911P7intnPeTPsH0I="}, time.Time{},
+			map[string]string{"X-Shopify-Hmac-Sha256": "qBvrsZF7RfB1iS6BX6IHqJTp5L911P7intnPeTPsH0I="},
+			time.Time{},
 			func(h http.Header, b []byte, _ time.Time, s ...string) error { return VerifyShopify(h, b, s...) },
 		},
 		{
-			"HMAC", "body", "00ff10", map[string]string{
+			"HMAC", "body", "00ff10",
+			map[string]string{
 				"X-At":  "1700000000123",
 				"X-Sig": "v1=j1Z3ScJUTwOapdfUNwqeodEwFaxEsLYoX9nDy106Zubw8oqbb21Gk4WGvkI2eYLVJLXybrQIHUUFeeXDFGkOtQ==",
-			}, time.Unix(1700000000, 0),
+			},
+			time.Unix(1700000000, 0),
 			func(h http.Header, b []byte, now time.Time, s ...string) error {
 				return scheme.Verify(h, b, now, tolerance, s...)
 			},
 		},
 		{
-			"SHA1", "body", "k", map[string]string{"X-Sig": "a2282e7648e8caf7d224d6531dcd95c2808a5d89"}, time.Time{},
+			"SHA1", "body", "k",
+			map[string]string{"X-Sig": "a2282e7648e8caf7d224d6531dcd95c2808a5d89"},
+			time.Time{},
 			func(h http.Header, b []byte, now time.Time, s ...string) error {
 				return Scheme{Header: "X-Sig", Algorithm: "sha1"}.Verify(h, b, now, 0, s...)
 			},
