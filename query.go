@@ -187,6 +187,19 @@ type CleanupReport struct {
 	Done                               bool
 }
 
+// ExpiringBacklog is what a held lane is about to lose.
+type ExpiringBacklog struct {
+	TenantID       TenantID
+	SubscriptionID SubscriptionID
+	HeldSince      time.Time
+	// ExpiresAt is when the first delivery is cancelled; Deliveries are within the notice, counted up to ExpiringCounted.
+	ExpiresAt  time.Time
+	Deliveries int
+}
+
+// ExpiringCounted bounds the counting of a backlog.
+const ExpiringCounted = 10_000
+
 // Withdrawal is one bounded step of ending pending deliveries that must not wait any longer.
 type Withdrawal struct {
 	// Hold is how long a paused or disabled subscription may hold; Window the retry window.

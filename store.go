@@ -237,6 +237,9 @@ type Upkeep interface {
 	// WithdrawDeliveries ends pending deliveries whose subscription was deleted or resumed without them, that were held
 	// too long, whose window is past (exhausted; not while held) or whose event expired. A claim they had is lost.
 	WithdrawDeliveries(ctx context.Context, w Withdrawal) (WithdrawalReport, error)
+	// ExpiringBacklogs finds lanes of which WithdrawDeliveries will end deliveries within the notice, as held for the hold,
+	// and of whose present hold nobody was told (WarnedAt), at most limit.
+	ExpiringBacklogs(ctx context.Context, hold, notice time.Duration, limit int) ([]ExpiringBacklog, error)
 	// SampleQueue notes the present backlog of all together and of the tenants with the longest, for QueueHistory. Once
 	// a minute counts: a second time within one changes nothing. What is counted is bounded as in Queue.
 	SampleQueue(ctx context.Context) error

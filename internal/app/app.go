@@ -196,7 +196,7 @@ func (a *App) buildReplays() {
 func (a *App) buildJanitor() {
 	s := a.settings
 	a.janitor = janitor.New(janitor.Options{
-		Store: a.store, Bus: a.bus, Node: a.node, Log: a.log,
+		Store: a.store, Bus: a.bus, Node: a.node, Log: a.log, Announcer: (*announcer)(a),
 		Retention: s.Retention, Hold: s.Hold, Window: s.Retention, CleanupEvery: s.CleanupEvery,
 		AuditRetention: s.AuditRetention,
 		Observe:        a.metrics.Cleaned, Withdrawn: a.metrics.Withdrawn,

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -58,6 +59,45 @@ func TestStoryHeldTooLong(t *testing.T) {
 	s.WantNothing(shop)
 	s.WantState(At(5*time.Hour+59*time.Minute), paid, shop, posthorn.Pending)
 	s.WantState(At(6*time.Hour+10*time.Minute), paid, shop, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
+	s.Run()
+}
+
+func TestStoryHeldTooLongIsAnnouncedADayBefore(t *testing.T) {
+	s := NewStory(t)
+	s.Setup(func(setup *Setup) { setup.Hold = 5 * 24 * time.Hour })
+	shop := s.Subscribe("shop")
+	desk := s.Subscribe("desk", func(s *posthorn.Subscription) { s.EventTypes = []string{"posthorn.*"} })
+	// It would hear of itself, and of what it holds for hearing of itself.
+	deaf := s.Subscribe("deaf", func(s *posthorn.Subscription) { s.EventTypes = []string{"posthorn.*", "invoice.*"} })
+	s.Pause(At(0), shop)
+	s.Pause(At(time.Hour), deaf)
+	paid := s.Publish(At(2*time.Hour), "invoice.paid")
+	s.Publish(At(3*time.Hour), "invoice.paid")
+	s.WantState(At(5*24*time.Hour+time.Hour), paid, shop, posthorn.Pending)
+	s.WantState(At(5*24*time.Hour+3*time.Hour), paid, shop, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
+	s.Do(At(20*24*time.Hour), "look", func(n *Node) {
+		heard := map[string]int{}
+		for _, r := range desk.Receiver.Requests() {
+			var said struct {
+				SubscriptionID string    `json:"subscription_id"`
+				ExpiresAt      time.Time `json:"expires_at"`
+				Deliveries     int
+			}
+			if err := json.Unmarshal(r.Body, &said); err != nil {
+				t.Error(err)
+			}
+			if said.Deliveries != 1 && said.Deliveries != 2 {
+				t.Errorf("heard %s", r.Body)
+			}
+			if early := said.ExpiresAt.Sub(r.At); early < 23*time.Hour || early > 24*time.Hour {
+				t.Errorf("heard %s before", early)
+			}
+			heard[said.SubscriptionID]++
+		}
+		if len(heard) != 2 || heard[shop.ID.String()] != 1 || heard[deaf.ID.String()] != 1 {
+			t.Errorf("heard %v", heard)
+		}
+	})
 	s.Run()
 }
 

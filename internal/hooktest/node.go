@@ -189,7 +189,7 @@ func (n *Node) build() {
 	if n.setup.Hold > 0 {
 		n.janitor = janitor.New(janitor.Options{
 			Store: n.Store, Bus: n.Bus, Node: n.ID, Log: log, Retention: n.setup.Window, Hold: n.setup.Hold, Window: n.setup.Window,
-			WithdrawEvery: time.Minute,
+			WithdrawEvery: time.Minute, Announcer: announcer{n},
 		})
 	}
 }

@@ -18,6 +18,12 @@ type Store interface {
 	CleanAccess(ctx context.Context, keep time.Duration, batch int) (removed int, done bool, err error)
 	AcquireLease(ctx context.Context, name string, node posthorn.NodeID, ttl time.Duration) (bool, error)
 	ReleaseLease(ctx context.Context, name string, node posthorn.NodeID) error
+	RecordAttempts(ctx context.Context, batch posthorn.RecordBatch) (posthorn.RecordReport, error)
+}
+
+// Announcer publishes Posthorn's own events, where a subscription wants them (internal/ingest).
+type Announcer interface {
+	Announce(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event) error
 }
 
 // Bus shows ended deliveries to those who watch.
@@ -32,6 +38,8 @@ type Options struct {
 	Bus   Bus
 	Node  posthorn.NodeID
 	Log   *slog.Logger
+	// Announcer nil announces nothing.
+	Announcer Announcer
 	// Retention and Hold are the settings of the same names; Window is the retry window.
 	Retention, Hold, Window time.Duration
 	// AuditRetention is how long the audit log is kept.
@@ -129,6 +137,7 @@ func (j *Janitor) run() {
 		}
 		woken = false
 		if j.onDuty() {
+			j.warn()
 			j.withdraw()
 			if minute := time.Now().Truncate(time.Minute); minute.After(sampled) {
 				sampled = minute

@@ -20,6 +20,7 @@ func withdrawTests() group {
 		{"Expired", withdrawExpired},
 		{"InSteps", withdrawSteps},
 		{"Skipped", withdrawSkipped},
+		{"AnnouncedBefore", withdrawAnnounced},
 		{"NothingToDo", withdrawNothing},
 	}}
 }
@@ -283,4 +284,41 @@ func withdrawSkipped(f *Fixture) {
 	f.must(err)
 	f.wantEnded(posthorn.ReasonSkipped, 0)
 	f.wantState(held, posthorn.Pending, posthorn.ReasonNone)
+}
+
+func withdrawAnnounced(f *Fixture) {
+	const day = 24 * time.Hour
+	find := func() []posthorn.ExpiringBacklog {
+		f.T.Helper()
+		found, err := f.Store.ExpiringBacklogs(f.Context(), 30*day, day, 10)
+		f.must(err)
+		return found
+	}
+	sub, idle, active := f.Subscribe(), f.Subscribe(), f.Subscribe()
+	f.SetStatus(sub, posthorn.StatusPaused)
+	f.SetStatus(idle, posthorn.StatusPaused)
+	f.Aged(28*day, func() {
+		f.PublishOne(sub)
+		f.PublishOne(sub)
+		f.PublishOne(active)
+	})
+	equal(f, "two days before", len(find()), 0)
+	f.Aged(day+time.Hour, func() { f.PublishOne(idle) })
+	found := find()
+	equal(f, "a day before", len(found), 1)
+	b := found[0]
+	equal(f, "subscription", b.SubscriptionID, sub)
+	equal(f, "tenant", b.TenantID, f.Tenant)
+	equal(f, "deliveries", b.Deliveries, 2)
+	f.wantIn("expires_at", b.ExpiresAt, 23*time.Hour)
+	equal(f, "held_since", b.HeldSince, f.Lane(sub).HeldSince)
+	f.Change(sub, posthorn.LaneChange{Warned: true})
+	equal(f, "once told", len(find()), 0)
+	// Another hold is another matter.
+	f.SetStatus(sub, posthorn.StatusActive)
+	f.Elapse(time.Minute)
+	f.SetStatus(sub, posthorn.StatusPaused)
+	equal(f, "at the beginning of another hold", len(find()), 0)
+	f.Elapse(29*day + time.Hour)
+	equal(f, "at the end of another hold", len(find()), 2)
 }

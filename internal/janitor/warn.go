@@ -1,0 +1,64 @@
+package janitor
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+const (
+	// typeExpiring is the event that says what a held subscription is about to lose.
+	typeExpiring = "posthorn.subscription.backlog_expiring"
+	// notice is how long before: half of the hold where that is shorter than two days.
+	notice = 24 * time.Hour
+	// warnBatch bounds the lanes of one look; the rest come with the next.
+	warnBatch = 100
+)
+
+// warn announces, once in each hold, that a lane's held deliveries near their end. The announcement comes before the note
+// that it was made: a janitor that dies between the two makes it again, under the key that knows it as the same.
+func (j *Janitor) warn() {
+	if j.opts.Announcer == nil || j.opts.Hold <= 0 {
+		return
+	}
+	found, err := j.opts.Store.ExpiringBacklogs(j.life, j.opts.Hold, min(notice, j.opts.Hold/2), warnBatch)
+	if err != nil {
+		j.fault("expiring backlogs not found", err)
+		return
+	}
+	told := posthorn.RecordBatch{Node: j.opts.Node}
+	for _, b := range found {
+		if err := j.announce(&b); err != nil {
+			j.fault("expiring backlog not announced", err)
+			continue
+		}
+		j.opts.Log.Warn("held deliveries will be cancelled", "subscription", b.SubscriptionID, "deliveries", b.Deliveries, "from", b.ExpiresAt)
+		told.Lanes = append(told.Lanes, posthorn.LaneChange{SubscriptionID: b.SubscriptionID, TenantID: b.TenantID, Warned: true})
+	}
+	if len(told.Lanes) == 0 {
+		return
+	}
+	if _, err := j.opts.Store.RecordAttempts(j.life, told); err != nil {
+		j.fault("announced backlogs not noted", err)
+	}
+}
+
+func (j *Janitor) announce(b *posthorn.ExpiringBacklog) error {
+	payload, err := json.Marshal(map[string]any{
+		"subscription_id": b.SubscriptionID.String(), "held_since": b.HeldSince.UTC(), "expires_at": b.ExpiresAt.UTC(),
+		"deliveries": b.Deliveries, "more": b.Deliveries >= posthorn.ExpiringCounted,
+	})
+	if err != nil {
+		return err
+	}
+	err = j.opts.Announcer.Announce(j.life, b.TenantID, &posthorn.Event{
+		Type: typeExpiring, Payload: payload,
+		IdempotencyKey: typeExpiring + ":" + b.SubscriptionID.String() + ":" + b.HeldSince.UTC().Format(time.RFC3339),
+	})
+	if posthorn.KindOf(err) == posthorn.Conflict && err != nil {
+		// Announced already, with another count.
+		return nil
+	}
+	return err
+}
