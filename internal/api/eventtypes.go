@@ -336,10 +336,14 @@ func (h *Handler) deleteEventType(ctx context.Context, c *call, p *eventTypePath
 	if err != nil {
 		return nil, err
 	}
+	was, err := h.store.GetEventType(ctx, c.tenant(), name)
+	if err != nil {
+		return nil, err
+	}
 	if err := h.store.DeleteEventType(ctx, c.tenant(), name); err != nil {
 		return nil, err
 	}
-	h.catalogueChanged(ctx, c, name, nil, nil)
+	h.catalogueChanged(ctx, c, name, showEventType(was), nil)
 	return nil, nil
 }
 
@@ -361,10 +365,14 @@ func (h *Handler) showCatalogue(strict *bool) catalogueState {
 }
 
 func (h *Handler) putCatalogue(ctx context.Context, c *call, _ *nothing, in *catalogueInput) (*reply[catalogueState], error) {
+	was, err := h.store.Catalogue(ctx, c.tenant(), math.MaxInt64)
+	if err != nil {
+		return nil, err
+	}
 	if err := h.store.SetStrict(ctx, c.tenant(), in.Strict); err != nil {
 		return nil, err
 	}
 	is := h.showCatalogue(in.Strict)
-	h.catalogueChanged(ctx, c, "", nil, is)
+	h.catalogueChanged(ctx, c, "", h.showCatalogue(was.Strict), is)
 	return replyWith(is), nil
 }

@@ -147,10 +147,14 @@ func (h *Handler) deleteSource(ctx context.Context, c *call, p *sourcePath) (*no
 	if err != nil {
 		return nil, err
 	}
+	was, err := h.store.GetSource(ctx, c.tenant(), id)
+	if err != nil {
+		return nil, err
+	}
 	if err := h.store.DeleteSource(ctx, c.tenant(), id); err != nil {
 		return nil, err
 	}
-	c.altered(id.String(), nil, nil)
+	c.altered(id.String(), h.showSource(was), nil)
 	return nil, nil
 }
 
