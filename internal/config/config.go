@@ -47,7 +47,7 @@ type Settings struct {
 	StrictTypes bool `env:"POSTHORN_STRICT_TYPES" help:"Refuse events of types that the tenant's catalogue does not have, and enforce every schema, where the tenant does not say."`
 
 	RateLimit      string   `env:"POSTHORN_RATE_LIMIT" placeholder:"N/second" help:"Events that all clients together may publish, such as 1000/second or 6000/minute (default: no limit). Keys and tenants have limits of their own."`
-	IPAllowlist    []string `env:"POSTHORN_IP_ALLOWLIST" placeholder:"CIDR" help:"Networks that may use the API (default: all)."`
+	IPAllowlist    []string `env:"POSTHORN_IP_ALLOWLIST" placeholder:"CIDR" help:"Networks that may use the API (default: all). /ingest is open to all, as providers sign."`
 	TrustedProxies []string `env:"POSTHORN_TRUSTED_PROXIES" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For is believed (default: none)."`
 
 	TracesEndpoint  string `env:"OTEL_EXPORTER_OTLP_ENDPOINT" name:"otlp-endpoint" placeholder:"URL" help:"OpenTelemetry collector that gets traces by OTLP over HTTP, such as http://collector:4318 (default: no traces). OpenTelemetry's other variables for headers, sampling and attributes are obeyed too."`
