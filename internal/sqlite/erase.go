@@ -23,7 +23,7 @@ func (s *Store) ErasePayload(ctx context.Context, tenant posthorn.TenantID, id p
 			return nil
 		}
 		erased = t.now
-		_, err = t.exec(`UPDATE events SET payload = NULL, payload_erased = ? WHERE tenant_id = ? AND id = ?`, stamp(t.now), tenant, id)
+		_, err = t.exec(`UPDATE events SET payload = X'', payload_erased = ? WHERE tenant_id = ? AND id = ?`, stamp(t.now), tenant, id)
 		return err
 	})
 	var ended []posthorn.Delivery
