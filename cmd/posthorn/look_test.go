@@ -50,6 +50,28 @@ func TestTriggerAndLook(t *testing.T) {
 	}
 }
 
+func TestReplays(t *testing.T) {
+	t.Parallel()
+	n := binary.Start(t)
+	s := subscribe(t, n, "again", "order.*")
+	posthorn(t, n, "trigger", "order.created", "--payload", `{"id": 7}`, "--wait", "20s")
+	if out := posthorn(t, n, "replays", "create", "--subscription", s.ID.String(), "--dry-run"); !strings.Contains(out, "1 deliveries would be made of 1 found, 0 skipped") {
+		t.Errorf("a dry run printed\n%s", out)
+	}
+	id, _, _ := strings.Cut(posthorn(t, n, "replays", "create", "--since", "1h", "--type", "order.*", "--rate", "100"), "  ")
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(posthorn(t, n, "replays", "get", id), "completed"); {
+		if time.Now().After(end) {
+			t.Fatal("the replay does not end")
+		}
+	}
+	if out := posthorn(t, n, "replays", "list"); !strings.Contains(out, id) || !strings.Contains(out, "completed") {
+		t.Errorf("replays:\n%s", out)
+	}
+	if _, errs, err := try(t, n, "replays", "cancel", id); err == nil || !strings.Contains(errs, "has ended") {
+		t.Errorf("cancelling what has ended: %v\n%s", err, errs)
+	}
+}
+
 func TestTriggerSendsWhatIsNotJSON(t *testing.T) {
 	t.Parallel()
 	n := binary.Start(t)

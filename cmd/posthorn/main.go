@@ -41,6 +41,7 @@ type commands struct {
 	Listen        listen        `cmd:"" group:"api" help:"Forward live events to a program on this machine, with no tunnel."`
 	Events        events        `cmd:"" group:"api" help:"List and show events."`
 	Deliveries    deliveries    `cmd:"" group:"api" help:"List, show, retry and cancel deliveries."`
+	Replays       replays       `cmd:"" group:"api" help:"Deliver many events again: make, watch and cancel replays."`
 	Subscriptions subscriptions `cmd:"" group:"api" help:"List, show, pause and resume subscriptions."`
 	Apply         apply         `cmd:"" group:"api" help:"Make the subscriptions what a file says."`
 	Dump          dump          `cmd:"" group:"api" help:"Print the subscriptions as a file for apply."`
