@@ -40,8 +40,10 @@ func routes(h *Handler) []route {
 
 // absent is an id that nothing has, of the noun a path is about.
 func absent(path string) string {
-	prefix := map[string]string{"subscriptions": "sub", "events": "evt", "deliveries": "dlv", "keys": "key", "workers": "node", "replays": "rpl",
-		"sources": "src", "ingest": "src"}
+	prefix := map[string]string{
+		"subscriptions": "sub", "events": "evt", "deliveries": "dlv", "keys": "key", "workers": "node", "replays": "rpl",
+		"sources": "src", "ingest": "src",
+	}
 	noun, _, _ := strings.Cut(path[1:], "/")
 	return strings.ReplaceAll(path, "{id}", prefix[noun]+"_01m8547nx0e1qbsjvyf4n6x9ff")
 }
