@@ -107,7 +107,7 @@ type retryDelivery struct {
 }
 
 func (r retryDelivery) Run(ctx context.Context) error {
-	return r.act(ctx, "/deliveries/"+r.ID.String()+"/retry")
+	return r.act(ctx, "/deliveries/"+r.ID.String()+"/retry", nil)
 }
 
 type cancelDelivery struct {
@@ -116,14 +116,14 @@ type cancelDelivery struct {
 }
 
 func (c cancelDelivery) Run(ctx context.Context) error {
-	return c.act(ctx, "/deliveries/"+c.ID.String()+"/cancel")
+	return c.act(ctx, "/deliveries/"+c.ID.String()+"/cancel", nil)
 }
 
 // act does what a POST without a body does.
-func (s server) act(ctx context.Context, path string) error {
+func (s server) act(ctx context.Context, path string, body any) error {
 	c, err := s.console()
 	if err != nil {
 		return err
 	}
-	return c.Act(ctx, path)
+	return c.Act(ctx, path, body)
 }

@@ -102,9 +102,5 @@ type cancelReplay struct {
 }
 
 func (r cancelReplay) Run(ctx context.Context) error {
-	c, err := r.console()
-	if err != nil {
-		return err
-	}
-	return c.Act(ctx, "/replays/"+r.ID.String()+"/cancel")
+	return r.act(ctx, "/replays/"+r.ID.String()+"/cancel", nil)
 }

@@ -67,16 +67,17 @@ type pauseSubscription struct {
 }
 
 func (p pauseSubscription) Run(ctx context.Context) error {
-	return p.act(ctx, "/subscriptions/"+p.ID.String()+"/pause")
+	return p.act(ctx, "/subscriptions/"+p.ID.String()+"/pause", nil)
 }
 
 type resumeSubscription struct {
 	server
 	subscriptionID
+	Backlog string `enum:"drain,skip" default:"drain" help:"What becomes of what was held: drain sends it, skip cancels it."`
 }
 
 func (r resumeSubscription) Run(ctx context.Context) error {
-	return r.act(ctx, "/subscriptions/"+r.ID.String()+"/resume")
+	return r.act(ctx, "/subscriptions/"+r.ID.String()+"/resume", map[string]any{"backlog": r.Backlog})
 }
 
 type apply struct {

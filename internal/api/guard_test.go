@@ -164,7 +164,10 @@ func TestOtherTenantsAreAbsent(t *testing.T) {
 	dlv := s.deliveries(s.admin, event)[0].ID.String()
 	key := s.call(http.MethodPost, "/keys", s.admin, map[string]any{"name": "k", "scopes": []string{"read"}}).want(201).object()["id"].(string)
 	source := s.call(http.MethodPost, "/sources", s.admin, map[string]any{"name": "s", "provider": "github"}).want(201).object()["id"].(string)
-	ids := map[string]string{"subscriptions": subscription, "events": event, "deliveries": dlv, "keys": key, "sources": source}
+	replay := s.call(http.MethodPost, "/replays", s.admin, `{"filter":{"event_type":["a.b"]}}`).want(202).object()["id"].(string)
+	ids := map[string]string{
+		"subscriptions": subscription, "events": event, "deliveries": dlv, "keys": key, "sources": source, "replays": replay,
+	}
 	tried := 0
 	for _, r := range routes(s.handler) {
 		noun, _, _ := strings.Cut(r.path[1:], "/")
@@ -174,7 +177,7 @@ func TestOtherTenantsAreAbsent(t *testing.T) {
 		}
 		tried++
 		body := any(map[string]any{"url": "https://example.com"})
-		if !strings.HasPrefix(r.path, "/subscriptions/{id}") || strings.HasSuffix(r.path, "rotate") {
+		if !strings.HasPrefix(r.path, "/subscriptions/{id}") || strings.HasSuffix(r.path, "rotate") || strings.HasSuffix(r.path, "resume") {
 			body = map[string]any{}
 		}
 		if noun == "sources" && r.method == http.MethodPut {
@@ -197,7 +200,7 @@ func TestOtherTenantsAreAbsent(t *testing.T) {
 		t.Errorf("only %d routes were tried", tried)
 	}
 	s.call(http.MethodGet, "/subscriptions/"+subscription, s.admin, nil).want(http.StatusOK)
-	for _, path := range []string{"/subscriptions", "/events", "/deliveries"} {
+	for _, path := range []string{"/subscriptions", "/events", "/deliveries", "/replays"} {
 		var l list[any]
 		s.call(http.MethodGet, path, s.foreign, nil).want(http.StatusOK).into(&l)
 		if len(l.Data) != 0 {

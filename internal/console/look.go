@@ -152,10 +152,10 @@ func (c *Console) Secret(ctx context.Context, id posthorn.SubscriptionID) error 
 	return err
 }
 
-// Act does what a POST without a body does, such as /deliveries/{id}/retry, and shows the answer's status.
-func (c *Console) Act(ctx context.Context, path string) error {
+// Act does what a POST does, such as /deliveries/{id}/retry without a body, and shows the answer's status.
+func (c *Console) Act(ctx context.Context, path string, body any) error {
 	var is json.RawMessage
-	if err := c.client.Do(ctx, http.MethodPost, path, nil, nil, &is); err != nil {
+	if err := c.client.Do(ctx, http.MethodPost, path, nil, body, &is); err != nil {
 		return err
 	}
 	if c.json {
