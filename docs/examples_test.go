@@ -34,7 +34,7 @@ func blocks(t *testing.T, path string) []block {
 
 // TestExamplesRun runs the commands of each document that has some.
 func TestExamplesRun(t *testing.T) {
-	for _, path := range []string{"docs/api-by-example.md", "docs/concepts.md", "docs/operations.md"} {
+	for _, path := range []string{"README.md", "docs/api-by-example.md", "docs/concepts.md", "docs/operations.md"} {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".md"), func(t *testing.T) {
 			t.Parallel()
 			runExamples(t, path)
@@ -43,20 +43,24 @@ func TestExamplesRun(t *testing.T) {
 }
 
 // runExamples runs the commands of a document one after the other, in one shell, beside a real server. The JSON that follows
-// a command is what it must print: the same fields, with values of the same types.
+// a command is what it must print: the same fields, with values of the same types. The reader's own key stands for phk_…, the
+// server's address for localhost:8000, and the last id that was printed for the likes of evt_….
 func runExamples(t *testing.T, path string) {
 	n := binary.Start(t, "POSTHORN_LOG_LEVEL=error")
 	list := blocks(t, path)
 	var script bytes.Buffer
 	script.WriteString("set -euo pipefail\n")
 	out := t.TempDir()
+	fmt.Fprintf(&script, "last() { cat $(ls -v %[1]s/*) | grep -o \"$1[0-9a-z]*\" | tail -n 1; }\n", out)
+	filled := strings.NewReplacer("phk_…", clienttest.Key, "localhost:8000", "localhost:"+n.Port(),
+		"evt_…", "$(last evt_)", "sub_…", "$(last sub_)", "dlv_…", "$(last dlv_)")
 	ran := 0
 	for i, b := range list {
 		if b.info != "sh run" {
 			continue
 		}
 		ran++
-		fmt.Fprintf(&script, "echo 'line %d' >&2\n{\n%s} >%s\n", b.line, b.text, filepath.Join(out, fmt.Sprint(i)))
+		fmt.Fprintf(&script, "echo 'line %d' >&2\n{\n%s} >%s\n", b.line, filled.Replace(b.text), filepath.Join(out, fmt.Sprint(i)))
 	}
 	if ran == 0 {
 		t.Fatalf("%s has nothing to run", path)
