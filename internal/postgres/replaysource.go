@@ -13,23 +13,24 @@ import (
 const (
 	// stepEvents bounds the events that are matched again at a time, each read with its payload.
 	stepEvents = 100
-	// sourceRead is how many rows are read at a time.
-	sourceRead = 1000
+	// sourceReadMin and sourceReadMax bound the rows that are read at a time: as many as are asked for, when all match.
+	sourceReadMin, sourceReadMax = 200, 1000
 )
 
 // ReplaySources implements posthorn.ReplayStore.
 func (s *Store) ReplaySources(ctx context.Context, r *posthorn.Replay, limit int) (posthorn.ReplaySources, error) {
 	scan := sourceScan{Store: s, replay: r, limit: max(limit, 1)}
+	scan.read = min(max(limit, sourceReadMin), sourceReadMax)
 	scan.found = posthorn.ReplaySources{Cursor: r.Cursor}
 	if r.To == posthorn.ToMatching {
 		scan.limit = min(scan.limit, stepEvents)
 	}
-	read := scan.deliveries
+	next := scan.deliveries
 	if r.OfEvents() {
-		read = scan.events
+		next = scan.events
 	}
 	for !scan.full {
-		if err := read(ctx); err != nil {
+		if err := next(ctx); err != nil {
 			return posthorn.ReplaySources{}, err
 		}
 	}
@@ -50,6 +51,7 @@ type sourceScan struct {
 	*Store
 	replay *posthorn.Replay
 	limit  int
+	read   int
 	found  posthorn.ReplaySources
 	ids    uuids
 	// full: the step has what it can take, or there is no more.
@@ -85,8 +87,8 @@ func (s *sourceScan) look(id posthorn.UUID, wanted, taken bool) {
 }
 
 // ended notes that fewer rows came than were asked for.
-func (s *sourceScan) ended(read int) {
-	if !s.full && read < sourceRead {
+func (s *sourceScan) ended(came int) {
+	if !s.full && came < s.read {
 		s.full, s.found.Done = true, true
 	}
 }
@@ -96,7 +98,7 @@ func (s *sourceScan) deliveries(ctx context.Context) error {
 	r, f := s.replay, &s.replay.Filter
 	from, low, high := s.bounds()
 	sql := `SELECT ` + deliveryColumns + ` FROM deliveries d WHERE d.tenant_id = $1 AND d.id > $2 AND d.id >= $3 AND d.id < $4`
-	args := []any{uuid(r.TenantID.UUID), [16]byte(from), [16]byte(low), [16]byte(high), sourceRead}
+	args := []any{uuid(r.TenantID.UUID), [16]byte(from), [16]byte(low), [16]byte(high), s.read}
 	failed := len(f.States) > 0 && !slices.Contains(f.States, posthorn.Delivered)
 	switch {
 	case !f.Replay.IsZero():
@@ -179,7 +181,7 @@ func (s *sourceScan) events(ctx context.Context) error {
 		return v, err
 	}, `SELECT e.id, e.type, e.created_at, e.deliver_at FROM events e
 		WHERE e.tenant_id = $1 AND e.id > $2 AND e.id >= $3 AND e.id < $4 ORDER BY e.id LIMIT $5`,
-		uuid(r.TenantID.UUID), [16]byte(from), [16]byte(low), [16]byte(high), sourceRead)
+		uuid(r.TenantID.UUID), [16]byte(from), [16]byte(low), [16]byte(high), s.read)
 	if err != nil {
 		return err
 	}
