@@ -14,7 +14,7 @@ const (
 	// recordGather is how long few results wait for more, and recordEnough how many no longer do: a commit costs the database
 	// as much as the results of ten deliveries.
 	recordGather, recordEnough = time.Millisecond, 64
-	recordTimeout = 15 * time.Second
+	recordTimeout              = 15 * time.Second
 	// recordBackoff is the wait after the store could not be written, doubled up to the longest.
 	recordBackoff, recordBackoffMax = 100 * time.Millisecond, 3 * time.Second
 )
