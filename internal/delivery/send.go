@@ -113,7 +113,13 @@ func (e *Engine) request(it *item, at time.Time, parent, authorization string) h
 	h["User-Agent"] = []string{e.opts.UserAgent}
 	h["webhook-id"] = []string{id}
 	h["webhook-timestamp"] = []string{strconv.FormatInt(at.Unix(), 10)}
-	h["webhook-signature"] = []string{signing.Sign(id, at, it.Event.Payload, it.target.liveKeys(at)...)}
+	keys := it.target.liveKeys(at)
+	if p := it.target.profile; p != nil {
+		p.Sign(h, signing.Message{ID: id, Type: it.Event.Type, At: at, Body: it.Event.Payload}, keys...)
+	}
+	if p := it.target.profile; p == nil || p.KeepsStandard() {
+		h["webhook-signature"] = []string{signing.Sign(id, at, it.Event.Payload, keys...)}
+	}
 	h["webhook-event-type"] = []string{it.Event.Type}
 	h["webhook-attempt"] = []string{strconv.Itoa(it.Number)}
 	return h

@@ -17,6 +17,8 @@ type target struct {
 	url  *url.URL
 	keys []signingKey
 	credentials
+	// profile signs beside the Standard Webhooks, or instead; nil is none.
+	profile *signing.Profile
 	// confidential are the texts that a receiver may echo and that must not be stored.
 	confidential []string
 }
@@ -39,8 +41,13 @@ func newTarget(sub *posthorn.Subscription) (*target, error) {
 	if t.credentials, t.confidential, err = newCredentials(sub); err != nil {
 		return nil, fmt.Errorf("authentication of %s: %w", sub.ID, err)
 	}
+	if sub.Signature != nil {
+		if t.profile, err = signing.ParseProfile(sub.Signature); err != nil {
+			return nil, fmt.Errorf("signature profile of %s: %w", sub.ID, err)
+		}
+	}
 	for _, s := range sub.Secrets {
-		key, err := signing.ParseSecret(string(s.Value))
+		key, err := signing.ParseText(string(s.Value))
 		if err != nil {
 			return nil, fmt.Errorf("secret of %s: %w", sub.ID, err)
 		}

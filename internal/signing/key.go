@@ -31,6 +31,8 @@ var (
 	ErrSecretForm   = errors.New("a secret is whsec_ and the base64 of 24 to 64 bytes, or whsk_ and the base64 of an Ed25519 key")
 	ErrSecretLength = errors.New("a whsec_ secret must be the base64 of 24 to 64 bytes")
 	ErrPrivateKey   = errors.New("a whsk_ key must be the base64 of an Ed25519 seed (32 bytes), or of a seed and its public key (64 bytes)")
+	ErrText         = errors.New("a secret of your own is 8 to 256 visible ASCII characters")
+	ErrNotShared    = errors.New("a signature profile needs a shared secret; an Ed25519 key signs by the Standard Webhooks only")
 	ErrPublicKey    = errors.New("a whpk_ key must be the base64 of an Ed25519 public key (32 bytes)")
 )
 
@@ -70,6 +72,22 @@ func ImportSecret(text string) (*Key, error) {
 		return nil, ErrSecretForm
 	}
 	return key, nil
+}
+
+// minText and maxText bound a secret that is used as it is written.
+const minText, maxText = 8, 256
+
+// ParseText is ParseSecret for secrets that receivers of another sender have: what has no form of ours is the key as it is
+// written. The errors are ErrText and ErrPrivateKey.
+func ParseText(text string) (*Key, error) {
+	key, err := ParseSecret(text)
+	if err == nil || strings.HasPrefix(text, privatePrefix) {
+		return key, err
+	}
+	if len(text) < minText || len(text) > maxText || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return nil, ErrText
+	}
+	return &Key{NewSecret(text), &material{hmac: []byte(text)}}, nil
 }
 
 // GenerateHMAC makes a new shared secret of 32 random bytes.

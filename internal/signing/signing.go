@@ -1,5 +1,6 @@
 // Package signing signs deliveries and verifies incoming webhooks by the Standard Webhooks specification: `v1`
-// HMAC-SHA256 and `v1a` Ed25519 over `id.timestamp.body`, the three webhook- headers, and the secrets' spelling.
+// HMAC-SHA256 and `v1a` Ed25519 over `id.timestamp.body`, the three webhook- headers, and the secrets' spelling. For
+// receivers that verify another sender's signatures it signs by profiles too (profile.go, preset.go, template.go).
 //
 // It owns parsing, generating and masking secrets. It leaves to others which secrets a subscription has and for how long
 // (the store), how they are sealed at rest (seal), and every other header (delivery).
