@@ -11,6 +11,7 @@ import (
 // The types of the events that tell what people did here.
 const (
 	typeSecretRotated = "posthorn.secret.rotated"
+	typeSecretRevoked = "posthorn.secret.revoked"
 	typeEnabled       = "posthorn.subscription.enabled"
 )
 

@@ -190,6 +190,7 @@ func New(opts Options) *Handler {
 	h.api.UseMiddleware(h.guard)
 	h.registerSubscriptions()
 	h.registerSecrets()
+	h.registerSigningKeys()
 	h.registerFilters()
 	h.registerEvents()
 	h.registerErasure()

@@ -104,6 +104,8 @@ type auditedSubscription struct {
 	Secrets []auditedSecret `json:"secrets"`
 	// ChangedHeaders are those whose values are others than before, as all values are masked.
 	ChangedHeaders []string `json:"changed_headers,omitempty"`
+	// ChangedCredentials are the secret parts of auth and tls that are others than before.
+	ChangedCredentials []string `json:"changed_credentials,omitempty"`
 }
 
 type auditedSecret struct {
@@ -121,6 +123,7 @@ func auditView(s, was *posthorn.Subscription) auditedSubscription {
 			view.ChangedHeaders = append(view.ChangedHeaders, name)
 		}
 	}
+	view.ChangedCredentials = changedCredentials(s, was)
 	return view
 }
 

@@ -23,23 +23,31 @@ type subscriptionPatch struct {
 	RateLimit      *rateLimit         `json:"rate_limit"  required:"false" doc:"null lifts it."`
 	MaxInFlight    *int               `json:"max_in_flight,omitempty" nullable:"true"`
 	Ordering       string             `json:"ordering,omitempty" enum:"none,fifo"`
+	OnFailure      string             `json:"on_failure,omitempty" enum:"block,skip"`
+	Auth           *endpointAuth      `json:"auth" required:"false" doc:"Merged into auth of the same type, otherwise it replaces; null removes it."`
+	TLS            *endpointTLS       `json:"tls" required:"false" doc:"Merged: null removes one part, or all."`
+	Signature      *signatureProfile  `json:"signature" required:"false" doc:"Merged; a profile replaces the whole. null is the Standard Webhooks alone."`
 	Filter         *string            `json:"filter,omitempty" nullable:"true" maxLength:"4096" doc:"null lifts it."`
 	Metadata       map[string]*string `json:"metadata,omitempty" doc:"Merged: null removes a key."`
 }
 
 // writable is the part of a subscription a patch is merged into, as JSON.
 type writable struct {
-	URL            string            `json:"url"`
-	Description    string            `json:"description"`
-	EventTypes     []string          `json:"event_types"`
-	Headers        map[string]string `json:"headers"`
-	Retry          retryPolicy       `json:"retry"`
-	TimeoutSeconds float64           `json:"timeout_seconds"`
-	RateLimit      *rateLimit        `json:"rate_limit"`
-	MaxInFlight    int               `json:"max_in_flight"`
-	Ordering       posthorn.Ordering `json:"ordering"`
-	Filter         *string           `json:"filter"`
-	Metadata       map[string]string `json:"metadata"`
+	URL            string               `json:"url"`
+	Description    string               `json:"description"`
+	EventTypes     []string             `json:"event_types"`
+	Headers        map[string]string    `json:"headers"`
+	Retry          retryPolicy          `json:"retry"`
+	TimeoutSeconds float64              `json:"timeout_seconds"`
+	RateLimit      *rateLimit           `json:"rate_limit"`
+	MaxInFlight    int                  `json:"max_in_flight"`
+	Ordering       posthorn.Ordering    `json:"ordering"`
+	OnFailure      posthorn.FailureMode `json:"on_failure"`
+	Auth           *endpointAuth        `json:"auth"`
+	TLS            *endpointTLS         `json:"tls"`
+	Signature      signatureProfile     `json:"signature"`
+	Filter         *string              `json:"filter"`
+	Metadata       map[string]string    `json:"metadata"`
 }
 
 // merge applies a merge patch (RFC 7396) to a subscription and gives the members of the result, to be read as a PUT is.
@@ -48,7 +56,7 @@ func merge(s *posthorn.Subscription, patch []member) ([]member, error) {
 	text, err := json.Marshal(writable{
 		URL: is.URL, Description: is.Description, EventTypes: is.EventTypes, Headers: is.Headers, Retry: is.Retry,
 		TimeoutSeconds: is.TimeoutSeconds, RateLimit: is.RateLimit, MaxInFlight: is.MaxInFlight, Ordering: is.Ordering,
-		Filter: is.Filter, Metadata: is.Metadata,
+		OnFailure: is.OnFailure, Auth: is.Auth, TLS: is.TLS, Signature: is.Signature, Filter: is.Filter, Metadata: is.Metadata,
 	}, jsonOptions)
 	if err != nil {
 		return nil, err
@@ -63,8 +71,13 @@ func merge(s *posthorn.Subscription, patch []member) ([]member, error) {
 		if i >= 0 {
 			had = members[i].value
 		}
-		if p.name == "retry" {
+		switch p.name {
+		case "retry":
 			had = sameForm(had, p.value)
+		case "auth":
+			had = sameKind(had, p.value, "type")
+		case "signature":
+			had = sameKind(had, p.value, "profile")
 		}
 		value, err := mergeValue(had, p.value)
 		switch {
@@ -145,6 +158,22 @@ func sameForm(had, patch jsontext.Value) jsontext.Value {
 		return had
 	}
 	return kept
+}
+
+// sameKind is an object to merge into: none when the patch brings another kind of it, whose fields are others, or a
+// profile, which is the whole.
+func sameKind(had, patch jsontext.Value, kind string) jsontext.Value {
+	var old, change map[string]jsontext.Value
+	if json.Unmarshal(had, &old) != nil || json.Unmarshal(patch, &change) != nil {
+		return had
+	}
+	if now, brings := change[kind]; brings && (kind == "profile" || string(now) != string(old[kind])) {
+		return nil
+	}
+	if kind == "profile" && string(old[kind]) == `"standard"` {
+		return nil
+	}
+	return had
 }
 
 func knownField(name string) bool {

@@ -114,12 +114,20 @@ func (h *Handler) rotateSecret(ctx context.Context, c *call, p *subscriptionPath
 	return replyWith(h.showSecrets(s)), nil
 }
 
-// newSecret reads a secret a client gave, or makes one.
-func newSecret(text secretText) (*signing.Key, error) {
+// newSecret reads a secret a client gave for a subscription, or makes one.
+func newSecret(text secretText, s *posthorn.Subscription) (*signing.Key, error) {
 	if text == "" {
 		return signing.GenerateHMAC(), nil
 	}
-	key, err := signing.ParseSecret(string(text))
+	parse := signing.ParseSecret
+	if s.Signature != nil {
+		p, err := signing.ParseProfile(s.Signature)
+		if err != nil {
+			return nil, under("body", err)
+		}
+		parse = p.ParseSecret
+	}
+	key, err := parse(string(text))
 	if err != nil {
 		return nil, invalid("body.secret", "%s", err.Error())
 	}
@@ -134,13 +142,13 @@ func nextSecret(text secretText, s *posthorn.Subscription) (*signing.Key, error)
 	if text != "" && len(s.Secrets) > 0 && string(s.Secrets[0].Value) == string(text) {
 		return nil, invalid("body.secret", "is the present secret; send another, or none to have one made")
 	}
-	return newSecret(text)
+	return newSecret(text, s)
 }
 
 // rotate puts a new secret before the present ones, which expire with the overlap at the latest.
 func rotate(s *posthorn.Subscription, key *signing.Key, overlap time.Duration, now time.Time) {
 	end := now.Add(overlap)
-	kept := []posthorn.Secret{{Value: posthorn.SecretText(key.Secret().Reveal()), CreatedAt: now}}
+	kept := []posthorn.Secret{stored(key, now)}
 	for _, old := range s.Live(now) {
 		if old.ExpiresAt.IsZero() || old.ExpiresAt.After(end) {
 			old.ExpiresAt = end

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"maps"
 	"strconv"
 	"strings"
@@ -26,6 +27,10 @@ type subscription struct {
 	RateLimit      *rateLimit              `json:"rate_limit"`
 	MaxInFlight    int                     `json:"max_in_flight" example:"64"`
 	Ordering       posthorn.Ordering       `json:"ordering" enum:"none,fifo"`
+	OnFailure      posthorn.FailureMode    `json:"on_failure" enum:"block,skip" doc:"With fifo: whether a failed delivery holds those behind it until it succeeds or is given up, or lets them pass."`
+	Auth           *endpointAuth           `json:"auth" doc:"How the receiver knows the sender, besides the signature; null is not at all. Secret parts are masked."`
+	TLS            *endpointTLS            `json:"tls" doc:"A client certificate and authorities of its own; null is none."`
+	Signature      signatureProfile        `json:"signature" doc:"How deliveries are signed."`
 	Filter         *string                 `json:"filter" doc:"The CEL expression that an event must fulfil; null is none."`
 	Metadata       map[string]string       `json:"metadata"`
 	PublicKey      *string                 `json:"public_key" doc:"The whpk_… key that verifies its v1a signatures; null with a shared secret."`
@@ -49,6 +54,10 @@ type subscriptionWithSecret struct {
 	RateLimit      *rateLimit              `json:"rate_limit"`
 	MaxInFlight    int                     `json:"max_in_flight"`
 	Ordering       posthorn.Ordering       `json:"ordering" enum:"none,fifo"`
+	OnFailure      posthorn.FailureMode    `json:"on_failure" enum:"block,skip"`
+	Auth           *endpointAuth           `json:"auth"`
+	TLS            *endpointTLS            `json:"tls"`
+	Signature      signatureProfile        `json:"signature"`
 	Filter         *string                 `json:"filter"`
 	Metadata       map[string]string       `json:"metadata"`
 	PublicKey      *string                 `json:"public_key"`
@@ -84,19 +93,23 @@ type laneState struct {
 
 // subscriptionInput is what a client writes: the body of POST and PUT, and what a PATCH results in.
 type subscriptionInput struct {
-	URL            string            `json:"url" required:"true" format:"uri" maxLength:"2048" doc:"Where deliveries are POSTed: an absolute https URL (http where the operator allows it)." example:"https://example.com/webhooks"`
-	Description    string            `json:"description,omitempty" maxLength:"1024"`
-	EventTypes     []string          `json:"event_types,omitempty" maxItems:"100" doc:"Types like order.created and patterns like order.* or *; empty or absent is all."`
-	Status         posthorn.Status   `json:"status,omitempty" enum:"active,paused,disabled" doc:"active or paused; absent leaves it, and creates active."`
-	Secret         secretText        `json:"secret,omitempty" doc:"whsec_ and the base64 of 24 to 64 bytes, or whsk_ and an Ed25519 key. Absent at creation makes one; later, another one rotates with the usual overlap."`
-	Headers        map[string]string `json:"headers,omitempty" doc:"Sent with every delivery, at most 32. The mask as a value leaves that value unchanged."`
-	Retry          retryPolicy       `json:"retry,omitzero"`
-	TimeoutSeconds *float64          `json:"timeout_seconds,omitempty" minimum:"1" maximum:"60" doc:"One deadline for the whole attempt; 15 by default."`
-	RateLimit      *rateLimit        `json:"rate_limit,omitempty" null:"ok"`
-	MaxInFlight    *int              `json:"max_in_flight,omitempty" minimum:"1" maximum:"1024" doc:"64 by default."`
-	Ordering       posthorn.Ordering `json:"ordering,omitempty" enum:"none,fifo" doc:"fifo delivers one after the other, per ordering_key where events have one."`
-	Filter         *string           `json:"filter,omitempty" null:"ok" nullable:"true" maxLength:"4096" doc:"A CEL expression over type, headers (names in lower case) and payload, beyond event_types: only events that fulfil it are delivered. Where it fails, as on a field that is not there, the delivery is born cancelled with the reason filter_error." example:"payload.amount > 100 && headers['x-region'] == 'eu'"`
-	Metadata       map[string]string `json:"metadata,omitempty" doc:"Your own keys and values, at most 50."`
+	URL            string               `json:"url" required:"true" format:"uri" maxLength:"2048" doc:"Where deliveries are POSTed: an absolute https URL (http where the operator allows it)." example:"https://example.com/webhooks"`
+	Description    string               `json:"description,omitempty" maxLength:"1024"`
+	EventTypes     []string             `json:"event_types,omitempty" maxItems:"100" doc:"Types like order.created and patterns like order.* or *; empty or absent is all."`
+	Status         posthorn.Status      `json:"status,omitempty" enum:"active,paused,disabled" doc:"active or paused; absent leaves it, and creates active."`
+	Secret         secretText           `json:"secret,omitempty" doc:"whsec_ and the base64 of 24 to 64 bytes, or whsk_ and an Ed25519 key. Absent at creation makes one; later, another one rotates with the usual overlap."`
+	Headers        map[string]string    `json:"headers,omitempty" doc:"Sent with every delivery, at most 32. The mask as a value leaves that value unchanged."`
+	Retry          retryPolicy          `json:"retry,omitzero"`
+	TimeoutSeconds *float64             `json:"timeout_seconds,omitempty" minimum:"1" maximum:"60" doc:"One deadline for the whole attempt; 15 by default."`
+	RateLimit      *rateLimit           `json:"rate_limit,omitempty" null:"ok"`
+	MaxInFlight    *int                 `json:"max_in_flight,omitempty" minimum:"1" maximum:"1024" doc:"64 by default."`
+	Ordering       posthorn.Ordering    `json:"ordering,omitempty" enum:"none,fifo" doc:"fifo delivers one after the other, per ordering_key where events have one."`
+	OnFailure      posthorn.FailureMode `json:"on_failure,omitempty" enum:"block,skip" doc:"With fifo: block (the default) lets those behind a failed delivery wait for its retries, skip lets them pass while it goes on with its own."`
+	Auth           *endpointAuth        `json:"auth,omitempty" null:"ok" doc:"How the receiver knows the sender, besides the signature. Absent or null is not at all."`
+	TLS            *endpointTLS         `json:"tls,omitempty" null:"ok" doc:"A client certificate (certificate and key), authorities of its own (ca), or both; it goes with any auth. Absent or null is neither."`
+	Signature      *signatureProfile    `json:"signature,omitempty" null:"ok" doc:"How deliveries are signed. Absent or null is by the Standard Webhooks alone."`
+	Filter         *string              `json:"filter,omitempty" null:"ok" nullable:"true" maxLength:"4096" doc:"A CEL expression over type, headers (names in lower case) and payload, beyond event_types: only events that fulfil it are delivered. Where it fails, as on a field that is not there, the delivery is born cancelled with the reason filter_error." example:"payload.amount > 100 && headers['x-region'] == 'eu'"`
+	Metadata       map[string]string    `json:"metadata,omitempty" doc:"Your own keys and values, at most 50."`
 	readOnly
 }
 
@@ -145,7 +158,8 @@ func showSubscription(s *posthorn.Subscription) subscription {
 		ID: s.ID, URL: s.URL, Description: s.Description, EventTypes: s.EventTypes, Status: s.Status,
 		DisabledReason: nonEmpty(s.DisabledReason), Headers: headers, Retry: retryPolicy(s.Retry),
 		TimeoutSeconds: s.Timeout.Seconds(), RateLimit: (*rateLimit)(s.RateLimit), MaxInFlight: s.MaxInFlight,
-		Ordering: s.Ordering, Filter: nonEmpty(s.Filter), Metadata: s.Metadata, PublicKey: publicKey(s),
+		Ordering: s.Ordering, OnFailure: cmp.Or(s.OnFailure, posthorn.FailureBlocks), Auth: showAuth(s.Auth), TLS: showTLS(s.TLS),
+		Signature: showSignature(s.Signature), Filter: nonEmpty(s.Filter), Metadata: s.Metadata, PublicKey: publicKey(s),
 		CreatedAt: s.CreatedAt.UTC(), UpdatedAt: s.UpdatedAt.UTC(),
 	}
 }
@@ -169,9 +183,11 @@ func (in *subscriptionInput) apply(s *posthorn.Subscription) error {
 	in.applyStatus(&v, s)
 	in.checkTypes(&v)
 	s.Headers = in.headers(&v, s.Headers)
+	s.Auth, s.TLS = in.Auth.apply(&v, s.Auth), in.TLS.apply(&v, s.TLS)
 	s.Policy = posthorn.Policy{
 		URL: in.URL, Description: in.Description, EventTypes: in.EventTypes, Retry: posthorn.RetryPolicy(in.Retry),
-		RateLimit: (*posthorn.RateLimit)(in.RateLimit), Ordering: in.Ordering, Filter: text(in.Filter), Metadata: in.Metadata,
+		RateLimit: (*posthorn.RateLimit)(in.RateLimit), Ordering: in.Ordering, OnFailure: in.OnFailure,
+		Signature: in.Signature.apply(&v), Filter: text(in.Filter), Metadata: in.Metadata,
 	}
 	if in.MaxInFlight != nil {
 		s.MaxInFlight = *in.MaxInFlight

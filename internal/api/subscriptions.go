@@ -27,13 +27,13 @@ func (h *Handler) registerSubscriptions() {
 	handleBody(h, operation{
 		method: http.MethodPut, path: "/subscriptions/{id}", id: "replaceSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
 		audit: "subscription.update", summary: "Replace a subscription", example: example, maxBody: subscriptionBody,
-		description: "Fields left out go back to their defaults, except the secret and the status. Header values may be sent back masked, as they were read, and stay as they are.",
+		description: "Fields left out go back to their defaults, except the secret and the status. Header values and the secret parts of auth and tls may be sent back masked, as they were read, and stay as they are.",
 	}, h.replaceSubscription)
 	handleRaw[subscriptionPath, subscriptionPatch](h, operation{
 		method: http.MethodPatch, path: "/subscriptions/{id}", id: "patchSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
 		audit: "subscription.update", summary: "Change a subscription", example: map[string]any{"event_types": []string{"order.*", "invoice.paid"}},
 		mergePatch: true, maxBody: subscriptionBody,
-		description: "A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another.",
+		description: "A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another, as do auth of another type and signature of another profile.",
 	}, h.patchSubscription)
 	handle(h, operation{
 		method: http.MethodDelete, path: "/subscriptions/{id}", id: "deleteSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
@@ -77,14 +77,14 @@ type subscriptionQuery struct {
 
 func (h *Handler) createSubscription(ctx context.Context, c *call, _ *nothing, in *subscriptionInput) (*created[subscriptionWithSecret], error) {
 	s := &posthorn.Subscription{TenantID: c.tenant(), ID: posthorn.SubscriptionID{UUID: posthorn.NewUUID(h.store.Now())}}
-	key, err := newSecret(in.Secret)
-	if err != nil {
-		return nil, err
-	}
 	if err := h.write(in, s); err != nil {
 		return nil, err
 	}
-	s.Secrets = []posthorn.Secret{{Value: posthorn.SecretText(key.Secret().Reveal()), CreatedAt: h.store.Now()}}
+	key, err := newSecret(in.Secret, s)
+	if err != nil {
+		return nil, err
+	}
+	s.Secrets = []posthorn.Secret{stored(key, h.store.Now())}
 	if err := h.store.CreateSubscription(ctx, s); err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (h *Handler) createSubscription(ctx context.Context, c *call, _ *nothing, i
 			ID: is.ID, Secret: key.Secret().Reveal(), URL: is.URL, Description: is.Description, EventTypes: is.EventTypes,
 			Status: is.Status, DisabledReason: is.DisabledReason, Headers: is.Headers, Retry: is.Retry,
 			TimeoutSeconds: is.TimeoutSeconds, RateLimit: is.RateLimit, MaxInFlight: is.MaxInFlight, Ordering: is.Ordering,
-			Filter: is.Filter, Metadata: is.Metadata, PublicKey: is.PublicKey, CreatedAt: is.CreatedAt, UpdatedAt: is.UpdatedAt,
+			OnFailure: is.OnFailure, Auth: is.Auth, TLS: is.TLS, Signature: is.Signature, Filter: is.Filter, Metadata: is.Metadata, PublicKey: is.PublicKey, CreatedAt: is.CreatedAt, UpdatedAt: is.UpdatedAt,
 		},
 	}, nil
 }
@@ -105,8 +105,17 @@ func (h *Handler) createSubscription(ctx context.Context, c *call, _ *nothing, i
 // write applies the input to a subscription and checks the result.
 func (h *Handler) write(in *subscriptionInput, s *posthorn.Subscription) error {
 	var v posthorn.Violations
+	had := s.TLS
 	collect(&v, in.apply(s))
 	collect(&v, s.Validate(h.opts.Window))
+	if in.Secret == "" {
+		h.checkEndpoint(&v, s, had)
+	} else {
+		// The secret that comes along is checked with the profile, not the present one.
+		alone := *s
+		alone.Secrets = nil
+		h.checkEndpoint(&v, &alone, had)
+	}
 	checkFilter(&v, s.Filter)
 	if err := h.opts.URLs.CheckURL(s.URL); err != nil {
 		v.Add("url", "%s", err.Error())
@@ -215,11 +224,12 @@ func (h *Handler) rewrite(in *subscriptionInput, s *posthorn.Subscription) error
 	if err := h.write(in, s); err != nil {
 		return err
 	}
-	if in.Secret == "" || len(s.Secrets) > 0 && string(s.Secrets[0].Value) == string(in.Secret) {
+	same := len(s.Secrets) > 0 && string(s.Secrets[0].Value) == string(in.Secret)
+	if in.Secret == "" || same && s.Signature == nil {
 		return nil
 	}
-	key, err := newSecret(in.Secret)
-	if err != nil {
+	key, err := newSecret(in.Secret, s)
+	if err != nil || same {
 		return err
 	}
 	rotate(s, key, defaultOverlap, h.store.Now())

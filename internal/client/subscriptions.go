@@ -32,8 +32,13 @@ type Policy struct {
 	RateLimit      *posthorn.RateLimit  `json:"rate_limit,omitempty"`
 	MaxInFlight    int                  `json:"max_in_flight,omitempty"`
 	Ordering       posthorn.Ordering    `json:"ordering,omitempty"`
-	Filter         string               `json:"filter,omitempty"`
-	Metadata       map[string]string    `json:"metadata,omitempty"`
+	OnFailure      posthorn.FailureMode `json:"on_failure,omitempty"`
+	// Auth, TLS and Signature are objects of the API's, as they are.
+	Auth      map[string]any    `json:"auth,omitempty"`
+	TLS       map[string]any    `json:"tls,omitempty"`
+	Signature map[string]any    `json:"signature,omitempty"`
+	Filter    string            `json:"filter,omitempty"`
+	Metadata  map[string]string `json:"metadata,omitempty"`
 }
 
 // SubscriptionInput is the body of POST and PUT: an empty Status or Secret leaves it as it is, or to the server.
