@@ -2,7 +2,7 @@
 
 import type { Client, ClientMeta, Options as Options2, RequestResult, ServerSentEventsResult, TDataShape } from './client';
 import { client } from './client.gen';
-import type { CancelDeliveryData, CancelDeliveryErrors, CancelDeliveryResponses, CancelReplayData, CancelReplayErrors, CancelReplayResponses, ChangeDeliveriesData, ChangeDeliveriesErrors, ChangeDeliveriesResponses, CreateEventTypeData, CreateEventTypeErrors, CreateEventTypeResponses, CreateKeyData, CreateKeyErrors, CreateKeyResponses, CreateReplayData, CreateReplayErrors, CreateReplayResponses, CreateSourceData, CreateSourceErrors, CreateSourceResponses, CreateSubscriptionData, CreateSubscriptionErrors, CreateSubscriptionResponses, CreateTenantData, CreateTenantErrors, CreateTenantResponses, DeleteEventTypeData, DeleteEventTypeErrors, DeleteEventTypeResponses, DeleteSourceData, DeleteSourceErrors, DeleteSourceResponses, DeleteSubscriptionData, DeleteSubscriptionErrors, DeleteSubscriptionResponses, DrainWorkerData, DrainWorkerErrors, DrainWorkerResponses, EndSessionData, EndSessionErrors, EndSessionResponses, ErasePayloadData, ErasePayloadErrors, ErasePayloadResponses, GetCatalogueData, GetCatalogueErrors, GetCatalogueResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetEventData, GetEventErrors, GetEventResponses, GetEventStatusData, GetEventStatusErrors, GetEventStatusResponses, GetEventTypeData, GetEventTypeErrors, GetEventTypeResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLivenessAliasData, GetLivenessAliasErrors, GetLivenessAliasResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetQueueData, GetQueueErrors, GetQueueHistoryData, GetQueueHistoryErrors, GetQueueHistoryResponses, GetQueueResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetReplayData, GetReplayErrors, GetReplayResponses, GetSecretData, GetSecretErrors, GetSecretResponses, GetSessionData, GetSessionErrors, GetSessionResponses, GetSettingsData, GetSettingsErrors, GetSettingsResponses, GetSourceData, GetSourceErrors, GetSourceResponses, GetStatsData, GetStatsErrors, GetStatsResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetWorkerData, GetWorkerErrors, GetWorkerResponses, IngestData, IngestErrors, IngestResponses, ListAttemptsData, ListAttemptsErrors, ListAttemptsResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListEventTypesData, ListEventTypesErrors, ListEventTypesResponses, ListKeysData, ListKeysErrors, ListKeysResponses, ListReplaysData, ListReplaysErrors, ListReplaysResponses, ListSourcesData, ListSourcesErrors, ListSourcesResponses, ListSubscriptionsData, ListSubscriptionsErrors, ListSubscriptionsResponses, ListTenantsData, ListTenantsErrors, ListTenantsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, PatchEventTypeData, PatchEventTypeErrors, PatchEventTypeResponses, PatchSourceData, PatchSourceErrors, PatchSourceResponses, PatchSubscriptionData, PatchSubscriptionErrors, PatchSubscriptionResponses, PauseSubscriptionData, PauseSubscriptionErrors, PauseSubscriptionResponses, PublishBatchData, PublishBatchErrors, PublishBatchResponses, PublishEventData, PublishEventErrors, PublishEventResponses, PutCatalogueData, PutCatalogueErrors, PutCatalogueResponses, PutEventTypeData, PutEventTypeErrors, PutEventTypeResponses, ReplaceSourceData, ReplaceSourceErrors, ReplaceSourceResponses, ReplaceSubscriptionData, ReplaceSubscriptionErrors, ReplaceSubscriptionResponses, ReplayEventData, ReplayEventErrors, ReplayEventResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RetryDeliveryData, RetryDeliveryErrors, RetryDeliveryResponses, RevokeKeyData, RevokeKeyErrors, RevokeKeyResponses, RotateSecretData, RotateSecretErrors, RotateSecretResponses, RotateSourceSecretData, RotateSourceSecretErrors, RotateSourceSecretResponses, StartSessionData, StartSessionErrors, StartSessionResponses, TestFilterData, TestFilterErrors, TestFilterResponses, TestSubscriptionData, TestSubscriptionErrors, TestSubscriptionResponses, ValidatePayloadData, ValidatePayloadErrors, ValidatePayloadResponses, WatchData, WatchErrors, WatchResponse, WatchResponses } from './types.gen';
+import type { CancelDeliveryData, CancelDeliveryErrors, CancelDeliveryResponses, CancelReplayData, CancelReplayErrors, CancelReplayResponses, ChangeDeliveriesData, ChangeDeliveriesErrors, ChangeDeliveriesResponses, CreateEventTypeData, CreateEventTypeErrors, CreateEventTypeResponses, CreateKeyData, CreateKeyErrors, CreateKeyResponses, CreateReplayData, CreateReplayErrors, CreateReplayResponses, CreateSourceData, CreateSourceErrors, CreateSourceResponses, CreateSubscriptionData, CreateSubscriptionErrors, CreateSubscriptionResponses, CreateTenantData, CreateTenantErrors, CreateTenantResponses, DeleteEventTypeData, DeleteEventTypeErrors, DeleteEventTypeResponses, DeleteSourceData, DeleteSourceErrors, DeleteSourceResponses, DeleteSubscriptionData, DeleteSubscriptionErrors, DeleteSubscriptionResponses, DrainWorkerData, DrainWorkerErrors, DrainWorkerResponses, EndSessionData, EndSessionErrors, EndSessionResponses, ErasePayloadData, ErasePayloadErrors, ErasePayloadResponses, GetCatalogueData, GetCatalogueErrors, GetCatalogueResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetEventData, GetEventErrors, GetEventResponses, GetEventStatusData, GetEventStatusErrors, GetEventStatusResponses, GetEventTypeData, GetEventTypeErrors, GetEventTypeResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLivenessAliasData, GetLivenessAliasErrors, GetLivenessAliasResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetQueueData, GetQueueErrors, GetQueueHistoryData, GetQueueHistoryErrors, GetQueueHistoryResponses, GetQueueResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetReplayData, GetReplayErrors, GetReplayResponses, GetSecretData, GetSecretErrors, GetSecretResponses, GetSessionData, GetSessionErrors, GetSessionResponses, GetSettingsData, GetSettingsErrors, GetSettingsResponses, GetSourceData, GetSourceErrors, GetSourceResponses, GetStatsData, GetStatsErrors, GetStatsResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetWorkerData, GetWorkerErrors, GetWorkerResponses, IngestData, IngestErrors, IngestResponses, ListAttemptsData, ListAttemptsErrors, ListAttemptsResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListEventTypesData, ListEventTypesErrors, ListEventTypesResponses, ListKeysData, ListKeysErrors, ListKeysResponses, ListReplaysData, ListReplaysErrors, ListReplaysResponses, ListSecretsData, ListSecretsErrors, ListSecretsResponses, ListSourcesData, ListSourcesErrors, ListSourcesResponses, ListSubscriptionsData, ListSubscriptionsErrors, ListSubscriptionsResponses, ListTenantsData, ListTenantsErrors, ListTenantsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, PatchEventTypeData, PatchEventTypeErrors, PatchEventTypeResponses, PatchSourceData, PatchSourceErrors, PatchSourceResponses, PatchSubscriptionData, PatchSubscriptionErrors, PatchSubscriptionResponses, PauseSubscriptionData, PauseSubscriptionErrors, PauseSubscriptionResponses, PublishBatchData, PublishBatchErrors, PublishBatchResponses, PublishEventData, PublishEventErrors, PublishEventResponses, PutCatalogueData, PutCatalogueErrors, PutCatalogueResponses, PutEventTypeData, PutEventTypeErrors, PutEventTypeResponses, ReplaceSourceData, ReplaceSourceErrors, ReplaceSourceResponses, ReplaceSubscriptionData, ReplaceSubscriptionErrors, ReplaceSubscriptionResponses, ReplayEventData, ReplayEventErrors, ReplayEventResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RetryDeliveryData, RetryDeliveryErrors, RetryDeliveryResponses, RevokeKeyData, RevokeKeyErrors, RevokeKeyResponses, RevokeSecretData, RevokeSecretErrors, RevokeSecretResponses, RevokeSecretsData, RevokeSecretsErrors, RevokeSecretsResponses, RotateSecretData, RotateSecretErrors, RotateSecretResponses, RotateSourceSecretData, RotateSourceSecretErrors, RotateSourceSecretResponses, StartSessionData, StartSessionErrors, StartSessionResponses, TestFilterData, TestFilterErrors, TestFilterResponses, TestSubscriptionData, TestSubscriptionErrors, TestSubscriptionResponses, ValidatePayloadData, ValidatePayloadErrors, ValidatePayloadResponses, WatchData, WatchErrors, WatchResponse, WatchResponses } from './types.gen';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -941,7 +941,7 @@ export const getSubscription = <ThrowOnError extends boolean = false>(options: O
 /**
  * Change a subscription
  *
- * A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another.
+ * A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another, as do auth of another type and signature of another profile.
  *
  * Needs a key with the scope `manage`.
  */
@@ -962,7 +962,7 @@ export const patchSubscription = <ThrowOnError extends boolean = false>(options:
 /**
  * Replace a subscription
  *
- * Fields left out go back to their defaults, except the secret and the status. Header values may be sent back masked, as they were read, and stay as they are.
+ * Fields left out go back to their defaults, except the secret and the status. Header values and the secret parts of auth and tls may be sent back masked, as they were read, and stay as they are.
  *
  * Needs a key with the scope `manage`.
  */
@@ -1073,6 +1073,57 @@ export const rotateSecret = <ThrowOnError extends boolean = false>(options: Opti
         'Content-Type': 'application/json',
         ...options.headers
     }
+});
+
+/**
+ * List what signs at present
+ *
+ * The newest first, without the secrets themselves: a fingerprint tells which is which.
+ *
+ * Needs a key with the scope `read`.
+ */
+export const listSecrets = <ThrowOnError extends boolean = false>(options: Options<ListSecretsData, ThrowOnError>): RequestResult<ListSecretsResponses, ListSecretsErrors, ThrowOnError> => (options.client ?? client).get<ListSecretsResponses, ListSecretsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/subscriptions/{id}/secrets',
+    ...options
+});
+
+/**
+ * Revoke all rotated secrets now
+ *
+ * Only the newest goes on signing. Without rotated ones nothing changes.
+ *
+ * Needs a key with the scope `manage`.
+ */
+export const revokeSecrets = <ThrowOnError extends boolean = false>(options: Options<RevokeSecretsData, ThrowOnError>): RequestResult<RevokeSecretsResponses, RevokeSecretsErrors, ThrowOnError> => (options.client ?? client).post<RevokeSecretsResponses, RevokeSecretsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/subscriptions/{id}/secrets/revoke',
+    ...options
+});
+
+/**
+ * Revoke a rotated secret now
+ *
+ * It ceases to sign at once, whatever is left of its overlap. The newest cannot be revoked: rotate it first.
+ *
+ * Needs a key with the scope `manage`.
+ */
+export const revokeSecret = <ThrowOnError extends boolean = false>(options: Options<RevokeSecretData, ThrowOnError>): RequestResult<RevokeSecretResponses, RevokeSecretErrors, ThrowOnError> => (options.client ?? client).delete<RevokeSecretResponses, RevokeSecretErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'cookie',
+            name: '__Host-posthorn',
+            type: 'apiKey'
+        }],
+    url: '/subscriptions/{id}/secrets/{secret_id}',
+    ...options
 });
 
 /**

@@ -298,6 +298,79 @@ export type Doing = {
     subscription_id: string;
 };
 
+export type EndpointAuth = {
+    /**
+     * For oauth2_client_credentials, where the token endpoint wants one.
+     */
+    audience?: string;
+    /**
+     * For oauth2_client_credentials: how the token endpoint is given the client's credentials; basic by default.
+     */
+    auth_style?: 'basic' | 'body';
+    /**
+     * For oauth2_client_credentials.
+     */
+    client_id?: string;
+    /**
+     * For oauth2_client_credentials. Read back masked.
+     */
+    client_secret?: string;
+    /**
+     * For api_key: the header that carries the value.
+     */
+    header?: string;
+    /**
+     * For oauth2_client_credentials: further fields of the token request, at most 16. Values are read back masked.
+     */
+    params?: {
+        [key: string]: string;
+    };
+    /**
+     * For basic. Read back masked.
+     */
+    password?: string;
+    /**
+     * For oauth2_client_credentials.
+     */
+    scopes?: Array<string>;
+    /**
+     * For bearer. Read back masked; the mask leaves it unchanged.
+     */
+    token?: string;
+    /**
+     * For oauth2_client_credentials (RFC 6749, section 4.4): where access tokens come from. The same rules hold as for url.
+     */
+    token_url?: string;
+    type: 'bearer' | 'basic' | 'api_key' | 'oauth2_client_credentials';
+    /**
+     * For basic.
+     */
+    username?: string;
+    /**
+     * For api_key. Read back masked.
+     */
+    value?: string;
+};
+
+export type EndpointTls = {
+    /**
+     * Certificates in PEM of authorities that are trusted for this subscription besides the public ones.
+     */
+    ca?: string;
+    /**
+     * The client certificate that is shown to the receiver, in PEM, its chain after it.
+     */
+    certificate?: string;
+    /**
+     * When the client certificate ends. Read-only.
+     */
+    readonly certificate_expires_at?: string;
+    /**
+     * The certificate's private key in PEM, unencrypted. Read back masked.
+     */
+    key?: string;
+};
+
 export type Erased = {
     /**
      * Deliveries that were pending.
@@ -1065,6 +1138,48 @@ export type SettingsView = {
     version: string;
 };
 
+export type SignatureProfile = {
+    /**
+     * hmac-sha256 by default.
+     */
+    algorithm?: 'hmac-sha256' | 'hmac-sha512' | 'hmac-sha1';
+    /**
+     * hex by default.
+     */
+    encoding?: 'hex' | 'base64';
+    header?: string;
+    /**
+     * At most 4 further headers, of text with {id}, {timestamp} and {type}.
+     */
+    headers?: {
+        [key: string]: string;
+    };
+    /**
+     * Whether webhook-signature is sent too; true by default.
+     */
+    keep_standard?: boolean;
+    /**
+     * text (the default): the secret is the key as it is written, and may be any text of 8 to 256 characters. decoded: the key is what the base64 behind whsec_ stands for.
+     */
+    key?: 'text' | 'decoded';
+    /**
+     * A preset for the rest, each field of which may still be given; standard is the Standard Webhooks alone.
+     */
+    profile?: 'standard' | 'custom' | 'github' | 'shopify' | 'slack' | 'stripe' | 'svix';
+    /**
+     * Appended for each rotated secret that still signs; without it the newest signs alone.
+     */
+    repeat?: string;
+    /**
+     * What is signed: text with {body} exactly once, and {id}, {timestamp} and {type} where they belong. {{ and }} are braces.
+     */
+    signed?: string;
+    /**
+     * The header's value: text with {signature} exactly once, and {id} and {timestamp}.
+     */
+    value?: string;
+};
+
 export type SigningScheme = {
     /**
      * sha256 by default; sha1 only where nothing else is offered.
@@ -1094,6 +1209,32 @@ export type SigningScheme = {
      * Unix seconds or milliseconds; needs {timestamp} in signed.
      */
     timestamp_header?: string;
+};
+
+export type SigningSecret = {
+    created_at: string;
+    /**
+     * When it ceases to sign; null is not at all.
+     */
+    expires_at: string | null;
+    /**
+     * The first 16 digits of the SHA-256 of the secret as it is written, or of the public key; null for a text of your own, which could be guessed by it.
+     */
+    fingerprint: string | null;
+    id: string;
+    kind: 'hmac' | 'ed25519';
+    /**
+     * The one that is shown at /secret and goes on signing.
+     */
+    newest: boolean;
+    /**
+     * The whpk_… key that verifies v1a signatures; null with a shared secret.
+     */
+    public_key: string | null;
+};
+
+export type SigningSecrets = {
+    data: Array<SigningSecret>;
 };
 
 export type SkippedBy = {
@@ -1298,6 +1439,10 @@ export type StatsView = {
 };
 
 export type Subscription = {
+    /**
+     * How the receiver knows the sender, besides the signature; null is not at all. Secret parts are masked.
+     */
+    auth: EndpointAuth | null;
     created_at: string;
     description: string;
     /**
@@ -1327,6 +1472,10 @@ export type Subscription = {
     metadata: {
         [key: string]: string;
     };
+    /**
+     * With fifo: whether a failed delivery holds those behind it until it succeeds or is given up, or lets them pass.
+     */
+    on_failure: 'block' | 'skip';
     ordering: 'none' | 'fifo';
     /**
      * The whpk_… key that verifies its v1a signatures; null with a shared secret.
@@ -1334,13 +1483,25 @@ export type Subscription = {
     public_key: string | null;
     rate_limit: RateLimit | null;
     retry: RetryPolicy;
+    /**
+     * How deliveries are signed.
+     */
+    signature: SignatureProfile;
     status: 'active' | 'paused' | 'disabled';
     timeout_seconds: number;
+    /**
+     * A client certificate and authorities of its own; null is none.
+     */
+    tls: EndpointTls | null;
     updated_at: string;
     url: string;
 };
 
 export type SubscriptionInput = {
+    /**
+     * How the receiver knows the sender, besides the signature. Absent or null is not at all.
+     */
+    auth?: EndpointAuth | null;
     description?: string;
     /**
      * Types like order.created and patterns like order.* or *; empty or absent is all.
@@ -1367,6 +1528,10 @@ export type SubscriptionInput = {
         [key: string]: string;
     };
     /**
+     * With fifo: block (the default) lets those behind a failed delivery wait for its retries, skip lets them pass while it goes on with its own.
+     */
+    on_failure?: 'block' | 'skip';
+    /**
      * fifo delivers one after the other, per ordering_key where events have one.
      */
     ordering?: 'none' | 'fifo';
@@ -1377,6 +1542,10 @@ export type SubscriptionInput = {
      */
     secret?: string;
     /**
+     * How deliveries are signed. Absent or null is by the Standard Webhooks alone.
+     */
+    signature?: SignatureProfile | null;
+    /**
      * active or paused; absent leaves it, and creates active.
      */
     status?: 'active' | 'paused' | 'disabled';
@@ -1384,6 +1553,10 @@ export type SubscriptionInput = {
      * One deadline for the whole attempt; 15 by default.
      */
     timeout_seconds?: number;
+    /**
+     * A client certificate (certificate and key), authorities of its own (ca), or both; it goes with any auth. Absent or null is neither.
+     */
+    tls?: EndpointTls | null;
     /**
      * Where deliveries are POSTed: an absolute https URL (http where the operator allows it).
      */
@@ -1399,6 +1572,10 @@ export type SubscriptionList = {
 };
 
 export type SubscriptionPatch = {
+    /**
+     * Merged into auth of the same type, otherwise it replaces; null removes it.
+     */
+    auth?: EndpointAuth | null;
     description?: string | null;
     /**
      * Replaces the whole list; null or empty is all.
@@ -1421,6 +1598,7 @@ export type SubscriptionPatch = {
     metadata?: {
         [key: string]: string | null;
     };
+    on_failure?: 'block' | 'skip';
     ordering?: 'none' | 'fifo';
     /**
      * null lifts it.
@@ -1431,12 +1609,21 @@ export type SubscriptionPatch = {
      * Another secret rotates with the usual overlap.
      */
     secret?: string;
+    /**
+     * Merged; a profile replaces the whole. null is the Standard Webhooks alone.
+     */
+    signature?: SignatureProfile | null;
     status?: 'active' | 'paused';
     timeout_seconds?: number | null;
+    /**
+     * Merged: null removes one part, or all.
+     */
+    tls?: EndpointTls | null;
     url?: string;
 };
 
 export type SubscriptionWithSecret = {
+    auth: EndpointAuth | null;
     created_at: string;
     description: string;
     disabled_reason: string | null;
@@ -1450,6 +1637,7 @@ export type SubscriptionWithSecret = {
     metadata: {
         [key: string]: string;
     };
+    on_failure: 'block' | 'skip';
     ordering: 'none' | 'fifo';
     public_key: string | null;
     rate_limit: RateLimit | null;
@@ -1458,8 +1646,10 @@ export type SubscriptionWithSecret = {
      * Signs the deliveries. It is not shown in any list; read it again at /subscriptions/{id}/secret.
      */
     secret: string;
+    signature: SignatureProfile;
     status: 'active' | 'paused' | 'disabled';
     timeout_seconds: number;
+    tls: EndpointTls | null;
     updated_at: string;
     url: string;
 };
@@ -1561,6 +1751,237 @@ export type WorkerList = {
      * Give it as cursor to get the next page; null on the last.
      */
     next_cursor: string | null;
+};
+
+export type EndpointTlsWritable = {
+    /**
+     * Certificates in PEM of authorities that are trusted for this subscription besides the public ones.
+     */
+    ca?: string;
+    /**
+     * The client certificate that is shown to the receiver, in PEM, its chain after it.
+     */
+    certificate?: string;
+    /**
+     * The certificate's private key in PEM, unencrypted. Read back masked.
+     */
+    key?: string;
+};
+
+export type SubscriptionWritable = {
+    /**
+     * How the receiver knows the sender, besides the signature; null is not at all. Secret parts are masked.
+     */
+    auth: EndpointAuth | null;
+    created_at: string;
+    description: string;
+    /**
+     * Why Posthorn disabled it: gone (the receiver answered 410) or failing.
+     */
+    disabled_reason: string | null;
+    /**
+     * Types and patterns; empty is all.
+     */
+    event_types: Array<string>;
+    /**
+     * The CEL expression that an event must fulfil; null is none.
+     */
+    filter: string | null;
+    /**
+     * Sent with every delivery. Values are masked.
+     */
+    headers: {
+        [key: string]: string;
+    };
+    id: string;
+    /**
+     * What holds its deliveries back at present.
+     */
+    lane?: LaneState;
+    max_in_flight: number;
+    metadata: {
+        [key: string]: string;
+    };
+    /**
+     * With fifo: whether a failed delivery holds those behind it until it succeeds or is given up, or lets them pass.
+     */
+    on_failure: 'block' | 'skip';
+    ordering: 'none' | 'fifo';
+    /**
+     * The whpk_… key that verifies its v1a signatures; null with a shared secret.
+     */
+    public_key: string | null;
+    rate_limit: RateLimit | null;
+    retry: RetryPolicy;
+    /**
+     * How deliveries are signed.
+     */
+    signature: SignatureProfile;
+    status: 'active' | 'paused' | 'disabled';
+    timeout_seconds: number;
+    /**
+     * A client certificate and authorities of its own; null is none.
+     */
+    tls: EndpointTlsWritable | null;
+    updated_at: string;
+    url: string;
+};
+
+export type SubscriptionInputWritable = {
+    /**
+     * How the receiver knows the sender, besides the signature. Absent or null is not at all.
+     */
+    auth?: EndpointAuth | null;
+    description?: string;
+    /**
+     * Types like order.created and patterns like order.* or *; empty or absent is all.
+     */
+    event_types?: Array<string>;
+    /**
+     * A CEL expression over type, headers (names in lower case) and payload, beyond event_types: only events that fulfil it are delivered. Where it fails, as on a field that is not there, the delivery is born cancelled with the reason filter_error.
+     */
+    filter?: string | null;
+    /**
+     * Sent with every delivery, at most 32. The mask as a value leaves that value unchanged.
+     */
+    headers?: {
+        [key: string]: string;
+    };
+    /**
+     * 64 by default.
+     */
+    max_in_flight?: number;
+    /**
+     * Your own keys and values, at most 50.
+     */
+    metadata?: {
+        [key: string]: string;
+    };
+    /**
+     * With fifo: block (the default) lets those behind a failed delivery wait for its retries, skip lets them pass while it goes on with its own.
+     */
+    on_failure?: 'block' | 'skip';
+    /**
+     * fifo delivers one after the other, per ordering_key where events have one.
+     */
+    ordering?: 'none' | 'fifo';
+    rate_limit?: RateLimit | null;
+    retry?: RetryPolicy;
+    /**
+     * whsec_ and the base64 of 24 to 64 bytes, or whsk_ and an Ed25519 key. Absent at creation makes one; later, another one rotates with the usual overlap.
+     */
+    secret?: string;
+    /**
+     * How deliveries are signed. Absent or null is by the Standard Webhooks alone.
+     */
+    signature?: SignatureProfile | null;
+    /**
+     * active or paused; absent leaves it, and creates active.
+     */
+    status?: 'active' | 'paused' | 'disabled';
+    /**
+     * One deadline for the whole attempt; 15 by default.
+     */
+    timeout_seconds?: number;
+    /**
+     * A client certificate (certificate and key), authorities of its own (ca), or both; it goes with any auth. Absent or null is neither.
+     */
+    tls?: EndpointTlsWritable | null;
+    /**
+     * Where deliveries are POSTed: an absolute https URL (http where the operator allows it).
+     */
+    url: string;
+};
+
+export type SubscriptionListWritable = {
+    data: Array<SubscriptionWritable>;
+    /**
+     * Give it as cursor to get the next page; null on the last.
+     */
+    next_cursor: string | null;
+};
+
+export type SubscriptionPatchWritable = {
+    /**
+     * Merged into auth of the same type, otherwise it replaces; null removes it.
+     */
+    auth?: EndpointAuth | null;
+    description?: string | null;
+    /**
+     * Replaces the whole list; null or empty is all.
+     */
+    event_types?: Array<string>;
+    /**
+     * null lifts it.
+     */
+    filter?: string | null;
+    /**
+     * Merged: null removes a header.
+     */
+    headers?: {
+        [key: string]: string | null;
+    };
+    max_in_flight?: number | null;
+    /**
+     * Merged: null removes a key.
+     */
+    metadata?: {
+        [key: string]: string | null;
+    };
+    on_failure?: 'block' | 'skip';
+    ordering?: 'none' | 'fifo';
+    /**
+     * null lifts it.
+     */
+    rate_limit?: RateLimit | null;
+    retry?: RetryPolicy;
+    /**
+     * Another secret rotates with the usual overlap.
+     */
+    secret?: string;
+    /**
+     * Merged; a profile replaces the whole. null is the Standard Webhooks alone.
+     */
+    signature?: SignatureProfile | null;
+    status?: 'active' | 'paused';
+    timeout_seconds?: number | null;
+    /**
+     * Merged: null removes one part, or all.
+     */
+    tls?: EndpointTlsWritable | null;
+    url?: string;
+};
+
+export type SubscriptionWithSecretWritable = {
+    auth: EndpointAuth | null;
+    created_at: string;
+    description: string;
+    disabled_reason: string | null;
+    event_types: Array<string>;
+    filter: string | null;
+    headers: {
+        [key: string]: string;
+    };
+    id: string;
+    max_in_flight: number;
+    metadata: {
+        [key: string]: string;
+    };
+    on_failure: 'block' | 'skip';
+    ordering: 'none' | 'fifo';
+    public_key: string | null;
+    rate_limit: RateLimit | null;
+    retry: RetryPolicy;
+    /**
+     * Signs the deliveries. It is not shown in any list; read it again at /subscriptions/{id}/secret.
+     */
+    secret: string;
+    signature: SignatureProfile;
+    status: 'active' | 'paused' | 'disabled';
+    timeout_seconds: number;
+    tls: EndpointTlsWritable | null;
+    updated_at: string;
+    url: string;
 };
 
 export type ListAuditData = {
@@ -4167,7 +4588,7 @@ export type ListSubscriptionsResponses = {
 export type ListSubscriptionsResponse = ListSubscriptionsResponses[keyof ListSubscriptionsResponses];
 
 export type CreateSubscriptionData = {
-    body: SubscriptionInput;
+    body: SubscriptionInputWritable;
     path?: never;
     query?: never;
     url: '/subscriptions';
@@ -4312,7 +4733,7 @@ export type GetSubscriptionResponses = {
 export type GetSubscriptionResponse = GetSubscriptionResponses[keyof GetSubscriptionResponses];
 
 export type PatchSubscriptionData = {
-    body: SubscriptionPatch;
+    body: SubscriptionPatchWritable;
     path: {
         /**
          * The subscription's id.
@@ -4374,7 +4795,7 @@ export type PatchSubscriptionResponses = {
 export type PatchSubscriptionResponse = PatchSubscriptionResponses[keyof PatchSubscriptionResponses];
 
 export type ReplaceSubscriptionData = {
-    body: SubscriptionInput;
+    body: SubscriptionInputWritable;
     path: {
         /**
          * The subscription's id.
@@ -4720,6 +5141,148 @@ export type RotateSecretResponses = {
 };
 
 export type RotateSecretResponse = RotateSecretResponses[keyof RotateSecretResponses];
+
+export type ListSecretsData = {
+    body?: never;
+    path: {
+        /**
+         * The subscription's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/subscriptions/{id}/secrets';
+};
+
+export type ListSecretsErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type ListSecretsError = ListSecretsErrors[keyof ListSecretsErrors];
+
+export type ListSecretsResponses = {
+    /**
+     * OK
+     */
+    200: SigningSecrets;
+};
+
+export type ListSecretsResponse = ListSecretsResponses[keyof ListSecretsResponses];
+
+export type RevokeSecretsData = {
+    body?: never;
+    path: {
+        /**
+         * The subscription's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/subscriptions/{id}/secrets/revoke';
+};
+
+export type RevokeSecretsErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type RevokeSecretsError = RevokeSecretsErrors[keyof RevokeSecretsErrors];
+
+export type RevokeSecretsResponses = {
+    /**
+     * OK
+     */
+    200: SigningSecrets;
+};
+
+export type RevokeSecretsResponse = RevokeSecretsResponses[keyof RevokeSecretsResponses];
+
+export type RevokeSecretData = {
+    body?: never;
+    path: {
+        /**
+         * The secret's id, from the list of secrets.
+         */
+        secret_id: string;
+    };
+    query?: never;
+    url: '/subscriptions/{id}/secrets/{secret_id}';
+};
+
+export type RevokeSecretErrors = {
+    /**
+     * No API key, or one that is unknown, expired or revoked.
+     */
+    401: Problem;
+    /**
+     * The key lacks the scope, or the address is not allowed.
+     */
+    403: Problem;
+    /**
+     * There is no such thing, or it belongs to another tenant.
+     */
+    404: Problem;
+    /**
+     * The present state does not allow it.
+     */
+    409: Problem;
+    /**
+     * Over a rate limit; repeat after Retry-After seconds.
+     */
+    429: Problem;
+    /**
+     * The store cannot answer now; repeat after Retry-After seconds.
+     */
+    503: Problem;
+};
+
+export type RevokeSecretError = RevokeSecretErrors[keyof RevokeSecretErrors];
+
+export type RevokeSecretResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type RevokeSecretResponse = RevokeSecretResponses[keyof RevokeSecretResponses];
 
 export type TestSubscriptionData = {
     body?: never;
