@@ -15,6 +15,9 @@ const (
 	groupBytes  = 8 << 20
 	// commitTimeout bounds one commit: the committer's own, as no client's context may cut short what others share.
 	commitTimeout = 20 * time.Second
+	// stallAfter is how long a commit may take before those who wait for the next one are told that the store does not answer.
+	// Nothing of theirs was sent to it, so they may repeat at once; those in the commit must wait for what becomes of it.
+	stallAfter = 2 * time.Second
 )
 
 // committer groups acceptances: those that arrive while a commit is under way share the next one, and each waits for
@@ -24,8 +27,10 @@ type committer struct {
 	queue  chan *waiting
 	bytes  atomic.Int64
 	groups sync.WaitGroup
-	stop   context.CancelFunc
-	life   context.Context
+	// stalled counts the commits under way that take longer than stallAfter.
+	stalled atomic.Int32
+	stop    context.CancelFunc
+	life    context.Context
 }
 
 // waiting is a request's acceptances until their commit.
@@ -81,6 +86,9 @@ func (c *committer) commit(ctx context.Context, batch []posthorn.Acceptance) ([]
 			Message: "too many events are waiting to be stored; slow down and try again",
 		})
 	}
+	if c.isStalled() {
+		c.refuseQueued()
+	}
 	select {
 	case <-w.done:
 		return w.results, w.err
@@ -118,11 +126,39 @@ func (c *committer) fail(w *waiting, err error) {
 
 // run commits groups until the life ends.
 func (c *committer) run() {
+	watch := time.AfterFunc(stallAfter, func() {
+		c.stalled.Add(1)
+		if c.isStalled() {
+			c.refuseQueued()
+		}
+	})
+	watch.Stop()
 	for {
 		select {
 		case first := <-c.queue:
+			watch.Reset(stallAfter)
 			c.commitGroup(c.gather(first))
+			if !watch.Stop() {
+				c.stalled.Add(-1)
+			}
 		case <-c.life.Done():
+			return
+		}
+	}
+}
+
+// isStalled reports that the store answers none of the commits that may be under way at once.
+func (c *committer) isStalled() bool { return c.stalled.Load() >= int32(c.opts.Committers) }
+
+// refuseQueued answers those who wait for a commit to begin.
+func (c *committer) refuseQueued() {
+	for {
+		select {
+		case w := <-c.queue:
+			c.fail(w, &posthorn.Error{
+				Kind: posthorn.Unavailable, RetryAfter: time.Second, Message: "the store does not answer now; try again",
+			})
+		default:
 			return
 		}
 	}

@@ -266,6 +266,46 @@ func TestPublishQueueIsBounded(t *testing.T) {
 	})
 }
 
+// TestPublishWhileTheStoreHangs lets a commit hang, as over a connection that went silent: those behind it are told within two
+// seconds and later ones at once, the one under way when its fate is known.
+func TestPublishWhileTheStoreHangs(t *testing.T) {
+	play(t, func(t *testing.T, n *hooktest.Node) {
+		store := stuck{n.Store, make(chan struct{})}
+		l := &lanes{limit: 1 << 20}
+		n.Subscribe(receiverURL)
+		p := start(t, n, func(o *ingest.Options) { o.Store, o.Lanes = store, l })
+		first, behind := make(chan error, 1), make(chan error, 5)
+		publish := func() error { _, err := p.Publish(context.Background(), n.Tenant, event("a")); return err }
+		go func() { first <- publish() }()
+		synctest.Wait()
+		for range 5 {
+			go func() { behind <- publish() }()
+		}
+		began := time.Now()
+		for range 5 {
+			if err := <-behind; posthorn.KindOf(err) != posthorn.Unavailable {
+				t.Errorf("who waits for the next commit is told %v", err)
+			}
+		}
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("they were told after %s", took)
+		}
+		if err := publish(); posthorn.KindOf(err) != posthorn.Unavailable || time.Since(began) != 2*time.Second {
+			t.Errorf("a later one is told %v after %s", err, time.Since(began))
+		}
+		close(store.free)
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if err := publish(); err != nil {
+			t.Errorf("when the store answers again: %v", err)
+		}
+		synctest.Wait()
+		l.check(t, 2)
+	})
+}
+
 func TestPublishQueueIsBoundedByBytes(t *testing.T) {
 	play(t, func(t *testing.T, n *hooktest.Node) {
 		store := stuck{n.Store, make(chan struct{})}
