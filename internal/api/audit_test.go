@@ -41,7 +41,22 @@ func audited() map[string]func(s *site) (object string) {
 		"pauseSubscription":   subscription(http.MethodPost, "/pause", nil),
 		"resumeSubscription":  subscription(http.MethodPost, "/resume", map[string]any{"backlog": "skip"}),
 		"rotateSecret":        subscription(http.MethodPost, "/secret/rotate", map[string]any{}),
-		"getSecret":           subscription(http.MethodGet, "/secret", nil),
+		"revokeSecrets":       subscription(http.MethodPost, "/secrets/revoke", nil),
+		"revokeSecret": func(s *site) string {
+			path := "/subscriptions/" + s.subscribe(s.admin, nil)
+			s.call(http.MethodPost, path+"/secret/rotate", s.admin, map[string]any{}).ok()
+			listed := s.call(http.MethodGet, path+"/secrets", s.admin, nil).ok()
+			if strings.Contains(string(listed.body), "whsec_") {
+				s.t.Errorf("the list of secrets shows one: %s", listed.body)
+			}
+			secrets := listed.object()["data"].([]any)
+			newest, rotated := secrets[0].(map[string]any)["id"].(string), secrets[1].(map[string]any)["id"].(string)
+			s.call(http.MethodDelete, path+"/secrets/"+newest, s.admin, nil).want(http.StatusConflict)
+			s.call(http.MethodDelete, path+"/secrets/"+rotated, s.admin, nil).ok()
+			s.call(http.MethodDelete, path+"/secrets/"+rotated, s.admin, nil).want(http.StatusNotFound)
+			return strings.TrimPrefix(path, "/subscriptions/")
+		},
+		"getSecret": subscription(http.MethodGet, "/secret", nil),
 		"testSubscription": func(s *site) string {
 			s.workAlong(nil)
 			return subscription(http.MethodPost, "/test", nil)(s)

@@ -48,7 +48,7 @@ type signingSecrets struct {
 }
 
 type secretPath struct {
-	subscriptionPath
+	ID     string `path:"id" doc:"The subscription's id." example:"sub_06f1kz9qj4v3g7c8n2m5x0y1za"`
 	Secret string `path:"secret_id" doc:"The secret's id, from the list of secrets."`
 }
 
@@ -103,7 +103,7 @@ func (h *Handler) listSecrets(ctx context.Context, c *call, p *subscriptionPath)
 }
 
 func (h *Handler) revokeSecret(ctx context.Context, c *call, p *secretPath) (*nothing, error) {
-	id, err := p.id()
+	id, err := pathID[posthorn.SubscriptionID](subscriptionNoun, p.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -5238,6 +5238,10 @@ export type RevokeSecretData = {
     body?: never;
     path: {
         /**
+         * The subscription's id.
+         */
+        id: string;
+        /**
          * The secret's id, from the list of secrets.
          */
         secret_id: string;
