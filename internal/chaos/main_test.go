@@ -46,7 +46,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer clean()
-	binary = built
+	// What was built is what is reported, whatever the tree becomes meanwhile.
+	binary, figures.version = built, version()
 	code := m.Run()
 	if *results != "" {
 		if err := figures.save(*results); err != nil {

@@ -19,7 +19,9 @@ import (
 
 // report is docs/reliability.json: of each scenario over each store the latest run.
 type report struct {
-	mu        sync.Mutex
+	mu sync.Mutex
+	// version is that of the binary.
+	version   string
 	Scenarios []scenario `json:"scenarios"`
 }
 
@@ -74,7 +76,7 @@ func grouped(n int) string {
 
 // add notes a scenario and prints it.
 func (r *report) add(s scenario) {
-	s.Version, s.Servers, s.Machine = version(), servers(), machine()
+	s.Version, s.Servers, s.Machine = r.version, servers(), machine()
 	s.Date = time.Now().UTC().Format(time.DateOnly)
 	for _, f := range s.Figures {
 		mark := "  "
@@ -125,7 +127,7 @@ func (r *report) save(path string) error {
 }
 
 func version() string {
-	out, err := exec.Command("git", "describe", "--tags", "--always").Output()
+	out, err := exec.Command("git", "describe", "--tags", "--always", "--dirty").Output()
 	if err != nil {
 		return "unknown"
 	}

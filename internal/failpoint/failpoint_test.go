@@ -74,7 +74,7 @@ func TestDelayAndClock(t *testing.T) {
 			t.Error(err)
 		}
 		for _, want := range []time.Duration{0, -time.Hour, 23 * time.Hour} {
-			if off := p.Now().Sub(time.Now()); off != want {
+			if off := time.Until(p.Now()); off != want {
 				t.Errorf("the clock is off by %s, want %s", off, want)
 			}
 			time.Sleep(6 * time.Second)
