@@ -71,6 +71,8 @@ export async function fill(server, { good, bad, slow }) {
   await server.api("POST", `/subscriptions/${crm.id}/pause`);
   await server.publish("customer.created", { id: 9 });
   await server.until(`/deliveries?subscription_id=${gone.id}&status=exhausted`, (l) => l.data.length === 1);
+  await server.api("POST", "/replays", { filter: { status: ["succeeded"], subscription_id: shop.id } });
+  await server.until("/replays", (l) => l.data[0].status === "completed");
   return {
     overview: "/",
     start: "/ui/start",
@@ -79,6 +81,8 @@ export async function fill(server, { good, bad, slow }) {
     event: `/ui/events/${event.id}`,
     deliveries: "/ui/deliveries",
     delivery: `/ui/deliveries/${failing.data[0].id}`,
+    replays: "/ui/replays",
+    newreplay: "/ui/replays?start=failed&since=1h",
     live: "/ui/live",
     eventtypes: "/ui/event-types",
     eventtype: "/ui/event-types/order.created",

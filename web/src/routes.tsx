@@ -71,7 +71,7 @@ const eventType = createRoute({
 const deliveries = createRoute({
   getParentRoute: () => root,
   path: "/ui/deliveries",
-  validateSearch: only("status", "outcome", "code", "subscription", "event", "type", "since", "until"),
+  validateSearch: only("status", "outcome", "code", "subscription", "event", "type", "since", "until", "replay"),
   component: lazyRouteComponent(() => import("./pages/deliveries")),
 });
 
@@ -80,6 +80,13 @@ const delivery = createRoute({
   path: "/ui/deliveries/$id",
   validateSearch: only("attempt"),
   component: lazyRouteComponent(() => import("./pages/delivery")),
+});
+
+const replays = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/replays",
+  validateSearch: only("start", "subscription", "since"),
+  component: lazyRouteComponent(() => import("./pages/replays")),
 });
 
 const live = createRoute({
@@ -147,6 +154,7 @@ const tree = root.addChildren([
   eventType,
   deliveries,
   delivery,
+  replays,
   live,
   subscriptions,
   newSubscription,

@@ -24,6 +24,7 @@ export interface DeliveryFilter {
   type?: string;
   since?: string;
   until?: string;
+  replay?: string;
 }
 
 export function deliveryList(filter: DeliveryFilter, limit = 50) {
@@ -45,6 +46,7 @@ export function deliveryList(filter: DeliveryFilter, limit = 50) {
             event_type: filter.type,
             since: isoMoment(filter.since),
             until: isoMoment(filter.until),
+            replay_id: filter.replay,
           }),
         }),
       ),
@@ -70,6 +72,7 @@ export function bulkFilter(filter: DeliveryFilter): BulkFilter {
     event_type: filter.type?.split(",").map((t) => t.trim()),
     since: isoMoment(filter.since),
     until: isoMoment(filter.until),
+    replay_id: filter.replay,
   });
 }
 

@@ -46,6 +46,7 @@ const stream = new Stream({
   onAlive: () => {
     soon(["health"], 10_000);
     soon(["queuehistory"], 60_000);
+    soon(["replays", "list"], 10_000);
   },
   onRefused: (response) => {
     if (response.status === 401) {
@@ -78,6 +79,7 @@ function take(updates: Update[]) {
   soon(["events", "list"], 2000);
   soon(["deliveries", "list"], 2000);
   soon(["subscriptions"], 4000);
+  soon(["replays", "list"], 1500);
   soon(["play"], 300);
   soon(["queue"], 3000);
   soon(["stats"], 5000);

@@ -1,4 +1,5 @@
-import { IconRoute } from "@tabler/icons-react";
+import { Button } from "@mantine/core";
+import { IconRepeat, IconRoute, IconX } from "@tabler/icons-react";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState } from "react";
@@ -74,9 +75,19 @@ export default function Deliveries() {
       title="Deliveries"
       lead="One event to one subscription each, with every attempt."
       actions={
-        <ButtonLink variant="default" to="/ui/live" leftSection={<IconRoute size={16} />}>
-          Live tail
-        </ButtonLink>
+        <>
+          <ButtonLink variant="default" to="/ui/live" leftSection={<IconRoute size={16} />}>
+            Live tail
+          </ButtonLink>
+          <ButtonLink
+            variant="default"
+            to="/ui/replays"
+            search={{ start: "failed", subscription: filter.subscription, since: filter.since }}
+            leftSection={<IconRepeat size={16} />}
+          >
+            Replay failed…
+          </ButtonLink>
+        </>
       }
     >
       <Filters label="Filter deliveries">
@@ -103,6 +114,17 @@ export default function Deliveries() {
         />
         <SubscriptionFilter value={filter.subscription} onChange={(subscription) => set({ subscription })} />
         <TimeFilter since={filter.since} until={filter.until} onChange={set} />
+        {filter.replay && (
+          <Button
+            size="xs"
+            variant="light"
+            rightSection={<IconX size={12} />}
+            onClick={() => set({ replay: undefined })}
+            aria-label="Of one replay: clear"
+          >
+            Of one replay
+          </Button>
+        )}
       </Filters>
       <Bulk filter={filter} rows={rowsOf(list.data)} selected={selected} onDone={() => setSelected(new Set())} />
       <List

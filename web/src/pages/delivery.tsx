@@ -131,7 +131,13 @@ function DeliveryFacts({ delivery: d }: { delivery: Delivery }) {
         </Fact>
       )}
       {d.ordering_key && <Fact name="Ordering key">{d.ordering_key}</Fact>}
-      {d.replay_id && <Fact name="Made by replay">{d.replay_id}</Fact>}
+      {d.replay_id && (
+        <Fact name="Made by">
+          <TextLink to="/ui/deliveries" search={{ replay: d.replay_id }} inherit>
+            a replay
+          </TextLink>
+        </Fact>
+      )}
     </Facts>
   );
 }

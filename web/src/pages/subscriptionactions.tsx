@@ -1,7 +1,15 @@
 import { ActionIcon, Button, Menu, Text } from "@mantine/core";
 import { modals } from "@mantine/modals";
 import { notifications } from "@mantine/notifications";
-import { IconDots, IconEdit, IconPlayerPause, IconPlayerPlay, IconRefresh, IconTrash } from "@tabler/icons-react";
+import {
+  IconDots,
+  IconEdit,
+  IconPlayerPause,
+  IconPlayerPlay,
+  IconRefresh,
+  IconRepeat,
+  IconTrash,
+} from "@tabler/icons-react";
 import { useNavigate } from "@tanstack/react-router";
 import { ButtonLink } from "../components/link";
 import { ProblemAlert } from "../components/states";
@@ -74,6 +82,18 @@ export function SubscriptionActions({ subscription: s }: { subscription: Subscri
             }
           >
             Retry what failed…
+          </Menu.Item>
+          <Menu.Item
+            leftSection={<IconRepeat size={16} />}
+            onClick={() => void navigate({ to: "/ui/replays", search: { start: "failed", subscription: s.id } })}
+          >
+            Replay what failed since…
+          </Menu.Item>
+          <Menu.Item
+            leftSection={<IconRepeat size={16} />}
+            onClick={() => void navigate({ to: "/ui/replays", search: { start: "matching", subscription: s.id } })}
+          >
+            Send past events…
           </Menu.Item>
           <Menu.Item color="red" leftSection={<IconTrash size={16} />} onClick={confirmDelete}>
             Delete…

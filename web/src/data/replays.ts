@@ -1,0 +1,90 @@
+// Replays: many events delivered again, in the background.
+import { infiniteQueryOptions, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import {
+  cancelReplay,
+  createReplay,
+  listReplays,
+  type Replay,
+  type ReplayCount,
+  type ReplayFilter,
+  type ReplayRequest,
+} from "./api";
+import { ask, given } from "./client";
+import { isoMoment } from "./timerange";
+
+export type { Replay, ReplayFilter } from "./api";
+
+/** What is delivered again: what failed for good, all that has ended, or events to those who want them now. */
+export type ReplayKind = "failed" | "ended" | "matching";
+
+/** A replay as it is asked for. */
+export interface ReplayDraft {
+  kind: ReplayKind;
+  /** As in a URL: "1h" or a moment; nothing goes back as far as anything is kept. */
+  since?: string;
+  until?: string;
+  subscription?: string;
+  type?: string;
+}
+
+/** The request for a draft. Relative times are fixed at this moment. */
+export function replayRequest(draft: ReplayDraft, now = Date.now()): ReplayRequest {
+  const since = isoMoment(draft.since ?? "365d", now);
+  const to = draft.kind === "matching" ? "matching" : "original";
+  const filter: ReplayFilter = given({
+    event_type: draft.type?.split(",").map((t) => t.trim()),
+    until: isoMoment(draft.until, now),
+    ...(draft.kind === "failed" ? { failed_since: since } : { since }),
+  });
+  if (!draft.subscription) return { to, filter };
+  return to === "matching"
+    ? { to, filter, subscription_ids: [draft.subscription] }
+    : { to, filter: { ...filter, subscription_id: draft.subscription } };
+}
+
+export function replayList() {
+  return infiniteQueryOptions({
+    queryKey: ["replays", "list"],
+    initialPageParam: "",
+    queryFn: ({ pageParam, signal }) => ask(listReplays({ signal, query: given({ limit: 50, cursor: pageParam }) })),
+    getNextPageParam: (page) => page.next_cursor,
+  });
+}
+
+/** What a replay would do. */
+export function replayCount(request: ReplayRequest) {
+  return queryOptions({
+    queryKey: ["replays", "count", request],
+    queryFn: ({ signal }) => ask(createReplay({ signal, body: { ...request, dry_run: true } })) as Promise<ReplayCount>,
+    staleTime: Number.POSITIVE_INFINITY,
+    gcTime: 0,
+  });
+}
+
+export function useStartReplay() {
+  const cache = useQueryClient();
+  return useMutation({
+    mutationFn: (request: ReplayRequest) => ask(createReplay({ body: request })) as Promise<Replay>,
+    onSuccess: () => cache.invalidateQueries({ queryKey: ["replays", "list"] }),
+  });
+}
+
+export function useCancelReplay() {
+  const cache = useQueryClient();
+  return useMutation({
+    mutationFn: (id: string) => ask(cancelReplay({ path: { id } })),
+    onSuccess: () => cache.invalidateQueries({ queryKey: ["replays", "list"] }),
+  });
+}
+
+/** Whether a replay still makes deliveries. */
+export function isUnderWay(r: Replay): boolean {
+  return r.status === "pending" || r.status === "running";
+}
+
+/** How much of a replay is done, from 0 to 1; undefined where the whole was not counted. */
+export function progressOf(r: Replay): number | undefined {
+  if (r.status === "completed") return 1;
+  if (r.total === null) return undefined;
+  return r.total === 0 ? 1 : Math.min(1, (r.created + r.skipped) / r.total);
+}
