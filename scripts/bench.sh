@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures a whole node twice: over SQLite, and over a throwaway PostgreSQL and Redis. What is given is handed to
 # `posthorn bench`, scenarios for example: scripts/bench.sh --duration 30s throughput latency
-# The figures are also in build/bench as JSON.
+# The figures are also in bench/results as JSON, and docs/benchmarks.md is made of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
@@ -15,9 +15,9 @@ trap services_stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 services_start
-mkdir -p build/bench
+mkdir -p bench/results
 
-stage 'SQLite' services_run bin/posthorn bench --baseline --json build/bench/sqlite.json "$@"
+stage 'SQLite' services_run bin/posthorn bench --baseline --json bench/results/sqlite.json "$@"
 
 export DATABASE_URL=$TEST_DATABASE_URL REDIS_URL=$TEST_REDIS_URL
 POSTHORN_ENCRYPTION_KEYS=$(head -c 32 /dev/urandom | base64)
@@ -25,5 +25,7 @@ export POSTHORN_ENCRYPTION_KEYS
 watch=()
 if [[ -n $services_postgres_pid ]]; then watch=(--watch "postgres=$services_postgres_pid"); fi
 stage 'PostgreSQL and Redis' services_run bin/posthorn bench --baseline ${watch[@]+"${watch[@]}"} \
-  --json build/bench/postgres.json "$@"
+  --json bench/results/postgres.json "$@"
+MACHINE="$(uname -sr) ($(uname -m), $(lscpu | sed -n 's/^Model name: *//p')), $(psql --version 2>/dev/null | sed 's/psql (PostgreSQL) /PostgreSQL /')" \
+  bin/posthorn bench --document docs/benchmarks.md
 stages_end

@@ -23,6 +23,8 @@ type Options struct {
 	// Duration of each timed scenario, Clients of each closed loop.
 	Duration time.Duration
 	Clients  int
+	// Stored overrides how many deliveries the scenario lists makes first.
+	Stored int
 	// Baseline runs the same loop through a forwarder without storage, in the same run.
 	Baseline bool
 	// Watch names processes whose cost is reported beside the server's, such as PostgreSQL's, by process id.
@@ -50,13 +52,18 @@ type Scenario struct {
 	Comparison string
 	// Baseline says that the forwarder can run the same loop.
 	Baseline bool
+	// Stored deliveries are made first and counted for nothing: the run is over a store that holds them. Options.Stored, when
+	// set, says how many instead.
+	Stored int
+	// Limit names the scenario whose baseline is this one's limit as well.
+	Limit string
 }
 
 // Scenarios are all there are, in the order they run.
 var Scenarios = []Scenario{
 	{Name: "throughput", What: "closed loop, 1 KB, one subscription", Payload: 1024, Batch: 1, Subscriptions: 1, Baseline: true},
 	{Name: "latency", What: "200 events/s, 1 KB", Rate: 200, Payload: 1024, Batch: 1, Subscriptions: 1, Baseline: true},
-	{Name: "batch", What: "closed loop, batches of 100", Payload: 1024, Batch: 100, Subscriptions: 1},
+	{Name: "batch", What: "closed loop, batches of 100", Payload: 1024, Batch: 100, Subscriptions: 1, Limit: "throughput"},
 	{Name: "fanout", What: "one event to 50 subscriptions", Payload: 1024, Batch: 1, Subscriptions: 50, Fanout: true},
 	{Name: "large", What: "200 KB payloads", Payload: 200_000, Batch: 1, Subscriptions: 1, Baseline: true},
 	{Name: "spread", What: "50 receivers that answer at once", Payload: 1024, Batch: 1, Subscriptions: 50},
@@ -65,6 +72,10 @@ var Scenarios = []Scenario{
 	{Name: "noisy", What: "the same beside a hanging one with 10,000 waiting", Rate: 200, Payload: 1024, Batch: 1, Subscriptions: 10, Hanging: 10_000, Comparison: "quiet"},
 	{Name: "many", What: "10,000 subscriptions, each event to one", Payload: 1024, Batch: 1, Subscriptions: 10_000, Comparison: "throughput"},
 	{Name: "backlog", What: "drain 100,000 waiting deliveries", Payload: 1024, Batch: 100, Subscriptions: 1, Backlog: 100_000},
+	{
+		Name: "lists", What: "closed loop and questions over a million stored deliveries", Payload: 1024, Batch: 1, Subscriptions: 1,
+		Stored: 1_000_000, Comparison: "throughput",
+	},
 }
 
 // Run measures and reports. Every scenario gets a server of its own unless there is a Target.
@@ -115,7 +126,25 @@ func runScenario(ctx context.Context, o Options, s Scenario) (*Result, error) {
 	if err := prepare(ctx, c, receiver, s); err != nil {
 		return nil, err
 	}
-	return measure(ctx, o, s, c, receiver, append([]process{server.process}, watched(o.Watch)...))
+	idle := costOf(server.process.pid)
+	if s.Stored > 0 {
+		stored := s.Stored
+		if o.Stored > 0 {
+			stored = o.Stored
+		}
+		if err := store(ctx, c, receiver, stored); err != nil {
+			return nil, err
+		}
+	}
+	result, err := measure(ctx, o, s, c, receiver, append([]process{server.process}, watched(o.Watch)...))
+	if err != nil {
+		return nil, err
+	}
+	result.IdleMB = float64(idle.resident) / (1 << 20)
+	if s.Stored > 0 {
+		result.Questions, err = ask(ctx, c)
+	}
+	return result, err
 }
 
 // prepare makes the scenario's subscriptions, and what hangs.
@@ -148,6 +177,7 @@ func eventType(i int) string { return fmt.Sprintf("bench.t%d", i) }
 // measure runs the load, waits until everything has arrived, and sums up.
 func measure(ctx context.Context, o Options, s Scenario, c *client, r *receiver, processes []process) (*Result, error) {
 	before := costs(processes)
+	commits, counted := c.transactions(ctx)
 	start := time.Now()
 	var load loadResult
 	var err error
@@ -167,6 +197,9 @@ func measure(ctx context.Context, o Options, s Scenario, c *client, r *receiver,
 	after := costs(processes)
 	result := summarize(s, load, r, arrived.Sub(start), expected)
 	result.Processes = spent(processes, before, after, result.Delivered)
+	if sum, ok := c.transactions(ctx); ok && counted && result.Delivered > 0 {
+		result.Commits = (sum - commits) / float64(result.Delivered)
+	}
 	return result, nil
 }
 

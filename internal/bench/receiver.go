@@ -59,6 +59,13 @@ func (r *receiver) restart(at time.Time) {
 	r.since = at
 }
 
+// forget begins anew: what came so far was preparation.
+func (r *receiver) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen, r.unique, r.duplicates, r.latencies = make(map[string]int), 0, 0, nil
+}
+
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	now := time.Now()

@@ -32,6 +32,10 @@ type Result struct {
 	Accept     Percentiles   `json:"accept_ms"`
 	EndToEnd   Percentiles   `json:"end_to_end_ms"`
 	Processes  []ProcessCost `json:"processes,omitempty"`
+	// Commits are the queue's transactions per delivery, IdleMB what the server had resident before the load.
+	Commits   float64    `json:"commits_per_delivery,omitempty"`
+	IdleMB    float64    `json:"idle_resident_mb,omitempty"`
+	Questions []Question `json:"questions,omitempty"`
 }
 
 // Percentiles of a latency, in milliseconds.
@@ -108,14 +112,23 @@ func (r *Report) print(w io.Writer, result *Result) {
 	for _, p := range result.Processes {
 		fmt.Fprintf(w, "  %s: %.3f CPU s per 1,000 deliveries, %.0f MB resident\n", p.Name, p.CPUPerThousand, p.ResidentMB)
 	}
+	if result.Commits > 0 {
+		fmt.Fprintf(w, "  %.3f transactions per delivery\n", result.Commits)
+	}
+	for _, q := range result.Questions {
+		fmt.Fprintf(w, "  GET %s: p50 %.1f  p95 %.1f  p99 %.1f ms\n", q.Path, q.Latency.P50, q.Latency.P95, q.Latency.P99)
+	}
 	if b := r.Baselines[result.Scenario]; b != nil {
 		fmt.Fprintf(w, "  without storage: %.0f/s, p50 %.1f, p99 %.1f ms; ratio of rates %.2f, of p50 %.1f, of p99 %.1f\n",
 			b.Rate, b.EndToEnd.P50, b.EndToEnd.P99, ratio(result.Rate, b.Rate),
 			ratio(result.EndToEnd.P50, b.EndToEnd.P50), ratio(result.EndToEnd.P99, b.EndToEnd.P99))
 	}
 	for _, s := range Scenarios {
-		if s.Name != result.Scenario || s.Comparison == "" {
+		if s.Name != result.Scenario {
 			continue
+		}
+		if b := r.Baselines[s.Limit]; b != nil {
+			fmt.Fprintf(w, "  against %s without storage: ratio of rates %.2f\n", s.Limit, ratio(result.Rate, b.Rate))
 		}
 		if other := r.find(s.Comparison); other != nil {
 			fmt.Fprintf(w, "  against %s: ratio of rates %.2f, of p99 %.2f\n", s.Comparison,

@@ -8,7 +8,7 @@ import (
 )
 
 // scanBound is how many rows a list examines for one page. Reading them takes tens of milliseconds at most.
-const scanBound = 5000
+const scanBound = 3000
 
 // errEnough stops each without an error.
 var errEnough = errors.New("enough rows")

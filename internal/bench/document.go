@@ -1,0 +1,105 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Document is one store's report with its name, for Write.
+type Document struct {
+	// Store is what was measured, such as "SQLite"; Command how.
+	Store, Command string
+	Report         *Report
+}
+
+// Write makes the document of benchmarks: what the reports say, as tables.
+func Write(w io.Writer, version, machine string, documents []Document) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, `# Benchmarks
+
+Made by `+"`make bench`"+`; the raw figures are in [bench/results](../bench/results/). Everything runs on one machine: the load, the
+receivers, the service, and PostgreSQL with Redis. Every 2xx follows a durable commit. *Share* is the delivered rate as a
+share of the same loop through a forwarder that stores nothing, in the same run: rates drift with the machine, shares less.
+
+Posthorn %s on %s.
+`, version, machine)
+	for _, d := range documents {
+		r := d.Report
+		fmt.Fprintf(&b, "\n## %s\n\n%s, %s, %d cores, %d connections, %.0f s each: `%s`\n\n", d.Store, r.At.Format("2006-01-02"), r.Go, r.Cores, r.Clients, r.Seconds, d.Command)
+		b.WriteString("| scenario | delivered/s | share | accept p50 / p99 ms | end to end p50 / p99 ms | lost | duplicated | CPU s per 1,000 | transactions per delivery | resident MB |\n")
+		b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
+		for i := range r.Results {
+			b.WriteString(r.row(&r.Results[i]))
+		}
+		r.details(&b)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// row is a scenario's line in the table.
+func (r *Report) row(x *Result) string {
+	share := ""
+	if limit := r.limitOf(x); limit != nil {
+		share = fmt.Sprintf("%.2f", ratio(x.Rate, limit.Rate))
+	}
+	var costs, resident []string
+	var sum float64
+	for _, p := range x.Processes {
+		sum += p.CPUPerThousand
+		costs = append(costs, fmt.Sprintf("%s %.3f", p.Name, p.CPUPerThousand))
+		if p.Name == "posthorn" {
+			resident = append(resident, fmt.Sprintf("%.0f (idle %.0f)", p.ResidentMB, x.IdleMB))
+		}
+	}
+	if len(costs) > 1 {
+		costs = append(costs, fmt.Sprintf("sum %.3f", sum))
+	}
+	return fmt.Sprintf("| %s | %.0f | %s | %.1f / %.1f | %.1f / %.1f | %d | %d | %s | %.3f | %s |\n", x.Scenario, x.Rate, share,
+		x.Accept.P50, x.Accept.P99, x.EndToEnd.P50, x.EndToEnd.P99, x.Lost, x.Duplicated,
+		strings.Join(costs, ", "), x.Commits, strings.Join(resident, " "))
+}
+
+// limitOf is the storage-less run a result is held against, if any.
+func (r *Report) limitOf(x *Result) *Result {
+	if b := r.Baselines[x.Scenario]; b != nil {
+		return b
+	}
+	for _, s := range Scenarios {
+		if s.Name == x.Scenario && s.Limit != "" {
+			return r.Baselines[s.Limit]
+		}
+	}
+	return nil
+}
+
+// details are what does not fit into the table: what each scenario is, its comparison, and the questions.
+func (r *Report) details(b *strings.Builder) {
+	b.WriteString("\n")
+	for i := range r.Results {
+		x := &r.Results[i]
+		for _, s := range Scenarios {
+			if s.Name != x.Scenario {
+				continue
+			}
+			fmt.Fprintf(b, "- `%s`: %s", s.Name, s.What)
+			if base := r.Baselines[s.Name]; base != nil {
+				fmt.Fprintf(b, "; without storage %.0f/s, end to end p50 %.1f ms, p99 %.1f ms (ours is %.1f and %.1f times that)", base.Rate,
+					base.EndToEnd.P50, base.EndToEnd.P99, ratio(x.EndToEnd.P50, base.EndToEnd.P50), ratio(x.EndToEnd.P99, base.EndToEnd.P99))
+			}
+			if other := r.find(s.Comparison); other != nil {
+				fmt.Fprintf(b, "; against `%s` %.2f of the rate and %.2f of the p99", s.Comparison,
+					ratio(x.Rate, other.Rate), ratio(x.EndToEnd.P99, other.EndToEnd.P99))
+			}
+			b.WriteString(".\n")
+		}
+		if len(x.Questions) > 0 {
+			b.WriteString("\n| question | p50 ms | p95 ms | p99 ms |\n|---|---|---|---|\n")
+			for _, q := range x.Questions {
+				fmt.Fprintf(b, "| `GET %s` | %.1f | %.1f | %.1f |\n", q.Path, q.Latency.P50, q.Latency.P95, q.Latency.P99)
+			}
+			b.WriteString("\n")
+		}
+	}
+}
