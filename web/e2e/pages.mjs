@@ -49,6 +49,8 @@ export async function fill(server, { good, bad, slow }) {
   for (const [name, description, rest] of catalogue) {
     await server.api("PUT", `/event-types/${name}`, { description, ...rest });
   }
+  const source = await server.api("POST", "/sources", { name: "Our repositories", provider: "github" });
+  await server.api("POST", "/sources", { name: "Payments", provider: "stripe" });
   const types = ["order.created", "order.paid", "order.shipped", "invoice.paid", "customer.created"];
   for (let i = 0; i < 40; i++) {
     await server.publish(types[i % types.length], {
@@ -94,6 +96,9 @@ export async function fill(server, { good, bad, slow }) {
     details: `/ui/subscriptions/${shop.id}?tab=settings`,
     edit: `/ui/subscriptions/${shop.id}/edit`,
     create: "/ui/subscriptions/new",
+    sources: "/ui/sources",
+    source: `/ui/sources/${source.id}`,
+    newsource: "/ui/sources/new",
     workers: "/ui/workers",
     keys: "/ui/settings",
     tenants: "/ui/settings?tab=tenants",

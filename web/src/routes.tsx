@@ -122,6 +122,24 @@ const editSubscription = createRoute({
   component: lazyRouteComponent(() => import("./pages/editsubscription")),
 });
 
+const sources = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/sources",
+  component: lazyRouteComponent(() => import("./pages/sources")),
+});
+
+const newSource = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/sources/new",
+  component: lazyRouteComponent(() => import("./pages/newsource")),
+});
+
+const source = createRoute({
+  getParentRoute: () => root,
+  path: "/ui/sources/$id",
+  component: lazyRouteComponent(() => import("./pages/source")),
+});
+
 const workers = createRoute({
   getParentRoute: () => root,
   path: "/ui/workers",
@@ -160,6 +178,9 @@ const tree = root.addChildren([
   newSubscription,
   subscription,
   editSubscription,
+  sources,
+  newSource,
+  source,
   workers,
   audit,
   settings,

@@ -1,5 +1,6 @@
 import { Badge, NavLink } from "@mantine/core";
 import {
+  IconArrowBarToDown,
   IconBolt,
   IconCategory,
   IconGauge,
@@ -32,6 +33,7 @@ export const places: Place[] = [
   { to: "/ui/live", label: "Live tail", icon: IconRoute, key: "l" },
   { to: "/ui/event-types", label: "Event types", icon: IconCategory, key: "t" },
   { to: "/ui/subscriptions", label: "Subscriptions", icon: IconUsersGroup, key: "s" },
+  { to: "/ui/sources", label: "Sources", icon: IconArrowBarToDown, key: "i" },
   { to: "/ui/workers", label: "Workers and queue", icon: IconServer2, key: "w" },
   { to: "/ui/audit", label: "Audit log", icon: IconHistory, key: "a" },
   { to: "/ui/settings", label: "Settings", icon: IconSettings, key: "," },

@@ -60,6 +60,6 @@ export function differences(entry: Pick<AuditEntry, "before" | "after">): Differ
 /** Where in the dashboard an object is shown; undefined for those that are shown nowhere, or no more. */
 export function placeOf(object: string | null): string | undefined {
   const noun = object?.split("_")[0] ?? "";
-  const places: Record<string, string> = { sub: "subscriptions", evt: "events", dlv: "deliveries" };
+  const places: Record<string, string> = { sub: "subscriptions", evt: "events", dlv: "deliveries", src: "sources" };
   return object && places[noun] ? `/ui/${places[noun]}/${object}` : undefined;
 }

@@ -80,6 +80,7 @@ function take(updates: Update[]) {
   soon(["deliveries", "list"], 2000);
   soon(["subscriptions"], 4000);
   soon(["replays", "list"], 1500);
+  soon(["sources", "list"], 4000);
   soon(["play"], 300);
   soon(["queue"], 3000);
   soon(["stats"], 5000);
