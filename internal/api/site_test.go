@@ -110,8 +110,10 @@ func open(t *testing.T, change func(*Options)) *site {
 	s.bus = bus.New(bus.Options{Node: s.node})
 	s.auth = auth.New(auth.Options{Store: store, Now: store.Now})
 	subscriptions := cache.New(cache.Options{Store: store, Bus: s.bus})
-	publisher := ingest.New(ingest.Options{Store: store, Matcher: matcher{subscriptions}, Bus: s.bus, Node: s.node,
-		Catalogue: catalogue.New(catalogue.Options{Store: store})})
+	publisher := ingest.New(ingest.Options{
+		Store: store, Matcher: matcher{subscriptions}, Bus: s.bus, Node: s.node,
+		Catalogue: catalogue.New(catalogue.Options{Store: store}),
+	})
 	publisher.Start()
 	s.replays = jobs.New(jobs.Options{Store: store, Matcher: matchedIDs{matcher{subscriptions}}, Bus: s.bus, Node: s.node})
 	opts := Options{
