@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,8 @@ const (
 	// dropTries and dropWait bound the waiting for those locks: everything else waits behind us, so each try is short.
 	dropTries = 40
 	dropWait  = 100 * time.Millisecond
+	// vacuumWait bounds the waiting for an automatic vacuum to give way, which takes PostgreSQL's deadlock_timeout, a second.
+	vacuumWait = 5 * time.Second
 	// countPages is the size up to which rows are counted before they are dropped; above, the statistics tell.
 	countPages = 4096
 	// outdated stands between a table's name and its day once it was taken out and waits to be dropped.
@@ -168,14 +171,24 @@ func (s *Store) takeOut(ctx context.Context, tx pgx.Tx, d time.Time, lowest bool
 	if _, err := tx.Exec(ctx, steer); err != nil {
 		return err
 	}
-	if err := lockLayout(ctx, tx, dropWait); err != nil {
-		return err
-	}
 	run := func(sql string) error {
 		_, err := tx.Exec(ctx, ofDay(sql, d), pgx.QueryExecModeSimpleProtocol)
 		return err
 	}
-	if err := run(`LOCK TABLE events, deliveries, attempts IN ACCESS EXCLUSIVE MODE; SET LOCAL lock_timeout = 0`); err != nil {
+	// An automatic vacuum of these gives way to whoever waits for a second. It is kept out first, in the mode that readers and
+	// writers do not notice, because with the tables held there is no second to wait.
+	quiet := `LOCK TABLE events_{day}, deliveries_{day}, attempts_{day} IN SHARE UPDATE EXCLUSIVE MODE`
+	if lowest {
+		quiet += `; LOCK TABLE events_attic, deliveries_attic, attempts_attic IN SHARE UPDATE EXCLUSIVE MODE`
+	}
+	if err := run(fmt.Sprintf(`SET LOCAL lock_timeout = %d; `, vacuumWait.Milliseconds()) + quiet); err != nil {
+		return err
+	}
+	if err := lockLayout(ctx, tx, dropWait); err != nil {
+		return err
+	}
+	// Everybody else comes by the parent tables.
+	if err := run(`LOCK TABLE ONLY events, ONLY deliveries, ONLY attempts IN ACCESS EXCLUSIVE MODE; SET LOCAL lock_timeout = 0`); err != nil {
 		return err
 	}
 	if lowest {

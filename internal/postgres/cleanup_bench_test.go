@@ -75,6 +75,6 @@ func (l *load) fillDay(t testing.TB, d time.Time, n int) {
 				CASE WHEN i % 1000 = 0 THEN 'pending' ELSE 'succeeded' END, '', 'invoice.paid', '', '', ''
 			FROM g`, d, fmt.Sprint(time.Now().UnixNano()), from, min(from+chunk, n)-1, n, uuid(l.tenant.UUID), subscriptionIDs(l.subs))
 	}
-	suffix := d.Format(dayFormat)
-	exec(t, l.Store, strings.ReplaceAll(`ANALYZE events_{day}, deliveries_{day}, attempts_{day}`, "{day}", suffix))
+	// Days before it expires a day has been vacuumed.
+	exec(t, l.Store, strings.ReplaceAll(`VACUUM ANALYZE events_{day}, deliveries_{day}, attempts_{day}`, "{day}", d.Format(dayFormat)))
 }

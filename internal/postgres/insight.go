@@ -37,19 +37,18 @@ func (s *Store) Health(ctx context.Context) (posthorn.StoreHealth, error) {
 	return h, err
 }
 
-// countQueue counts pending deliveries of lanes ($1), at most $5; $2 says which are open and not FIFO, $3 which are held, $4
-// the hours ahead. One that is claimed is neither due nor a retry to come.
+// countQueue counts pending deliveries of lanes ($1), at most $4; $2 says which are open and not FIFO, $3 which are held. One
+// that is claimed is neither due nor a retry to come, and hours are those until a retry.
 const countQueue = `
-SELECT count(*), count(*) FILTER (WHERE open AND visible_at <= now()), count(*) FILTER (WHERE held),
-	ARRAY(SELECT count(r.hour) FROM generate_series(0, $4 - 1) AS h(hour) LEFT JOIN unnest(array_agg(q.hour)) AS r(hour) ON r.hour = h.hour
-		GROUP BY h.hour ORDER BY h.hour)
+SELECT open AND visible_at <= now(), held,
+	CASE WHEN attempts > 0 AND claim IS NULL AND visible_at > now() THEN floor(extract(epoch FROM due_at - now()) / 3600)::int ELSE -1 END, count(*)
 FROM (
-	SELECT l.open, l.held, d.visible_at, CASE WHEN d.attempts > 0 AND d.claim IS NULL AND d.visible_at > now()
-		THEN floor(extract(epoch FROM d.due_at - now()) / 3600)::int END AS hour
+	SELECT l.open, l.held, d.visible_at, d.due_at, d.attempts, d.claim
 	FROM unnest($1::uuid[], $2::bool[], $3::bool[]) AS l(id, open, held) CROSS JOIN LATERAL (
-		SELECT * FROM deliveries d WHERE d.subscription_id = l.id AND d.state = 'pending'
-		ORDER BY d.subscription_id, d.visible_at LIMIT $5) d
-	LIMIT $5) q`
+		SELECT d.visible_at, d.due_at, d.attempts, d.claim FROM deliveries d WHERE d.subscription_id = l.id AND d.state = 'pending'
+		ORDER BY d.subscription_id, d.visible_at LIMIT $4) d
+	LIMIT $4) q
+GROUP BY 1, 2, 3`
 
 // Queue implements posthorn.Insight.
 func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Queue, error) {
@@ -77,9 +76,7 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 	err = s.do(ctx, "count the queue", func(ctx context.Context) error {
 		var b pgx.Batch
 		b.Queue(steer)
-		b.Queue(countQueue, lanes, open, held, retryHours, countCap+1).QueryRow(func(row pgx.Row) error {
-			return row.Scan(&q.Pending, &q.Due, &q.Held, &q.Retries)
-		})
+		b.Queue(countQueue, lanes, open, held, countCap+1).Query(func(rows pgx.Rows) error { return addQueue(rows, &q) })
 		if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
 			return err
 		}
@@ -96,6 +93,27 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 		q.Pending, q.Capped = countCap, true
 	}
 	return q, err
+}
+
+// addQueue sums up what countQueue counted.
+func addQueue(rows pgx.Rows, q *posthorn.Queue) error {
+	var due, held bool
+	var hour, n int
+	q.Pending, q.Due, q.Held, q.Retries = 0, 0, 0, make([]int, retryHours)
+	_, err := pgx.ForEachRow(rows, []any{&due, &held, &hour, &n}, func() error {
+		q.Pending += n
+		if due {
+			q.Due += n
+		}
+		if held {
+			q.Held += n
+		}
+		if hour >= 0 && hour < retryHours {
+			q.Retries[hour] += n
+		}
+		return nil
+	})
+	return err
 }
 
 // countLanes counts the pending deliveries of each lane, at most $2 of one.
