@@ -99,10 +99,13 @@ func (s *declared) expand(lookup func(string) (string, bool)) error {
 // full is a policy as the server would show it: with its defaults, types in order.
 func full(p client.Policy) client.Policy {
 	s := posthorn.Subscription{Policy: posthorn.Policy{
-		EventTypes: slices.Clone(p.EventTypes), Retry: p.Retry, MaxInFlight: p.MaxInFlight, Ordering: p.Ordering,
+		EventTypes: slices.Clone(p.EventTypes), Retry: p.Retry, MaxInFlight: p.MaxInFlight, Ordering: p.Ordering, OnFailure: p.OnFailure,
 	}}
 	s.SetDefaults()
-	p.EventTypes, p.Retry, p.MaxInFlight, p.Ordering = s.EventTypes, s.Retry, s.MaxInFlight, s.Ordering
+	p.EventTypes, p.Retry, p.MaxInFlight, p.Ordering, p.OnFailure = s.EventTypes, s.Retry, s.MaxInFlight, s.Ordering, s.OnFailure
+	if p.Signature == nil {
+		p.Signature = map[string]any{"profile": posthorn.ProfileStandard}
+	}
 	if p.TimeoutSeconds == 0 {
 		p.TimeoutSeconds = s.Timeout.Seconds()
 	}

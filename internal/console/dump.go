@@ -58,5 +58,11 @@ func declare(s *client.Subscription) declared {
 	if is["ordering"] == usual["ordering"] {
 		d.Ordering = ""
 	}
+	if is["on_failure"] == usual["on_failure"] {
+		d.OnFailure = ""
+	}
+	if is["signature"] == usual["signature"] {
+		d.Signature = nil
+	}
 	return d
 }
