@@ -52,7 +52,7 @@ func (b benchmark) Run(ctx context.Context) error {
 // writeBenchmarks makes the document of what scripts/bench.sh left in bench/results.
 func writeBenchmarks(file string) error {
 	documents := []bench.Document{{Store: "SQLite", Command: "posthorn bench --baseline"}, {
-		Store: "PostgreSQL and Redis", Command: "DATABASE_URL=postgres://… REDIS_URL=redis://… posthorn bench --baseline --watch postgres=PID",
+		Store: "PostgreSQL and Redis", Command: "DATABASE_URL=postgres://… REDIS_URL=redis://… posthorn bench --baseline --watch postgres=4321",
 	}}
 	for i, name := range []string{"sqlite", "postgres"} {
 		text, err := os.ReadFile(filepath.Join("bench", "results", name+".json"))

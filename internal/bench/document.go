@@ -48,13 +48,13 @@ func (r *Report) row(x *Result) string {
 	var sum float64
 	for _, p := range x.Processes {
 		sum += p.CPUPerThousand
-		costs = append(costs, fmt.Sprintf("%s %.3f", p.Name, p.CPUPerThousand))
+		costs = append(costs, fmt.Sprintf("%.3f %s", p.CPUPerThousand, p.Name))
 		if p.Name == "posthorn" {
 			resident = append(resident, fmt.Sprintf("%.0f (idle %.0f)", p.ResidentMB, x.IdleMB))
 		}
 	}
 	if len(costs) > 1 {
-		costs = append(costs, fmt.Sprintf("sum %.3f", sum))
+		costs = append(costs, fmt.Sprintf("%.3f together", sum))
 	}
 	return fmt.Sprintf("| %s | %.0f | %s | %.1f / %.1f | %.1f / %.1f | %d | %d | %s | %.3f | %s |\n", x.Scenario, x.Rate, share,
 		x.Accept.P50, x.Accept.P99, x.EndToEnd.P50, x.EndToEnd.P99, x.Lost, x.Duplicated,
