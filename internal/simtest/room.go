@@ -86,9 +86,9 @@ func (w *world) startNode(p *place) {
 			o.Random = func() float64 { return w.fate("jitter", w.elapsed()) }
 		},
 	})
-	w.mu.Lock()
-	w.tenant = n.Tenant
-	w.mu.Unlock()
+	if w.tenant.IsZero() { // of the first node, before the world runs; read without a lock from then on
+		w.tenant = n.Tenant
+	}
 	n.Bus.Subscribe(func(s posthorn.Signal) { w.forward(p, n, s) })
 	p.mu.Lock()
 	p.node = n

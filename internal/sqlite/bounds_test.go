@@ -19,7 +19,7 @@ func TestScansAreBounded(t *testing.T) {
 	sub := f.Subscribe()
 	rare := f.NewEvent(func(e *posthorn.Event) { e.Type = "rare" })
 	f.PublishEvent(rare, sub)
-	for range 6 {
+	for range 4 {
 		batch := make([]posthorn.Acceptance, 1000)
 		for i := range batch {
 			batch[i] = f.Acceptance(f.NewEvent(), sub)

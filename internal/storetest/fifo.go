@@ -291,7 +291,7 @@ func fifoYields(f *Fixture) {
 	c := f.ClaimOne(second)
 	f.ClaimNone()
 	f.Record(f.Yielding(c, 20*time.Minute))
-	c = f.ClaimOne(third)
+	f.ClaimOne(third)
 	f.Elapse(11 * time.Minute)
 	// Its lease ran out meanwhile, so it stands in the order again; the retry is due beside it.
 	again := f.Claim()
