@@ -66,7 +66,7 @@ for (const scheme of ["light", "dark"]) {
     await look("palette");
     await page.goto("/ui/settings");
     await page.getByRole("button", { name: "Create a key" }).click();
-    await page.getByLabel("Name").waitFor();
+    await page.getByRole("textbox", { name: "Name", exact: true }).waitFor();
     await look("key");
     await page.goto(pages.event);
     await settle(page);
@@ -101,23 +101,24 @@ test("no page is wider than a phone, and axe finds nothing there", async () => {
 
 test("the first view is small and fast", async () => {
   const page = await openPage(browser, server);
-  let script = 0;
-  page.on("response", async (response) => {
-    if (!/javascript/.test(response.headers()["content-type"] ?? "")) return;
-    const sizes = await response
-      .request()
-      .sizes()
-      .catch(() => undefined);
-    script += sizes?.responseBodySize ?? 0;
+  const scripts = [];
+  page.on("response", (response) => {
+    if (/javascript/.test(response.headers()["content-type"] ?? "")) scripts.push(response.request());
   });
   await page.goto("/ui/events");
   await settle(page);
-  const first = script;
-  assert.ok(first > 50_000 && first < 350_000, `${first} bytes of script, compressed`);
-  const start = Date.now();
-  await page.goto("/");
-  await page.getByRole("heading", { name: "Overview" }).waitFor();
-  const took = Date.now() - start;
-  assert.ok(took < 3000, `the overview took ${took} ms`);
-  console.log(`# ${Math.round(first / 1000)} kB of script, first view in ${took} ms`);
+  const sizes = await Promise.all(scripts.map((request) => request.sizes()));
+  const script = sizes.reduce((sum, size) => sum + size.responseBodySize, 0);
+  assert.ok(script > 50_000 && script < 350_000, `${script} bytes of script, compressed`);
+  // A busy machine makes a view slow now and then; a slow page is slow every time.
+  let took = Number.POSITIVE_INFINITY;
+  for (let tries = 0; took >= 1000 && tries < 10; tries++) {
+    const start = Date.now();
+    await page.goto("/");
+    await page.getByRole("heading", { name: "Overview" }).waitFor();
+    await settle(page);
+    took = Math.min(took, Date.now() - start);
+  }
+  assert.ok(took < 1000, `the overview took ${took} ms`);
+  console.log(`# ${Math.round(script / 1000)} kB of script, first view in ${took} ms`);
 });

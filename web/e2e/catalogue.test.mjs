@@ -17,8 +17,8 @@ test("an event type is described, tried, enforced, and its example offered to pu
   await page.goto("/ui/event-types");
   await page.getByText("The catalogue is empty").waitFor();
   await page.getByRole("link", { name: "Create", exact: true }).click();
-  await page.getByLabel("Name").fill("order.created");
-  await page.getByLabel("Description").fill("An order was placed.");
+  await page.getByRole("textbox", { name: "Name", exact: true }).fill("order.created");
+  await page.getByRole("textbox", { name: "Description", exact: true }).fill("An order was placed.");
   const schema = { type: "object", required: ["id"], properties: { id: { type: "integer" } } };
   await page.getByRole("textbox", { name: "Schema" }).fill("not json");
   await page.getByRole("textbox", { name: "Example" }).fill('{"id": 7}');

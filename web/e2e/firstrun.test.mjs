@@ -21,7 +21,7 @@ test("from an empty install to the first delivery", async () => {
   await page.getByRole("heading", { name: "Welcome to Posthorn" }).waitFor();
   await page.getByRole("link", { name: "Send the first webhook" }).click();
   await page.getByRole("heading", { name: "Send the first webhook" }).waitFor();
-  assert.equal(await page.getByLabel("URL of a receiver").inputValue(), `${server.url}/play/first`);
+  assert.equal(await page.getByRole("textbox", { name: "URL of a receiver" }).inputValue(), `${server.url}/play/first`);
   await page.getByRole("button", { name: "Subscribe and send" }).click();
 
   await page.getByText("Delivered: attempt 1 was answered 200 OK.").waitFor();
@@ -38,7 +38,7 @@ test("from an empty install to the first delivery", async () => {
 test("an event is published from the form, byte for byte", async () => {
   const page = await openPage(browser, server);
   await page.goto("/ui/events/publish");
-  await page.getByLabel("Type").fill("order.created");
+  await page.getByRole("combobox", { name: "Type" }).fill("order.created");
   const editor = page.getByRole("textbox", { name: "Payload" });
   const payload = '{"n": 12345678901234567890, "f": 1.00}';
   await editor.fill(payload);

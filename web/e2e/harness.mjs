@@ -79,7 +79,7 @@ export class Server {
 
   /** Waits until the API says so. */
   async until(path, done) {
-    const end = Date.now() + 20_000;
+    const end = Date.now() + 40_000;
     for (;;) {
       const answer = await this.api("GET", path);
       if (done(answer)) return answer;
@@ -161,7 +161,8 @@ export async function openPage(
     permissions: ["clipboard-read", "clipboard-write"],
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  // Long enough for a machine that is busy with other tests.
+  page.setDefaultTimeout(30_000);
   page.faults = [];
   page.on("pageerror", (error) => page.faults.push(`page error: ${error}`));
   page.on("console", (message) => {

@@ -31,17 +31,12 @@ test("a source is created, takes in what is signed, is disabled and enabled, rot
   await page.getByRole("link", { name: "Create", exact: true }).click();
   await page.getByRole("button", { name: "Create" }).click();
   await page.getByText("A name says what comes in here").waitFor();
-  await page.getByLabel("Name").fill("Our repositories");
+  await page.getByRole("textbox", { name: "Name", exact: true }).fill("Our repositories");
   await page.getByRole("button", { name: "Create" }).click();
   await page.getByRole("heading", { name: "Source created" }).waitFor();
   const url = await page.getByText(/^http.*\/ingest\/src_/).innerText();
   const id = url.split("/").at(-1);
-  const [secret] = await page
-    .getByRole("status")
-    .filter({ hasText: "Secret" })
-    .locator("p[title]")
-    .nth(1)
-    .allInnerTexts();
+  const secret = await page.getByRole("status").filter({ hasText: "Secret" }).locator("p[title]").nth(1).innerText();
   assert.ok((await send(url, secret, '{"ref":"main"}')) < 300);
   assert.ok((await send(url, "wrong", '{"ref":"main"}')) >= 400);
 
@@ -58,7 +53,7 @@ test("a source is created, takes in what is signed, is disabled and enabled, rot
   await page.getByText("The secret was changed").waitFor();
   await page.getByText("Still verifies").waitFor();
 
-  await page.getByLabel("Description").fill("Pushes of all repositories");
+  await page.getByRole("textbox", { name: "Description", exact: true }).fill("Pushes of all repositories");
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByText("The source was saved.").waitFor();
   const saved = await server.api("GET", `/sources/${id}`);

@@ -19,10 +19,10 @@ test("a subscription is created, edited, tested, paused, resumed, rotated and de
   await page.goto("/ui/subscriptions");
   await page.getByRole("link", { name: "Create", exact: true }).click();
 
-  await page.getByLabel("URL").fill("not a url");
+  await page.getByRole("textbox", { name: "URL", exact: true }).fill("not a url");
   await page.getByText("An absolute URL like https://example.com/webhooks").waitFor();
-  await page.getByLabel("URL").fill(receiver.url);
-  await page.getByLabel("Description").fill("Billing");
+  await page.getByRole("textbox", { name: "URL", exact: true }).fill(receiver.url);
+  await page.getByRole("textbox", { name: "Description", exact: true }).fill("Billing");
   await page.getByRole("combobox", { name: "Event types" }).pressSequentially("order.*,invoice.paid,");
   await page.getByRole("button", { name: "Headers and metadata" }).click();
   await page.getByRole("button", { name: "Add" }).first().click();
@@ -35,7 +35,7 @@ test("a subscription is created, edited, tested, paused, resumed, rotated and de
 
   await page.getByRole("heading", { name: "Billing" }).waitFor();
   await page.getByRole("link", { name: "Edit" }).click();
-  await page.getByLabel("Description").fill("Billing at Example");
+  await page.getByRole("textbox", { name: "Description", exact: true }).fill("Billing at Example");
   await page.getByRole("button", { name: "Retries and timeout" }).click();
   await page.getByText("Schedule", { exact: true }).click();
   await page.getByLabel("Delays in seconds").fill("1, 2, 3");
@@ -86,12 +86,12 @@ test("a subscription is created, edited, tested, paused, resumed, rotated and de
 test("what the API refuses stands at its field, and nothing typed is lost", async () => {
   const page = await openPage(browser, server);
   await page.goto("/ui/subscriptions/new");
-  await page.getByLabel("URL").fill("https://user:password@example.com/hook");
-  await page.getByLabel("Description").fill("Kept");
+  await page.getByRole("textbox", { name: "URL", exact: true }).fill("https://user:password@example.com/hook");
+  await page.getByRole("textbox", { name: "Description", exact: true }).fill("Kept");
   await page.getByRole("button", { name: "Create" }).click();
   await page.getByRole("alert").first().waitFor();
-  assert.equal(await page.getByLabel("Description").inputValue(), "Kept");
-  assert.equal(await page.getByLabel("URL").getAttribute("aria-invalid"), "true");
+  assert.equal(await page.getByRole("textbox", { name: "Description", exact: true }).inputValue(), "Kept");
+  assert.equal(await page.getByRole("textbox", { name: "URL", exact: true }).getAttribute("aria-invalid"), "true");
 });
 
 test("an event says who did not get it, and a replay reaches them", async () => {
