@@ -172,6 +172,11 @@ type StoreHealth struct {
 	PoolUsed, PoolSize int
 }
 
+// StoreWork counts transactions, those that only read included where they cost the database the same, and their statements.
+type StoreWork struct {
+	Transactions, Statements int64
+}
+
 // Retention says what cleanup may remove.
 type Retention struct {
 	// Logs is how long ended deliveries, their events and attempts, idempotency keys and rollups are kept.

@@ -24,6 +24,8 @@ type Match struct {
 	Attempt AttemptID
 	// Reason, when set, makes the delivery be born cancelled (ReasonFilterError).
 	Reason Reason
+	// Unordered says that the subscription has no order in the version of the acceptance, so the store need not ask.
+	Unordered bool
 }
 
 // Accepted answers one Acceptance.
@@ -129,6 +131,9 @@ type RecordBatch struct {
 	Node    NodeID
 	Results []Result
 	Lanes   []LaneChange
+	// Awaited says that somebody waits for these results, as the next delivery of a FIFO lane does: they do not wait
+	// to share a commit.
+	Awaited bool
 }
 
 // RecordReport answers a RecordBatch.

@@ -250,6 +250,8 @@ type Upkeep interface {
 // Insight answers operators.
 type Insight interface {
 	Health(ctx context.Context) (StoreHealth, error)
+	// Work counts what was asked of the database since the store was opened.
+	Work() StoreWork
 	// Queue sums the backlog of a tenant, or of all with the zero id.
 	Queue(ctx context.Context, tenant TenantID) (Queue, error)
 	// LaneBacklogs lists the lanes with the longest backlogs, at most limit.

@@ -177,7 +177,7 @@ func eventType(i int) string { return fmt.Sprintf("bench.t%d", i) }
 // measure runs the load, waits until everything has arrived, and sums up.
 func measure(ctx context.Context, o Options, s Scenario, c *client, r *receiver, processes []process) (*Result, error) {
 	before := costs(processes)
-	commits, counted := c.transactions(ctx)
+	done, counted := c.work(ctx)
 	start := time.Now()
 	var load loadResult
 	var err error
@@ -197,8 +197,9 @@ func measure(ctx context.Context, o Options, s Scenario, c *client, r *receiver,
 	after := costs(processes)
 	result := summarize(s, load, r, arrived.Sub(start), expected)
 	result.Processes = spent(processes, before, after, result.Delivered)
-	if sum, ok := c.transactions(ctx); ok && counted && result.Delivered > 0 {
-		result.Commits = (sum - commits) / float64(result.Delivered)
+	if now, ok := c.work(ctx); ok && counted && result.Delivered > 0 {
+		result.Commits = (now.transactions - done.transactions) / float64(result.Delivered)
+		result.Statements = (now.statements - done.statements) / float64(result.Delivered)
 	}
 	return result, nil
 }

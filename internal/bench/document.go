@@ -27,7 +27,7 @@ Posthorn %s on %s.
 	for _, d := range documents {
 		r := d.Report
 		fmt.Fprintf(&b, "\n## %s\n\n%s, %s, %d cores, %d connections, %.0f s each: `%s`\n\n", d.Store, r.At.Format("2006-01-02"), r.Go, r.Cores, r.Clients, r.Seconds, d.Command)
-		b.WriteString("| scenario | delivered/s | share | accept p50 / p99 ms | end to end p50 / p99 ms | lost | duplicated | CPU s per 1,000 | transactions per delivery | resident MB |\n")
+		b.WriteString("| scenario | delivered/s | share | accept p50 / p99 ms | end to end p50 / p99 ms | lost | duplicated | CPU s per 1,000 | transactions, statements per delivery | resident MB |\n")
 		b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
 		for i := range r.Results {
 			b.WriteString(r.row(&r.Results[i]))
@@ -56,9 +56,9 @@ func (r *Report) row(x *Result) string {
 	if len(costs) > 1 {
 		costs = append(costs, fmt.Sprintf("%.3f together", sum))
 	}
-	return fmt.Sprintf("| %s | %.0f | %s | %.1f / %.1f | %.1f / %.1f | %d | %d | %s | %.3f | %s |\n", x.Scenario, x.Rate, share,
+	return fmt.Sprintf("| %s | %.0f | %s | %.1f / %.1f | %.1f / %.1f | %d | %d | %s | %.3f, %.3f | %s |\n", x.Scenario, x.Rate, share,
 		x.Accept.P50, x.Accept.P99, x.EndToEnd.P50, x.EndToEnd.P99, x.Lost, x.Duplicated,
-		strings.Join(costs, ", "), x.Commits, strings.Join(resident, " "))
+		strings.Join(costs, ", "), x.Commits, x.Statements, strings.Join(resident, " "))
 }
 
 // limitOf is the storage-less run a result is held against, if any.

@@ -32,8 +32,10 @@ type Result struct {
 	Accept     Percentiles   `json:"accept_ms"`
 	EndToEnd   Percentiles   `json:"end_to_end_ms"`
 	Processes  []ProcessCost `json:"processes,omitempty"`
-	// Commits are the queue's transactions per delivery, IdleMB what the server had resident before the load.
-	Commits   float64    `json:"commits_per_delivery,omitempty"`
+	// Commits are the database's transactions per delivery, Statements what was in them.
+	Commits    float64 `json:"commits_per_delivery,omitempty"`
+	Statements float64 `json:"statements_per_delivery,omitempty"`
+	// IdleMB is what the server had resident before the load.
 	IdleMB    float64    `json:"idle_resident_mb,omitempty"`
 	Questions []Question `json:"questions,omitempty"`
 }
@@ -113,7 +115,7 @@ func (r *Report) print(w io.Writer, result *Result) {
 		fmt.Fprintf(w, "  %s: %.3f CPU s per 1,000 deliveries, %.0f MB resident\n", p.Name, p.CPUPerThousand, p.ResidentMB)
 	}
 	if result.Commits > 0 {
-		fmt.Fprintf(w, "  %.3f transactions per delivery\n", result.Commits)
+		fmt.Fprintf(w, "  %.3f transactions and %.3f statements per delivery\n", result.Commits, result.Statements)
 	}
 	for _, q := range result.Questions {
 		fmt.Fprintf(w, "  GET %s: p50 %.1f  p95 %.1f  p99 %.1f ms\n", q.Path, q.Latency.P50, q.Latency.P95, q.Latency.P99)

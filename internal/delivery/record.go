@@ -35,6 +35,8 @@ type outcome struct {
 	item   *item
 	result posthorn.Result
 	change *posthorn.LaneChange
+	// awaited: its FIFO lane goes on only when this is recorded.
+	awaited bool
 }
 
 func (r *recorder) init(e *Engine) {
@@ -58,9 +60,10 @@ func (r *recorder) stop() {
 
 // add queues a result. What may wait here is bounded by what the engine holds.
 func (r *recorder) add(it *item, result posthorn.Result, change *posthorn.LaneChange) {
+	awaited := it.lane.target.sub.Ordering == posthorn.OrderingFIFO
 	r.mu.Lock()
-	r.waiting = append(r.waiting, outcome{it, result, change})
-	hurry := len(r.waiting) >= recordEnough || change != nil || it.lane.target.sub.Ordering == posthorn.OrderingFIFO
+	r.waiting = append(r.waiting, outcome{it, result, change, awaited})
+	hurry := len(r.waiting) >= recordEnough || change != nil || awaited
 	r.mu.Unlock()
 	nudge(r.wake)
 	if hurry {
@@ -158,6 +161,7 @@ func (r *recorder) record(batch []outcome) (posthorn.RecordReport, error) {
 		if o.change != nil {
 			b.Lanes = append(b.Lanes, *o.change)
 		}
+		b.Awaited = b.Awaited || o.awaited
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
 	defer cancel()

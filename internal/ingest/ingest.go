@@ -257,8 +257,10 @@ func (p *Publisher) match(e *posthorn.Event, found Matched) posthorn.Acceptance 
 // reserve makes the match of one subscription, to be born claimed where this node has room for it now.
 func (p *Publisher) reserve(e *posthorn.Event, s *posthorn.Subscription) posthorn.Match {
 	now := p.opts.Store.Now()
-	m := posthorn.Match{SubscriptionID: s.ID, DeliveryID: posthorn.DeliveryID{UUID: posthorn.NewUUID(now)}}
-	sendable := s.Status == posthorn.StatusActive && s.Ordering == posthorn.OrderingNone && e.DeliverAt.IsZero()
+	m := posthorn.Match{
+		SubscriptionID: s.ID, DeliveryID: posthorn.DeliveryID{UUID: posthorn.NewUUID(now)}, Unordered: s.Ordering == posthorn.OrderingNone,
+	}
+	sendable := s.Status == posthorn.StatusActive && m.Unordered && e.DeliverAt.IsZero()
 	if p.opts.Lanes != nil && sendable && p.opts.Lanes.Reserve(s.ID, len(e.Payload)) {
 		m.Attempt = posthorn.AttemptID{UUID: posthorn.NewUUID(now)}
 	}

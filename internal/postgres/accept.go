@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/ride"
 )
 
 // steer makes a pipeline's plans look rows up one by one through their indexes, whatever the statistics of a partition
@@ -165,8 +166,24 @@ func possiblyStored(err error) error {
 	}
 }
 
+// acceptOnce takes along the results that wait. What fails with them may be theirs, and is tried again without.
 func (s *Store) acceptOnce(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance, rows *acceptRows,
 	answers []posthorn.Accepted,
+) error {
+	riders := s.rides.Board()
+	err := s.sendAccept(ctx, node, batch, rows, answers, riders)
+	s.rides.Pass()
+	for _, r := range riders {
+		r.Answer(err)
+	}
+	if err != nil && len(riders) > 0 && isData(err) {
+		err = s.sendAccept(ctx, node, batch, rows, answers, nil)
+	}
+	return err
+}
+
+func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance, rows *acceptRows,
+	answers []posthorn.Accepted, riders []*ride.Rider[*recording],
 ) error {
 	// Nothing was stored for what no row of the answer names.
 	for i := range answers {
@@ -174,14 +191,17 @@ func (s *Store) acceptOnce(ctx context.Context, node posthorn.NodeID, batch []po
 	}
 	var b pgx.Batch
 	b.Queue(steer)
+	sent := time.Now()
+	for _, r := range riders {
+		r.Write.queue(&b, s, sent)
+	}
 	if len(rows.keyed) > 0 {
 		k := rows.onlyKeyed()
 		b.Queue(acceptKeys, k.events, k.tenants, k.versions, k.keys, k.hashes)
 	}
-	if len(rows.subscriptions) > 0 {
-		b.Queue(lockFIFO, rows.subscriptions)
+	if len(rows.ordered) > 0 {
+		b.Queue(lockFIFO, rows.ordered)
 	}
-	sent := time.Now()
 	b.Queue(acceptEvents, rows.arguments(node)...).Query(func(found pgx.Rows) error {
 		return s.readAccepted(found, node, batch, rows, answers, sent)
 	})

@@ -19,8 +19,8 @@ type acceptRows struct {
 	keyed []int
 	// owner and nth are, for each match, the place of its event and its own among the event's.
 	owner, nth []int
-	// subscriptions are all that are matched, once each.
-	subscriptions uuids
+	// ordered are the subscriptions matched that may be FIFO, once each.
+	ordered uuids
 }
 
 // keyedRows are the arrays that decide about idempotency keys.
@@ -46,10 +46,13 @@ func newAcceptRows(batch []posthorn.Acceptance) *acceptRows {
 		r.addEvent(i, a)
 		for j := range a.Matches {
 			r.addMatch(i, j, a.Event, &a.Matches[j])
+			if m := &a.Matches[j]; !m.Unordered || a.Version == posthorn.AnyVersion {
+				r.ordered = append(r.ordered, m.SubscriptionID.UUID)
+			}
 		}
 	}
-	slices.SortFunc(r.subscriptions, compareIDs)
-	r.subscriptions = slices.Compact(r.subscriptions)
+	slices.SortFunc(r.ordered, compareIDs)
+	r.ordered = slices.Compact(r.ordered)
 	return r
 }
 
@@ -84,7 +87,6 @@ func (r *acceptRows) addEvent(place int, a *posthorn.Acceptance) {
 func (r *acceptRows) addMatch(place, nth int, e *posthorn.Event, m *posthorn.Match) {
 	r.owner = append(r.owner, place)
 	r.nth = append(r.nth, nth)
-	r.subscriptions = append(r.subscriptions, m.SubscriptionID.UUID)
 	t := &r.match
 	t.events = append(t.events, e.ID.UUID)
 	t.tenants = append(t.tenants, e.TenantID.UUID)

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/ride"
 )
 
 // recordAttempts moves the deliveries whose claims are held and writes their attempts and rollups. A claim is held only while
@@ -72,37 +73,63 @@ WITH late AS (
 SELECT now(), i.n, d.state, d.due_at FROM late i
 	CROSS JOIN LATERAL (SELECT * FROM deliveries d WHERE d.id = i.id OFFSET 0) d`
 
-// RecordAttempts implements posthorn.DeliveryQueue: one pipeline, committed as one transaction. Late results, which move
-// nothing, have one of their own.
+// recording is one batch of results on its way into the store. It may be sent more than once.
+type recording struct {
+	batch  posthorn.RecordBatch
+	rows   *resultRows
+	lanes  *laneRows
+	report posthorn.RecordReport
+}
+
+// queue adds the recording to a pipeline that has begun.
+func (r *recording) queue(b *pgx.Batch, s *Store, sent time.Time) {
+	r.report = posthorn.RecordReport{Results: make([]posthorn.Recorded, len(r.batch.Results))}
+	if len(r.batch.Results) > 0 {
+		b.Queue(recordAttempts, r.rows.arguments(r.batch.Node)...).Query(func(found pgx.Rows) error {
+			return s.readRecorded(found, true, r.rows.order, r.report.Results, sent)
+		})
+	}
+	r.lanes.queue(b, &r.report)
+}
+
+// RecordAttempts implements posthorn.DeliveryQueue: one pipeline, committed as one transaction, and where events come at the
+// same time that of their commit. Late results, which move nothing, have one of their own.
 func (s *Store) RecordAttempts(ctx context.Context, batch posthorn.RecordBatch) (posthorn.RecordReport, error) {
-	var report posthorn.RecordReport
 	rows, err := newResultRows(batch)
 	if err != nil {
-		return report, err
+		return posthorn.RecordReport{}, err
 	}
-	lanes := newLaneRows(batch.Lanes)
-	err = s.do(ctx, "record attempts", func(ctx context.Context) error {
-		return s.healing(ctx, func() []posthorn.UUID { return rows.tokens }, func() error {
-			report = posthorn.RecordReport{Results: make([]posthorn.Recorded, len(batch.Results))}
-			var b pgx.Batch
-			b.Queue(steer)
-			sent := time.Now()
-			if len(batch.Results) > 0 {
-				b.Queue(recordAttempts, rows.arguments(batch.Node)...).Query(func(found pgx.Rows) error {
-					return s.readRecorded(found, true, rows.order, report.Results, sent)
-				})
-			}
-			lanes.queue(&b, &report)
-			return s.pool.SendBatch(ctx, &b).Close()
+	r := &recording{batch: batch, rows: rows, lanes: newLaneRows(batch.Lanes)}
+	if !s.recordAlong(r) {
+		err = s.do(ctx, "record attempts", func(ctx context.Context) error {
+			return s.healing(ctx, func() []posthorn.UUID { return rows.tokens }, func() error {
+				var b pgx.Batch
+				b.Queue(steer)
+				r.queue(&b, s, time.Now())
+				return s.pool.SendBatch(ctx, &b).Close()
+			})
 		})
-	})
+	}
 	if err == nil {
-		err = s.fillAttempts(ctx, batch, report.Results)
+		err = s.fillAttempts(ctx, batch, r.report.Results)
 	}
 	if err != nil {
 		return posthorn.RecordReport{}, err
 	}
-	return report, nil
+	return r.report, nil
+}
+
+// recordAlong records with new events; false when that did not come about. What decides over lanes would lock them in
+// another order.
+func (s *Store) recordAlong(r *recording) bool {
+	if r.batch.Awaited || len(r.batch.Lanes) > 0 {
+		return false
+	}
+	own := ride.New(r)
+	if answered, err := s.rides.Join(own); answered {
+		return err == nil
+	}
+	return !s.rides.Leave(own) && <-own.Answered() == nil
 }
 
 // fillAttempts does what is left to do for the results that moved nothing.

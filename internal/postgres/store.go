@@ -17,9 +17,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/ride"
 )
 
 // oldestServer is the first PostgreSQL this store is written for, as server_version_num has it.
@@ -62,6 +64,9 @@ type Store struct {
 	// cursor is where the next look for due lanes begins, and fifo the same within long FIFO lanes.
 	cursor cursor
 	fifo   fifoCursors
+	// rides are results that wait to share the commit of new events.
+	rides ride.Queue[*recording]
+	work  work
 }
 
 var _ posthorn.Store = (*Store)(nil)
@@ -77,11 +82,16 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 }
 
 func open(ctx context.Context, opts Options, config *pgxpool.Config) (*Store, error) {
+	s := &Store{seal: opts.Sealer, log: opts.Log, slack: idSlack}
+	config.ConnConfig.Tracer = &s.work
+	if opts.Tracer != nil {
+		config.ConnConfig.Tracer = multitracer.New(&s.work, opts.Tracer)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connection pool: %w", err)
 	}
-	s := &Store{pool: pool, seal: opts.Sealer, log: opts.Log, slack: idSlack}
+	s.pool = pool
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -143,7 +153,6 @@ func poolConfig(opts Options) (*pgxpool.Config, error) {
 	if config.ConnConfig.TLSConfig != nil && config.ConnConfig.TLSConfig.MinVersion == 0 {
 		config.ConnConfig.TLSConfig.MinVersion = tls.VersionTLS12
 	}
-	config.ConnConfig.Tracer = opts.Tracer
 	parameters := config.ConnConfig.RuntimeParams
 	if parameters["application_name"] == "" {
 		parameters["application_name"] = "posthorn"

@@ -31,6 +31,11 @@ func (s *Store) Health(ctx context.Context) (posthorn.StoreHealth, error) {
 	}, nil
 }
 
+// Work counts the writer's: reading costs no commit.
+func (s *Store) Work() posthorn.StoreWork {
+	return posthorn.StoreWork{Transactions: s.writer.transactions.Load(), Statements: s.writer.done.Load()}
+}
+
 // gatedLane says in SQL that a lane is throttled or its breaker open at ?2.
 const gatedLane = `(throttled_until > ?2 OR breaker_until > ?2)`
 

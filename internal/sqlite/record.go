@@ -29,7 +29,11 @@ type held struct {
 // RecordAttempts writes the batch in one transaction.
 func (s *Store) RecordAttempts(ctx context.Context, batch posthorn.RecordBatch) (posthorn.RecordReport, error) {
 	var report posthorn.RecordReport
-	err := s.write(ctx, func(t *tx) error {
+	write := s.writeAlong
+	if batch.Awaited || len(batch.Lanes) > 0 {
+		write = s.write
+	}
+	err := write(ctx, func(t *tx) error {
 		g, err := t.ledger()
 		if err != nil {
 			return err

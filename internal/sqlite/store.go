@@ -22,6 +22,7 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/ride"
 )
 
 //go:embed migration/*.sql
@@ -58,6 +59,7 @@ type Store struct {
 	lock    *os.File
 	db      *sql.DB // the writer's handle, of one connection
 	writer  *writer
+	rides   ride.Queue[func(*tx) error]
 	readers *sql.DB
 	// searching is held by the one search for due deliveries; search and resume belong to it.
 	searching chan struct{}

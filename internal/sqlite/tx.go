@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,8 @@ type writer struct {
 	conn       *sql.Conn
 	statements map[statementKey]*sql.Stmt
 	upsert     string // see fullUpsert
+	// What was done so far; others read it.
+	transactions, done atomic.Int64
 }
 
 // statementKey names a statement: its text, and for one over several rows how many.
@@ -83,11 +86,13 @@ func (s *Store) write(ctx context.Context, change func(*tx) error) error {
 		return fault(err)
 	}
 	defer func() { <-s.writer.turn }()
+	return s.transact(ctx, change)
+}
+
+// transact is write for who has the writer's turn.
+func (s *Store) transact(ctx context.Context, change func(*tx) error) error {
 	t := &tx{writer: s.writer, now: s.Now(), ctx: context.WithoutCancel(ctx), beforeCommit: s.beforeCommit}
-	if err := t.run(change); err != nil {
-		return fault(err)
-	}
-	return nil
+	return fault(t.run(change))
 }
 
 func (t *tx) run(change func(*tx) error) (err error) {
@@ -112,12 +117,14 @@ func (t *tx) run(change func(*tx) error) (err error) {
 	if _, err := t.exec("COMMIT"); err != nil {
 		return err
 	}
+	t.transactions.Add(1)
 	done = true
 	return nil
 }
 
 // prepared gives the statement for a text, made once. Texts are constants, or constants over a few numbers of rows.
 func (t *tx) prepared(key statementKey, text func() string) (*sql.Stmt, error) {
+	t.done.Add(1)
 	if s, ok := t.statements[key]; ok {
 		return s, nil
 	}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"reflect"
+	"sync"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -20,7 +21,50 @@ func recordTests() group {
 		{"TwiceMovesOnce", recordTwice},
 		{"LostAmongHeld", recordMixed},
 		{"LargeBatch", recordLargeBatch},
+		{"BesideEvents", recordBesideEvents},
 	}}
+}
+
+// recordBesideEvents records while events are accepted, whose commit the results may share. Results that are refused do the
+// events no harm, nor other results.
+func recordBesideEvents(f *Fixture) {
+	const rounds = 40
+	sub := f.Subscribe()
+	ids := make([]posthorn.DeliveryID, rounds)
+	for i := range ids {
+		ids[i] = f.PublishOne(sub)
+	}
+	claims := f.Claim()
+	equal(f, "claims", len(claims), rounds)
+	bad := f.Success(claims[0])
+	bad.On = "no such trigger"
+	var beside sync.WaitGroup
+	for _, c := range claims[1:] {
+		acceptance, good := f.Acceptance(f.NewEvent(), sub), f.Success(c)
+		beside.Go(func() {
+			answers, err := f.Store.AcceptEvents(f.Context(), f.Node, []posthorn.Acceptance{acceptance})
+			if err != nil || answers[0].Err != nil || answers[0].Deliveries != 1 {
+				f.T.Errorf("accept: %+v, %v", answers, err)
+			}
+		})
+		beside.Go(func() {
+			if _, err := f.Store.RecordAttempts(f.Context(), posthorn.RecordBatch{Node: f.Node, Results: []posthorn.Result{bad}}); err == nil {
+				f.T.Error("a result of no transition was recorded")
+			}
+		})
+		beside.Go(func() {
+			report, err := f.Store.RecordAttempts(f.Context(), posthorn.RecordBatch{Node: f.Node, Results: []posthorn.Result{good}})
+			if err != nil || !report.Results[0].Moved || report.Results[0].State != posthorn.Delivered {
+				f.T.Errorf("record: %+v, %v", report, err)
+			}
+		})
+	}
+	beside.Wait()
+	for _, c := range claims[1:] {
+		equal(f, "attempts", len(f.Attempts(c.DeliveryID)), 1)
+	}
+	f.wantState(claims[0].DeliveryID, posthorn.Pending, posthorn.ReasonNone)
+	equal(f, "claims of the new", len(f.Claim()), rounds-1)
 }
 
 func recordSuccess(f *Fixture) {

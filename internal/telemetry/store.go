@@ -4,12 +4,21 @@ import (
 	"context"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/posthorn/posthorn"
 )
 
 // Store is a store whose calls are timed and whose failures are counted: those that accepting, delivering and looking use
 // again and again. A refusal of the request (NotFound, Conflict) is no failure.
-func (m *Metrics) Store(s posthorn.Store) posthorn.Store { return timedStore{s, m} }
+func (m *Metrics) Store(s posthorn.Store) posthorn.Store {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "posthorn_store_transactions_total", Help: "Transactions of the database.",
+	}, func() float64 { return float64(s.Work().Transactions) }), prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "posthorn_store_statements_total", Help: "Statements in them.",
+	}, func() float64 { return float64(s.Work().Statements) }))
+	return timedStore{s, m}
+}
 
 type timedStore struct {
 	posthorn.Store
