@@ -52,6 +52,8 @@ func (unwell) Health(context.Context) (posthorn.StoreHealth, error) {
 	return posthorn.StoreHealth{}, &posthorn.Error{Kind: posthorn.Unavailable}
 }
 
+func (unwell) Work() posthorn.StoreWork { return posthorn.StoreWork{} }
+
 func scrape(m *telemetry.Metrics) string {
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
