@@ -27,17 +27,7 @@ export default function EditSubscription() {
               onCancel={leave}
               onSubmit={(input, form) =>
                 replace.mutate(
-                  {
-                    id,
-                    // What the form does not show stays: a replacement resets what it leaves out. Masks mean unchanged.
-                    input: {
-                      auth: subscription.auth,
-                      tls: subscription.tls,
-                      signature: subscription.signature,
-                      on_failure: subscription.on_failure,
-                      ...input,
-                    },
-                  },
+                  { id, input },
                   {
                     onError: (e) => showErrors(form, e),
                     onSuccess: () => {

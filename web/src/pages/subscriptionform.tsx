@@ -16,11 +16,13 @@ import {
 } from "@mantine/core";
 import { type UseFormReturnType, useForm } from "@mantine/form";
 import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { Pairs } from "../components/pairs";
 import { ProblemAlert } from "../components/states";
 import { eventTypeChoices } from "../data/eventtypes";
 import { formErrors } from "../data/problem";
 import type { Subscription, SubscriptionInput } from "../data/subscriptions";
+import { Authentication, Signature, Tls } from "./endpointform";
 import { blank, type Form, fromSubscription, toInput, validate } from "./subscriptionvalues";
 
 interface Props {
@@ -32,9 +34,16 @@ interface Props {
   onCancel: () => void;
 }
 
+/** Fields of the endpoint that are called in the form as in the API. */
+const ownNames = [
+  ...["token", "username", "password", "header", "value", "scopes", "audience", "params"].map((n) => `auth.${n}`),
+  ...["certificate", "key", "ca"].map((n) => `tls.${n}`),
+  ...["header", "algorithm", "key", "signed", "encoding", "value", "repeat", "headers"].map((n) => `signature.${n}`),
+];
+
 /** Puts an answer's field errors where they belong. */
 export function showErrors(form: UseFormReturnType<Form>, error: unknown) {
-  const names: Record<string, keyof Form> = {
+  const names: Record<string, string> = {
     url: "url",
     description: "description",
     event_types: "types",
@@ -48,6 +57,17 @@ export function showErrors(form: UseFormReturnType<Form>, error: unknown) {
     ordering: "ordering",
     filter: "filter",
     metadata: "metadata",
+    secret: "secret",
+    on_failure: "onFailure",
+    "auth.token_url": "auth.tokenUrl",
+    "auth.client_id": "auth.clientId",
+    "auth.client_secret": "auth.clientSecret",
+    "auth.auth_style": "auth.style",
+    ...Object.fromEntries(ownNames.map((name) => [name, name])),
+    auth: "auth.type",
+    "signature.keep_standard": "signature.keepStandard",
+    signature: "signature.profile",
+    tls: "tls.certificate",
   };
   const errors = formErrors(error, Object.keys(names));
   form.setErrors(Object.fromEntries(Object.entries(errors).map(([field, text]) => [names[field] ?? field, text])));
@@ -59,6 +79,9 @@ export function SubscriptionForm({ subscription, url, error, busy, onSubmit, onC
     validate,
     validateInputOnChange: true,
   });
+  const [opened, setOpened] = useState<string[]>([]);
+  // What is wrong must be seen, also where its section was closed.
+  const wrong = sectionsOf(Object.keys(form.errors)).filter((section) => !opened.includes(section));
   const known = useQuery(eventTypeChoices()).data?.map((t) => t.name);
   return (
     <form onSubmit={form.onSubmit((values) => onSubmit(toInput(values), form))} noValidate>
@@ -91,7 +114,7 @@ export function SubscriptionForm({ subscription, url, error, busy, onSubmit, onC
           styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }}
           {...form.getInputProps("filter")}
         />
-        <Accordion variant="separated" multiple defaultValue={[]}>
+        <Accordion variant="separated" multiple value={[...opened, ...wrong]} onChange={setOpened}>
           <Accordion.Item value="retry">
             <Accordion.Control>Retries and timeout</Accordion.Control>
             <Accordion.Panel>
@@ -102,6 +125,24 @@ export function SubscriptionForm({ subscription, url, error, busy, onSubmit, onC
             <Accordion.Control>Rate, concurrency and order</Accordion.Control>
             <Accordion.Panel>
               <Flow form={form} />
+            </Accordion.Panel>
+          </Accordion.Item>
+          <Accordion.Item value="auth">
+            <Accordion.Control>Authentication</Accordion.Control>
+            <Accordion.Panel>
+              <Authentication form={form} />
+            </Accordion.Panel>
+          </Accordion.Item>
+          <Accordion.Item value="signature">
+            <Accordion.Control>Signature</Accordion.Control>
+            <Accordion.Panel>
+              <Signature form={form} create={!subscription} />
+            </Accordion.Panel>
+          </Accordion.Item>
+          <Accordion.Item value="tls">
+            <Accordion.Control>Client certificate and authorities</Accordion.Control>
+            <Accordion.Panel>
+              <Tls form={form} />
             </Accordion.Panel>
           </Accordion.Item>
           <Accordion.Item value="headers">
@@ -130,6 +171,28 @@ export function SubscriptionForm({ subscription, url, error, busy, onSubmit, onC
       </Stack>
     </form>
   );
+}
+
+const sections: Record<string, string> = {
+  schedule: "retry",
+  finalStatuses: "retry",
+  window: "retry",
+  timeout: "retry",
+  limit: "flow",
+  inFlight: "flow",
+  ordering: "flow",
+  onFailure: "flow",
+  headers: "headers",
+  metadata: "headers",
+  auth: "auth",
+  signature: "signature",
+  secret: "signature",
+  tls: "tls",
+};
+
+/** The sections of the form that fields stand in. */
+function sectionsOf(fields: string[]): string[] {
+  return [...new Set(fields.flatMap((field) => sections[field.split(".")[0] ?? ""] ?? []))];
 }
 
 function Retries({ form }: { form: UseFormReturnType<Form> }) {
@@ -245,6 +308,18 @@ function Flow({ form }: { form: UseFormReturnType<Form> }) {
         ]}
         {...form.getInputProps("ordering")}
       />
+      {form.values.ordering === "fifo" && (
+        <Select
+          label="After a failed attempt"
+          allowDeselect={false}
+          maw={420}
+          data={[
+            { value: "block", label: "Those behind wait until it succeeds or is given up" },
+            { value: "skip", label: "Those behind pass while it goes on with its retries" },
+          ]}
+          {...form.getInputProps("onFailure")}
+        />
+      )}
     </Stack>
   );
 }

@@ -3,7 +3,7 @@ import { plural, span } from "../components/format";
 import { Headers } from "../components/headers";
 import { Card, Fact } from "../components/page";
 import { Time } from "../components/time";
-import type { RetryPolicy } from "../data/api";
+import type { EndpointAuth, RetryPolicy } from "../data/api";
 import type { Subscription } from "../data/subscriptions";
 
 /** A retry policy in a sentence. */
@@ -14,6 +14,30 @@ export function describeRetry(r: RetryPolicy): string {
   const delays = r.schedule ?? [];
   if (delays.length === 0) return "a single attempt";
   return `${plural(delays.length + 1, "attempt")}, after ${delays.map(span).join(", ")}`;
+}
+
+/** How deliveries are signed, in a few words. */
+export function describeSignature({ signature: p, public_key }: Subscription): string {
+  const standard = public_key ? "v1a, Ed25519" : "v1, HMAC-SHA256";
+  if (!p.profile || p.profile === "standard") return standard;
+  const own = `${p.header}, ${p.algorithm}${p.profile === "custom" ? "" : `, as ${p.profile}`}`;
+  return p.keep_standard === false ? own : `${own}; and ${standard}`;
+}
+
+/** How the receiver knows the sender, in a few words. */
+export function describeAuth(a: EndpointAuth | null): string {
+  switch (a?.type) {
+    case undefined:
+      return "none";
+    case "bearer":
+      return "a bearer token";
+    case "basic":
+      return `Basic, as ${a.username}`;
+    case "api_key":
+      return `a key in ${a.header}`;
+    case "oauth2_client_credentials":
+      return `OAuth 2 as ${a.client_id}, from ${a.token_url}`;
+  }
 }
 
 export function SubscriptionSettings({ subscription: s }: { subscription: Subscription }) {
@@ -47,8 +71,19 @@ export function SubscriptionSettings({ subscription: s }: { subscription: Subscr
           <Fact name="Timeout">{span(s.timeout_seconds)}</Fact>
           <Fact name="Rate limit">{s.rate_limit ? `${s.rate_limit.limit} a ${s.rate_limit.per}` : "none"}</Fact>
           <Fact name="In flight at once">{s.max_in_flight}</Fact>
-          <Fact name="Order">{s.ordering === "fifo" ? "first in, first out" : "none"}</Fact>
-          <Fact name="Signatures">{s.public_key ? "v1a, Ed25519" : "v1, HMAC-SHA256"}</Fact>
+          <Fact name="Order">
+            {s.ordering === "none"
+              ? "none"
+              : `first in, first out; a failed delivery ${s.on_failure === "skip" ? "lets those behind pass" : "holds those behind"}`}
+          </Fact>
+          <Fact name="Signatures">{describeSignature(s)}</Fact>
+          <Fact name="Authentication">{describeAuth(s.auth)}</Fact>
+          {s.tls?.certificate_expires_at && (
+            <Fact name="Client certificate until">
+              <Time at={s.tls.certificate_expires_at} as="full" />
+            </Fact>
+          )}
+          {s.tls?.ca && <Fact name="Certificate authorities">its own besides the public ones</Fact>}
           <Fact name="Created">
             <Time at={s.created_at} as="full" />
           </Fact>

@@ -3,8 +3,10 @@
 import type { Pair } from "../components/pairs";
 import type { Subscription, SubscriptionInput } from "../data/subscriptions";
 import { patternFault } from "../data/subscriptions";
+import { blankEndpoint, type EndpointForm, fromEndpoint, toEndpoint, validateEndpoint } from "./endpointvalues";
+import { absoluteUrl, fromPairs, toPairs } from "./values";
 
-export interface Form {
+export interface Form extends EndpointForm {
   url: string;
   description: string;
   types: string[];
@@ -19,16 +21,19 @@ export interface Form {
   per: "second" | "minute";
   inFlight: number | string;
   ordering: "none" | "fifo";
+  onFailure: "block" | "skip";
   filter: string;
   finalStatuses: number[];
   window: number | undefined;
   headers: Pair[];
   metadata: Pair[];
+  secret: string;
 }
 
 export const defaultSchedule = [5, 60, 300, 1800, 7200, 18_000, 36_000, 50_400, 57_600];
 
 export const blank: Form = {
+  ...blankEndpoint,
   url: "",
   description: "",
   types: [],
@@ -43,15 +48,14 @@ export const blank: Form = {
   per: "second",
   inFlight: 64,
   ordering: "none",
+  onFailure: "block",
   filter: "",
   finalStatuses: [],
   window: undefined,
   headers: [],
   metadata: [],
+  secret: "",
 };
-
-const pairs = (map: Record<string, string> | null): Pair[] =>
-  Object.entries(map ?? {}).map(([name, value]) => ({ name, value }));
 
 export function fromSubscription(s: Subscription): Form {
   const exponential = s.retry.initial !== undefined;
@@ -59,6 +63,7 @@ export function fromSubscription(s: Subscription): Form {
   const isDefault = !exponential && schedule.join() === defaultSchedule.join();
   return {
     ...blank,
+    ...fromEndpoint(s),
     url: s.url,
     description: s.description,
     types: s.event_types ?? [],
@@ -73,16 +78,14 @@ export function fromSubscription(s: Subscription): Form {
     per: s.rate_limit?.per ?? "second",
     inFlight: s.max_in_flight,
     ordering: s.ordering,
+    onFailure: s.on_failure,
     filter: s.filter ?? "",
     finalStatuses: s.retry.final_statuses ?? [],
     window: s.retry.window_seconds,
-    headers: pairs(s.headers),
-    metadata: pairs(s.metadata),
+    headers: toPairs(s.headers),
+    metadata: toPairs(s.metadata),
   };
 }
-
-const map = (list: Pair[]): Record<string, string> =>
-  Object.fromEntries(list.filter((p) => p.name.trim()).map((p) => [p.name.trim(), p.value]));
 
 /** The whole subscription: what is not set gets its default, as PUT and POST do. */
 export function toInput(f: Form): SubscriptionInput {
@@ -95,9 +98,12 @@ export function toInput(f: Form): SubscriptionInput {
     rate_limit: f.limit === "" ? null : { limit: Number(f.limit), per: f.per },
     max_in_flight: Number(f.inFlight),
     ordering: f.ordering,
+    on_failure: f.ordering === "fifo" ? f.onFailure : undefined,
     filter: f.filter.trim() || null,
-    headers: map(f.headers),
-    metadata: map(f.metadata),
+    headers: fromPairs(f.headers),
+    metadata: fromPairs(f.metadata),
+    secret: f.secret.trim() || undefined,
+    ...toEndpoint(f),
   };
 }
 
@@ -125,15 +131,8 @@ function readSchedule(text: string): number[] {
 }
 
 export const validate = {
-  url: (v: string) => {
-    try {
-      const url = new URL(v.trim());
-      if (url.protocol === "https:" || url.protocol === "http:") return null;
-    } catch {
-      // Not a URL: the sentence below says what would be one.
-    }
-    return v.trim() === "" ? "A URL is needed" : "An absolute URL like https://example.com/webhooks";
-  },
+  ...validateEndpoint,
+  url: absoluteUrl,
   types: (v: string[]) => {
     const wrong = v.find(patternFault);
     return wrong ? `${wrong} ${patternFault(wrong)}` : null;
