@@ -142,9 +142,14 @@ func runScenario(ctx context.Context, o Options, s Scenario) (*Result, error) {
 	}
 	result.IdleMB = float64(idle.resident) / (1 << 20)
 	if s.Stored > 0 {
-		result.Questions, err = ask(ctx, c)
+		if result.Questions, err = ask(ctx, c); err != nil || server.cmd == nil {
+			return result, err
+		}
+		took, err := server.restart(ctx, o)
+		result.ReadyMS = float64(took.Microseconds()) / 1000
+		return result, err
 	}
-	return result, err
+	return result, nil
 }
 
 // prepare makes the scenario's subscriptions, and what hangs.

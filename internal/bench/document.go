@@ -94,6 +94,9 @@ func (r *Report) details(b *strings.Builder) {
 			}
 			b.WriteString(".\n")
 		}
+		if x.ReadyMS > 0 {
+			fmt.Fprintf(b, "- Started again over all that was stored, the server was ready after %.0f ms.\n", x.ReadyMS)
+		}
 		if len(x.Questions) > 0 {
 			b.WriteString("\n| question | p50 ms | p95 ms | p99 ms |\n|---|---|---|---|\n")
 			for _, q := range x.Questions {

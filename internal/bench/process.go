@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -24,6 +25,7 @@ type server struct {
 	process  process
 	cmd      *exec.Cmd
 	dir      string
+	args     []string
 }
 
 // process is one whose cost is reported.
@@ -40,12 +42,21 @@ func serverFor(ctx context.Context, o Options) (*server, error) {
 	return start(ctx, o, "serve", "--dev", "--port", "0")
 }
 
-// start runs the binary and waits until it says where it listens.
+// start runs the binary over a fresh data directory.
 func start(ctx context.Context, o Options, args ...string) (*server, error) {
 	dir, err := os.MkdirTemp("", "posthorn-bench-")
 	if err != nil {
 		return nil, err
 	}
+	s, err := launch(ctx, o, dir, args)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+	}
+	return s, err
+}
+
+// launch runs the binary and waits until it says where it listens.
+func launch(ctx context.Context, o Options, dir string, args []string) (*server, error) {
 	cmd := exec.CommandContext(ctx, o.Binary, args...)
 	cmd.Env = append(os.Environ(), "POSTHORN_DATA_DIR="+dir, "POSTHORN_API_KEY="+benchKey, "POSTHORN_LOG_LEVEL=error")
 	cmd.Env = append(cmd.Env, o.Env...)
@@ -57,7 +68,7 @@ func start(ctx context.Context, o Options, args ...string) (*server, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	s := &server{key: benchKey, cmd: cmd, dir: dir, process: process{"posthorn", cmd.Process.Pid}}
+	s := &server{key: benchKey, cmd: cmd, dir: dir, args: args, process: process{"posthorn", cmd.Process.Pid}}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if url, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
@@ -70,19 +81,44 @@ func start(ctx context.Context, o Options, args ...string) (*server, error) {
 			return s, nil
 		}
 	}
-	s.stop()
+	s.halt()
 	return nil, errors.New("the server ended before it listened")
 }
 
-func (s *server) stop() {
-	if s.cmd == nil {
-		return
+// restart starts a server again over what it has stored and tells how long that took until it was ready.
+func (s *server) restart(ctx context.Context, o Options) (time.Duration, error) {
+	s.halt()
+	began := time.Now()
+	again, err := launch(ctx, o, s.dir, s.args)
+	if err != nil {
+		return 0, err
 	}
+	*s = *again
+	for time.Since(began) < 30*time.Second {
+		resp, err := http.Get(s.url + "/health/ready")
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return time.Since(began), nil
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return 0, errors.New("the server was not ready within 30 s of its start")
+}
+
+func (s *server) stop() {
+	if s.cmd != nil {
+		s.halt()
+		_ = os.RemoveAll(s.dir)
+	}
+}
+
+func (s *server) halt() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	kill := time.AfterFunc(35*time.Second, func() { _ = s.cmd.Process.Kill() })
 	_ = s.cmd.Wait()
 	kill.Stop()
-	_ = os.RemoveAll(s.dir)
 }
 
 func watched(pids map[string]int) []process {

@@ -36,7 +36,9 @@ type Result struct {
 	Commits    float64 `json:"commits_per_delivery,omitempty"`
 	Statements float64 `json:"statements_per_delivery,omitempty"`
 	// IdleMB is what the server had resident before the load.
-	IdleMB    float64    `json:"idle_resident_mb,omitempty"`
+	IdleMB float64 `json:"idle_resident_mb,omitempty"`
+	// ReadyMS is how long the server took from its start over what it had stored until it was ready.
+	ReadyMS   float64    `json:"start_to_ready_ms,omitempty"`
 	Questions []Question `json:"questions,omitempty"`
 }
 
@@ -116,6 +118,9 @@ func (r *Report) print(w io.Writer, result *Result) {
 	}
 	if result.Commits > 0 {
 		fmt.Fprintf(w, "  %.3f transactions and %.3f statements per delivery\n", result.Commits, result.Statements)
+	}
+	if result.ReadyMS > 0 {
+		fmt.Fprintf(w, "  ready %.0f ms after its start over all this\n", result.ReadyMS)
 	}
 	for _, q := range result.Questions {
 		fmt.Fprintf(w, "  GET %s: p50 %.1f  p95 %.1f  p99 %.1f ms\n", q.Path, q.Latency.P50, q.Latency.P95, q.Latency.P99)
