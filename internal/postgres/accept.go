@@ -172,7 +172,7 @@ func (s *Store) acceptOnce(ctx context.Context, node posthorn.NodeID, batch []po
 ) error {
 	riders := s.rides.Board()
 	err := s.sendAccept(ctx, node, batch, rows, answers, riders)
-	s.rides.Pass()
+	s.rides.Pass(len(batch))
 	for _, r := range riders {
 		r.Answer(err)
 	}

@@ -13,6 +13,8 @@ const (
 	// came by within busy: else none may come.
 	patience = 10 * time.Millisecond
 	busy     = 20 * time.Millisecond
+	// crowd is from how many on a commit counts as one of many: below, a commit with others in it would be felt.
+	crowd = 8
 )
 
 // Queue holds the writes that wait. The zero Queue is empty.
@@ -65,8 +67,11 @@ func (q *Queue[W]) Board() []*Rider[W] {
 	return boarded
 }
 
-// Pass says that a write came by that takes others along.
-func (q *Queue[W]) Pass() {
+// Pass says that a write of so many rows came by that takes others along.
+func (q *Queue[W]) Pass(rows int) {
+	if rows < crowd {
+		return
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.passed = time.Now()

@@ -9,6 +9,7 @@ import (
 
 func TestNobodyComesBy(t *testing.T) {
 	var q Queue[int]
+	q.Pass(crowd - 1)
 	r := New(1)
 	if answered, _ := q.Join(r); answered {
 		t.Error("answered though nobody came by")
@@ -24,7 +25,7 @@ func TestNobodyComesBy(t *testing.T) {
 func TestTakenAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var q Queue[int]
-		q.Pass()
+		q.Pass(crowd)
 		failed := errors.New("no")
 		go func() {
 			time.Sleep(patience / 2)
@@ -45,7 +46,7 @@ func TestTakenAlong(t *testing.T) {
 func TestPatienceEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var q Queue[int]
-		q.Pass()
+		q.Pass(crowd)
 		start, r := time.Now(), New(1)
 		if answered, _ := q.Join(r); answered || time.Since(start) != patience {
 			t.Errorf("answered %v after %s", answered, time.Since(start))

@@ -26,7 +26,7 @@ func (s *Store) AcceptEvents(ctx context.Context, node posthorn.NodeID, batch []
 		return nil, nil
 	}
 	answers := make([]posthorn.Accepted, len(batch))
-	err := s.writeTogether(ctx, func(t *tx) error {
+	err := s.writeTogether(ctx, len(batch), func(t *tx) error {
 		in := &intake{tx: t, node: node, counts: tally{}}
 		if err := in.load(batch); err != nil {
 			return err

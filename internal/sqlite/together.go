@@ -10,15 +10,15 @@ import (
 // rider is a change that shares a commit. It may run twice, the first time in vain, so it starts from the beginning each time.
 type rider = ride.Rider[func(*tx) error]
 
-// writeTogether is write for a change that may run twice; those that wait to ride along share its commit.
-func (s *Store) writeTogether(ctx context.Context, change func(*tx) error) error {
+// writeTogether is write for a change of so many rows that may run twice; those that wait to ride along share its commit.
+func (s *Store) writeTogether(ctx context.Context, rows int, change func(*tx) error) error {
 	if err := s.writer.take(ctx); err != nil {
 		return fault(err)
 	}
 	defer func() { <-s.writer.turn }()
 	own := ride.New(change)
 	s.drive(ctx, append([]*rider{own}, s.rides.Board()...))
-	s.rides.Pass()
+	s.rides.Pass(rows)
 	return <-own.Answered()
 }
 
