@@ -39,7 +39,10 @@ test("an event type is described, tried, enforced, and its example offered to pu
 
   await page.getByRole("link", { name: "Publish one" }).click();
   await page.getByRole("textbox", { name: "Payload" }).filter({ hasText: '"id": 7' }).waitFor();
+  await page.getByRole("button", { name: "Show the schema" }).click();
+  await page.getByRole("region", { name: "Schema" }).getByText("integer").waitFor();
   await page.getByRole("textbox", { name: "Payload" }).fill('{"id": "seven"}');
+  await page.getByText("The payload breaks the schema, and would be refused").waitFor();
   await page.getByRole("button", { name: "Publish", exact: true }).click();
   await page.getByRole("alert").first().waitFor();
   await page.getByRole("textbox", { name: "Payload" }).fill('{"id": 8}');

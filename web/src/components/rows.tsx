@@ -2,7 +2,7 @@
 // covers it; j and k walk from row to row.
 import { Box, Checkbox } from "@mantine/core";
 import clsx from "clsx";
-import type { CSSProperties, KeyboardEvent, ReactNode } from "react";
+import { type CSSProperties, type KeyboardEvent, memo, type ReactNode } from "react";
 import classes from "./rows.module.css";
 
 export interface Column<T> {
@@ -79,7 +79,7 @@ interface RowProps<T> {
   selection?: Selection<T>;
 }
 
-export function Row<T>({ row, columns, id, selection }: RowProps<T>) {
+function PlainRow<T>({ row, columns, id, selection }: RowProps<T>) {
   const chosen = selection?.selected.has(id);
   return (
     <Box role="row" className={clsx(classes.row, classes.body, chosen && classes.chosen)}>
@@ -112,6 +112,13 @@ export function Row<T>({ row, columns, id, selection }: RowProps<T>) {
     </Box>
   );
 }
+
+/** Drawn again only when it has changed: in a busy list each update concerns a few rows. */
+export const Row = memo(
+  PlainRow,
+  (a, b) =>
+    a.row === b.row && a.columns === b.columns && a.id === b.id && a.selection?.selected === b.selection?.selected,
+) as typeof PlainRow;
 
 function SelectAll<T>({ rows, keyOf, selection }: { rows: T[]; keyOf: (row: T) => string; selection: Selection<T> }) {
   const all = rows.length > 0 && rows.every((r) => selection.selected.has(keyOf(r)));

@@ -87,17 +87,35 @@ export function useStrict() {
   return useChange((strict: boolean) => ask(putCatalogue({ body: { strict } })));
 }
 
-/** Tries a payload, JSON text, on a type's schema. */
+interface Trial {
+  name: string;
+  /** JSON text. */
+  payload: string;
+}
+
+function tryPayload({ name, payload }: Trial, signal?: AbortSignal) {
+  return ask(
+    validatePayload({
+      path: { name },
+      signal,
+      body: { payload: null },
+      // The payload goes as it stands: its numbers are what the schema is about.
+      bodySerializer: () => `{"payload":${payload}}`,
+    }),
+  );
+}
+
+/** Tries a payload on a type's schema, when asked to. */
 export function usePayloadTrial() {
-  return useMutation({
-    mutationFn: ({ name, payload }: { name: string; payload: string }) =>
-      ask(
-        validatePayload({
-          path: { name },
-          body: { payload: null },
-          // The payload goes as it stands: its numbers are what the schema is about.
-          bodySerializer: () => `{"payload":${payload}}`,
-        }),
-      ),
+  return useMutation({ mutationFn: (trial: Trial) => tryPayload(trial) });
+}
+
+/** What a type's schema says of a payload, as often as that changes. */
+export function payloadVerdict(trial: Trial) {
+  return queryOptions({
+    queryKey: ["eventtypes", "verdict", trial],
+    queryFn: ({ signal }) => tryPayload(trial, signal),
+    gcTime: 0,
+    retry: false,
   });
 }

@@ -1,13 +1,14 @@
 import { Button, Group, SimpleGrid, Stack, Switch, Textarea, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { notifications } from "@mantine/notifications";
+import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { JsonField } from "../components/jsonfield";
 import { ButtonLink } from "../components/link";
 import { Card } from "../components/page";
 import { ProblemAlert } from "../components/states";
 import { isJSON } from "../data/events";
-import { type EventType, useWriteEventType } from "../data/eventtypes";
+import { type EventType, eventTypeChoices, useWriteEventType } from "../data/eventtypes";
 import { formErrors } from "../data/problem";
 
 /** A value as the editor shows it; nothing for none. */
@@ -20,6 +21,7 @@ const jsonOrNothing = (v: string) => (!v.trim() || isJSON(v) ? null : "This is n
 export function TypeForm({ type }: { type?: EventType }) {
   const write = useWriteEventType();
   const navigate = useNavigate();
+  const taken = useQuery(eventTypeChoices()).data ?? [];
   const form = useForm({
     initialValues: {
       name: type?.name ?? "",
@@ -30,7 +32,12 @@ export function TypeForm({ type }: { type?: EventType }) {
       deprecated: type?.deprecated ?? false,
     },
     validate: {
-      name: (v) => (/^[\w-]+(\.[\w-]+)*$/.test(v.trim()) ? null : "Segments joined by dots, like order.created"),
+      name: (v) =>
+        !/^[\w-]+(\.[\w-]+)*$/.test(v.trim())
+          ? "Segments joined by dots, like order.created"
+          : !type && taken.some((t) => t.name === v.trim())
+            ? "The catalogue has this type already"
+            : null,
       schema: jsonOrNothing,
       example: jsonOrNothing,
     },

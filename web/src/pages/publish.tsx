@@ -15,6 +15,7 @@ import { type Draft, eventById, isJSON, payloadText, usePublish } from "../data/
 import { eventTypeByName, eventTypeChoices } from "../data/eventtypes";
 import { formErrors } from "../data/problem";
 import { subscriptionChoices, wants } from "../data/subscriptions";
+import { SchemaHelp } from "./schemahelp";
 
 const route = getRouteApi("/ui/events/publish");
 
@@ -59,6 +60,7 @@ function PublishForm({ type, payload }: { type: string; payload: string }) {
   const plain = !!form.values.contentType && !/json/i.test(form.values.contentType);
   const notJSON = !plain && !isJSON(draft);
   const known = useQuery(eventTypeChoices()).data ?? [];
+  const listed = known.find((t) => t.name === form.values.type);
   // The example of a type that was chosen, unless something else was typed already.
   const offer = (name: string) => {
     const example = known.find((t) => t.name === name)?.example;
@@ -94,6 +96,7 @@ function PublishForm({ type, payload }: { type: string; payload: string }) {
               {...form.getInputProps("type")}
             />
             <Reach type={form.values.type} />
+            {listed && <SchemaHelp key={listed.name} type={listed} payload={draft} />}
             <JsonField
               label="Payload"
               value={draft}
