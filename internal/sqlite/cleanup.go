@@ -9,9 +9,6 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-// Prepare has nothing to do: there are no partitions here.
-func (s *Store) Prepare(context.Context) error { return nil }
-
 // Cleanup removes one step of what is older than the retention. It walks the events in the order they came, a step
 // further with each call, and begins again after the end: what pending deliveries need is passed by.
 func (s *Store) Cleanup(ctx context.Context, r posthorn.Retention) (posthorn.CleanupReport, error) {

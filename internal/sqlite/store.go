@@ -122,7 +122,10 @@ func (s *Store) open(ctx context.Context, readers int) error {
 	if s.readers, err = handle(s.path, readerDSN, readers+1); err != nil {
 		return err
 	}
-	return s.freeClaims(ctx)
+	if err := s.freeClaims(ctx); err != nil {
+		return err
+	}
+	return s.Prepare(ctx)
 }
 
 // takeFile makes the directory, takes the lock, and makes the file.

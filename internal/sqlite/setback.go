@@ -1,0 +1,41 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+// setbackSlack is how far rows may be ahead of the clock: NTP moves it by less.
+const setbackSlack = time.Second
+
+// Prepare makes good for a clock that was set back: what became due by the time of then would wait for it to come again.
+// Waits keep their length. A time that a producer named (deliver_at) stays.
+func (s *Store) Prepare(ctx context.Context) error {
+	var last posthorn.DeliveryID
+	var moment int64
+	r := s.read(ctx)
+	err := r.queryRow(`SELECT coalesce(max(id), x'00000000000000000000000000000000') FROM deliveries`).Scan(&last)
+	if err == nil {
+		err = r.queryRow(`SELECT coalesce(max(moment), 0) FROM attempts`).Scan(&moment)
+	}
+	if err != nil {
+		return fmt.Errorf("look at the clock: %w", fault(err))
+	}
+	now := s.Now()
+	if ahead := now.Add(setbackSlack); !last.Time().After(ahead) && moment <= stamp(ahead) {
+		return nil
+	}
+	err = s.write(ctx, func(t *tx) error {
+		_, err := t.exec(`UPDATE deliveries SET due_at = due_at - (updated_at - ?1), updated_at = ?1,
+			visible_at = CASE WHEN claim IS NULL THEN visible_at - (updated_at - ?1) ELSE min(visible_at, ?2) END
+			WHERE state = 0 AND updated_at > ?1 AND (attempts > 0 OR due_at <= updated_at)`, stamp(t.now), stamp(t.leaseEnd()))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("follow the clock back: %w", err)
+	}
+	return nil
+}
