@@ -65,6 +65,30 @@ test("an expired key ends the session by itself, with the reason", async () => {
   assert.deepEqual(page.faults, []);
 });
 
+test("what was typed survives the end of a session, for whoever signs in with as much right", async () => {
+  const made = await server.api("POST", "/keys", { name: "revoked while typing", scopes: ["read", "manage"] });
+  const page = await openPage(browser, server, { signedIn: false });
+  await page.goto("/ui/subscriptions/new");
+  await signIn(page, made.key);
+  await page.getByRole("textbox", { name: "URL", exact: true }).fill(`${server.url}/play/typed`);
+  await page.getByRole("textbox", { name: "Description", exact: true }).fill("Typed before");
+  await server.api("DELETE", `/keys/${made.id}`);
+  await page.getByRole("button", { name: "Create", exact: true }).click();
+  await page.getByText("its key expired or was revoked").waitFor();
+  assert.equal(await page.getByRole("textbox", { name: "URL", exact: true }).count(), 0);
+  await signIn(page, key);
+  await page.getByRole("button", { name: "Create", exact: true }).click();
+  await page.getByRole("heading", { name: "Subscription created" }).waitFor();
+  const { data } = await server.api("GET", "/subscriptions");
+  assert.ok(data.some((s) => s.description === "Typed before"));
+
+  await page.getByRole("button", { name: "Account" }).click();
+  await page.getByRole("menuitem", { name: "Sign out" }).click();
+  await page.getByRole("button", { name: "Sign in" }).waitFor();
+  assert.equal(await page.getByText("Subscription created").count(), 0);
+  assert.deepEqual(page.faults, []);
+});
+
 test("keys are created, shown once, and revoked", async () => {
   const page = await openPage(browser, server);
   await page.goto("/ui/settings");

@@ -1,7 +1,7 @@
 // How answers are kept: one cache for all pages, kept fresh by the live stream (live.ts) and not by polling.
 import { QueryCache, QueryClient } from "@tanstack/react-query";
 import { asProblem } from "./problem";
-import { endSession, session, watchSession } from "./session";
+import { continues, endSession, session, watchSession } from "./session";
 
 function onError(error: unknown) {
   if (asProblem(error).status === 401) {
@@ -24,10 +24,12 @@ export const queryClient = new QueryClient({
   },
 });
 
-// Nothing of one session may be seen in the next.
-let who = session().who;
+// Nothing of one session may be seen in the next, unless it goes on.
+let owner = session().who;
 watchSession(() => {
-  if (session().who === who) return;
-  who = session().who;
-  queryClient.clear();
+  const { who, left } = session();
+  if (who === owner || (!who && left)) return;
+  if (who && owner && continues(who, owner)) void queryClient.invalidateQueries();
+  else queryClient.clear();
+  owner = who;
 });

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { become, credentials, endSession, resume, session, signIn, signOut } from "./session";
+import { become, continues, credentials, endSession, resume, session, signIn, signOut } from "./session";
 
 const who = { tenant_name: "default", key_name: "first", key_prefix: "phk_abcde", scopes: ["admin"], via: "session" };
 
@@ -70,6 +70,15 @@ describe("the session", () => {
     await signIn("phk_secret");
     endSession("over");
     endSession("again");
-    expect(session()).toEqual({ who: null, ended: "over" });
+    expect(session()).toMatchObject({ who: null, ended: "over", left: { key_name: "first" } });
+  });
+
+  it("goes on for the same tenant with no fewer scopes", () => {
+    const left = { ...who, tenant_id: "tnt_1", scopes: ["read", "manage"] } as never;
+    const next = (change: object) => ({ ...who, tenant_id: "tnt_1", scopes: ["read", "manage"], ...change }) as never;
+    expect(continues(next({ key_name: "second" }), left)).toBe(true);
+    expect(continues(next({ scopes: ["read"] }), left)).toBe(false);
+    expect(continues(next({ scopes: ["admin"] }), left)).toBe(true);
+    expect(continues(next({ tenant_id: "tnt_2" }), left)).toBe(false);
   });
 });

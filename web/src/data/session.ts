@@ -11,6 +11,8 @@ export interface Session {
   asking?: boolean;
   /** Why the session ended by itself, for the sign-in page to say. */
   ended?: string;
+  /** Whose session ended by itself: what they were typing waits for them to sign in again. */
+  left?: Who;
 }
 
 let current: Session = { who: null, asking: true };
@@ -72,7 +74,13 @@ export async function signOut() {
 
 /** Ends a session that the API no longer takes. A second refusal changes nothing. */
 export function endSession(reason: string) {
-  if (current.who) become({ who: null, ended: reason });
+  if (current.who) become({ who: null, ended: reason, left: current.who });
+}
+
+/** Whether someone may see all that another could, and so take up the page as it was left. */
+export function continues(who: Who, left: Who): boolean {
+  const may = (scope: Who["scopes"][number]) => who.scopes.includes(scope) || who.scopes.includes("admin");
+  return who.tenant_id === left.tenant_id && left.scopes.every(may);
 }
 
 export function watchSession(listener: () => void): () => void {

@@ -20,13 +20,14 @@ const nouns = [
   "delivery",
   "event",
   "replay",
-  "eventtype",
+  "event_type",
+  "catalogue",
   "source",
   "key",
   "tenant",
   "worker",
   "session",
-].map((noun) => ({ value: `${noun}.*`, label: noun.replace("eventtype", "event type") }));
+].map((noun) => ({ value: `${noun}.*`, label: noun.replace("_", " ") }));
 
 const vias = { key: "API key", session: "dashboard", command: "command line" };
 

@@ -1,17 +1,33 @@
 // The frame of all pages: the sign-in page for those without a session, whatever the URL; the shell for the others.
 import { Button } from "@mantine/core";
 import type { ErrorComponentProps } from "@tanstack/react-router";
+import { Activity, useState } from "react";
 import { ButtonLink } from "../components/link";
 import { Page } from "../components/page";
 import { Shell } from "../components/shell";
 import { Empty, ProblemAlert } from "../components/states";
-import { useSession } from "../data/session";
+import { continues, useSession } from "../data/session";
 import SignIn from "./signin";
 
+/** A session that ends by itself leaves the page as it is, out of sight: signing in again goes on with what was typed. */
 export function Root() {
-  const { who, asking } = useSession();
+  const { who, asking, left } = useSession();
+  const [seat, setSeat] = useState({ of: who, number: 0 });
+  const of = who ?? left ?? null;
+  if (of !== seat.of) {
+    setSeat({ of, number: of && seat.of && continues(of, seat.of) ? seat.number : seat.number + 1 });
+  }
   if (asking) return null;
-  return who ? <Shell /> : <SignIn />;
+  return (
+    <>
+      {!who && <SignIn />}
+      {of && (
+        <Activity key={seat.number} mode={who ? "visible" : "hidden"}>
+          <Shell />
+        </Activity>
+      )}
+    </>
+  );
 }
 
 export function NotFound() {
