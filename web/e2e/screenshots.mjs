@@ -1,10 +1,12 @@
-// Takes the pictures of docs/images: each page in both themes, of a real server with real deliveries.
+// Takes the pictures of docs/images: each page in both themes, of a real server with real deliveries. Names as arguments
+// take those pages alone.
 import { mkdir, stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { openPage, startBrowser, startReceiver, startServer } from "./harness.mjs";
 import { fill, settle, trouble } from "./pages.mjs";
 
 const folder = fileURLToPath(new URL("../../docs/images/", import.meta.url));
+const asked = process.argv.slice(2);
 const shown = [
   "overview",
   "events",
@@ -67,11 +69,12 @@ try {
       await page.screenshot({ path });
       console.log(`${name}-${scheme}.png ${Math.round((await stat(path)).size / 1024)} KiB`);
     };
-    for (const name of shown) {
+    for (const name of shown.filter((page) => asked.length === 0 || asked.includes(page))) {
       await page.goto(pages[name]);
       await (name === "live" ? sleep(6000) : settle(page));
       await shoot(name);
     }
+    if (asked.length > 0) continue;
     const outside = await openPage(browser, server, { scheme, signedIn: false, width: 1280, height: 800 });
     await outside.goto("/");
     await settle(outside);
