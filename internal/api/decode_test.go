@@ -121,8 +121,14 @@ func TestDecodeNeverEchoes(t *testing.T) {
 }
 
 func TestShownNames(t *testing.T) {
-	if got := shown("a\x00\u2603" + strings.Repeat("x", 100)); len(got) > 64 || strings.ContainsAny(got, "\x00\u2603") {
-		t.Errorf("shown as %q", got)
+	for name, want := range map[string]string{
+		"evnt_types": "evnt_types", "X-Token.2": "X-Token.2", "": "(a name of 0 bytes)", "a b": "(a name of 3 bytes)", "9a": "(a name of 2 bytes)",
+		"\x00": "(a name of 1 bytes)", "\u2603": "(a name of 3 bytes)", strings.Repeat("x", 33): "(a name of 33 bytes)",
+		"whsec_canary": "(a name of 12 bytes)", "phk_canary": "(a name of 10 bytes)",
+	} {
+		if got := shown(name); got != want {
+			t.Errorf("%q is shown as %q, want %q", name, got, want)
+		}
 	}
 }
 

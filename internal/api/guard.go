@@ -228,15 +228,26 @@ func names(known []*huma.Param) string {
 	return strings.Join(list, ", ")
 }
 
-// shown is a name a client made up, fit to be repeated: short and printable.
+// maxShown is how long a name is repeated: shorter than any secret that this product makes, long enough for a field.
+const maxShown = 32
+
+// shown is a name a client made up, fit to be repeated: one that could be a field's. Anything else may be a secret in the
+// wrong place, of which only the length is told.
 func shown(name string) string {
-	if len(name) > 64 {
-		name = name[:64]
+	if len(name) > maxShown || strings.HasPrefix(name, "whsec_") || strings.HasPrefix(name, auth.KeyPrefix) || !fieldLike(name) {
+		return "(a name of " + strconv.Itoa(len(name)) + " bytes)"
 	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
+	return name
+}
+
+// fieldLike reports whether a name has a field's or a header's form.
+func fieldLike(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && c != '_' && (i == 0 || c != '-' && c != '.' && (c < '0' || c > '9')) {
+			return false
 		}
-		return r
-	}, name)
+	}
+	return name != ""
 }

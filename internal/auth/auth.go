@@ -34,7 +34,7 @@ type Options struct {
 }
 
 const (
-	maxTTL = 5 * time.Second
+	maxTTL = 4 * time.Second
 	// maxCached bounds the cache: beyond it, it is emptied. A key is about 1 KiB with its tenant.
 	maxCached = 10_000
 	// touchEvery is how often one key's last use is written.

@@ -126,7 +126,7 @@ func TestRevocationIsNoticed(t *testing.T) {
 	id, err := o.Authenticate(t.Context(), text, netip.Addr{})
 	must(t, err)
 	must(t, o.store.RevokeKey(t.Context(), o.tenant.ID, key.ID))
-	o.now = o.now.Add(4 * time.Second)
+	o.now = o.now.Add(3 * time.Second)
 	if !o.Known(text) {
 		t.Error("the key is not remembered for 4 s")
 	}

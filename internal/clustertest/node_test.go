@@ -104,8 +104,11 @@ type answer struct {
 	took   time.Duration
 }
 
-// ask makes one request, as nobody without an API key may.
-func (n *node) ask(method, path string, body any) answer {
+// ask makes one request with the cluster's key.
+func (n *node) ask(method, path string, body any) answer { return n.askWith(key, method, path, body) }
+
+// askWith makes one request with a key.
+func (n *node) askWith(key, method, path string, body any) answer {
 	var reader io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
