@@ -31,10 +31,8 @@ function become(next: StreamState) {
   const connected = next.name === "open" || next.name === "stopped";
   state = { ...next, lostSince: connected ? undefined : (before.lostSince ?? Date.now()) };
   for (const listener of stateListeners) listener();
-  // What changed while nobody was told is read again.
-  if (next.name === "open" && before.lostSince && Date.now() - before.lostSince > 1000) {
-    void queryClient.invalidateQueries();
-  }
+  // What changed while nobody was told is read again: at the first connection, what was read before it.
+  if (next.name === "open" && before.lostSince) void queryClient.invalidateQueries({}, { cancelRefetch: false });
 }
 
 const stream = new Stream({
