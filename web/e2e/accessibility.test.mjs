@@ -73,6 +73,31 @@ for (const scheme of ["light", "dark"]) {
     await page.getByRole("button", { name: "Replay" }).click();
     await page.getByText("Only these").click();
     await look("replay");
+    await page.goto(pages.create);
+    for (const section of [
+      "Retries and timeout",
+      "Authentication",
+      "Signature",
+      "Client certificate and authorities",
+    ]) {
+      await page.getByRole("button", { name: section, exact: true }).click();
+    }
+    for (const [list, option] of [
+      ["Authentication", "OAuth 2 client credentials"],
+      ["Signed", "Custom"],
+    ]) {
+      await page.getByRole("combobox", { name: list, exact: true }).click();
+      await page.getByRole("option", { name: option, exact: true }).click();
+    }
+    await page.getByRole("button", { name: "Create", exact: true }).click();
+    await page.getByText("A URL is needed").first().waitFor();
+    await settle(page);
+    await look("form");
+    await page.goto(pages.publish);
+    await page.getByRole("button", { name: "Show the schema" }).click();
+    await page.getByRole("region", { name: "Schema" }).waitFor();
+    await settle(page);
+    await look("schema");
     const outside = await openPage(browser, server, { scheme, signedIn: false });
     await outside.goto("/");
     await outside.getByRole("button", { name: "Sign in" }).waitFor();
