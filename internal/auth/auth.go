@@ -27,13 +27,14 @@ type Options struct {
 	Store Store
 	// Now is the store's clock.
 	Now func() time.Time
-	// TTL bounds how long a revocation on another node may go unnoticed when the bus loses its signal; 5 s at most.
+	// TTL bounds how long a revocation on another node may go unnoticed when the bus loses its signal; 4 s at most.
 	TTL time.Duration
 	// Allowlist admits only these networks, whatever the key; empty admits all.
 	Allowlist []netip.Prefix
 }
 
 const (
+	// maxTTL leaves a second of the promised five for the look-up itself on a busy node.
 	maxTTL = 4 * time.Second
 	// maxCached bounds the cache: beyond it, it is emptied. A key is about 1 KiB with its tenant.
 	maxCached = 10_000

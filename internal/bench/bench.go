@@ -55,6 +55,8 @@ type Scenario struct {
 	// Stored deliveries are made first and counted for nothing: the run is over a store that holds them. Options.Stored, when
 	// set, says how many instead.
 	Stored int
+	// Abuse has strangers attack in every second round of the load.
+	Abuse bool
 	// Limit names the scenario whose baseline is this one's limit as well.
 	Limit string
 }
@@ -75,6 +77,10 @@ var Scenarios = []Scenario{
 	{
 		Name: "lists", What: "closed loop and questions over a million stored deliveries", Payload: 1024, Batch: 1, Subscriptions: 1,
 		Stored: 1_000_000, Comparison: "throughput",
+	},
+	{
+		Name: "abuse", What: "200 events/s, without and with 1,000 slow clients and bodies of 100 MB", Rate: 200, Payload: 1024, Batch: 1,
+		Subscriptions: 1, Abuse: true,
 	},
 }
 
@@ -125,6 +131,10 @@ func runScenario(ctx context.Context, o Options, s Scenario) (*Result, error) {
 	defer c.unsubscribe(context.WithoutCancel(ctx))
 	if err := prepare(ctx, c, receiver, s); err != nil {
 		return nil, err
+	}
+	if s.Abuse {
+		is, err := abuse(ctx, o, s, c, server.process)
+		return &Result{Scenario: s.Name, Abuse: is}, err
 	}
 	idle := costOf(server.process.pid)
 	if s.Stored > 0 {

@@ -30,7 +30,9 @@ Posthorn %s on %s.
 		b.WriteString("| scenario | delivered/s | share | accept p50 / p99 ms | end to end p50 / p99 ms | lost | duplicated | CPU s per 1,000 | transactions, statements per delivery | resident MB |\n")
 		b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
 		for i := range r.Results {
-			b.WriteString(r.row(&r.Results[i]))
+			if r.Results[i].Abuse == nil {
+				b.WriteString(r.row(&r.Results[i]))
+			}
 		}
 		r.details(&b)
 	}
@@ -91,6 +93,10 @@ func (r *Report) details(b *strings.Builder) {
 			if other := r.find(s.Comparison); other != nil {
 				fmt.Fprintf(b, "; against `%s` %.2f of the rate and %.2f of the p99", s.Comparison,
 					ratio(x.Rate, other.Rate), ratio(x.EndToEnd.P99, other.EndToEnd.P99))
+			}
+			if a := x.Abuse; a != nil {
+				fmt.Fprintf(b, "; accept p99 %.1f ms without and %.1f ms with, memory grew by %.0f MB, %d normal requests refused",
+					a.Quiet.P99, a.Attacked.P99, a.GrewMB, a.Refused)
 			}
 			b.WriteString(".\n")
 		}

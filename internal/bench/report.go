@@ -40,6 +40,7 @@ type Result struct {
 	// ReadyMS is how long the server took from its start over what it had stored until it was ready.
 	ReadyMS   float64    `json:"start_to_ready_ms,omitempty"`
 	Questions []Question `json:"questions,omitempty"`
+	Abuse     *Abuse     `json:"abuse,omitempty"`
 }
 
 // Percentiles of a latency, in milliseconds.
@@ -109,6 +110,10 @@ func spent(list []process, before, after []cost, delivered int) []ProcessCost {
 
 // print writes a result, with its ratio to the baseline or to the scenario it is held against.
 func (r *Report) print(w io.Writer, result *Result) {
+	if result.Abuse != nil {
+		result.Abuse.print(w)
+		return
+	}
 	fmt.Fprintf(w, "  accepted %.0f/s, delivered %.0f/s (%d, lost %d, duplicated %d, refused %d)\n",
 		result.AcceptRate, result.Rate, result.Delivered, result.Lost, result.Duplicated, result.Refused)
 	fmt.Fprintf(w, "  accept     p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms\n", result.Accept.P50, result.Accept.P95, result.Accept.P99, result.Accept.Max)

@@ -201,7 +201,9 @@ func clientCertificate(t *testing.T) (certificate, tlsKey string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := func(kind string, b []byte) string { return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b})) }
+	text := func(kind string, b []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}))
+	}
 	return text("CERTIFICATE", made.Certificate[0]), text("PRIVATE KEY", der)
 }
 
@@ -245,9 +247,14 @@ func wrongRequests(n *node, secrets map[string]string) string {
 	var all strings.Builder
 	for secret := range maps.Values(secrets) {
 		for _, body := range []any{
-			object{"url": secret}, object{"url": "https://example.com", "secret": secret + "!"}, object{"url": "https://example.com", "headers": object{"Host": secret}},
-			object{"url": "https://example.com", "auth": object{"type": secret}}, object{"url": "https://example.com", "tls": object{"key": secret}},
-			object{"url": "https://example.com", "retry": secret}, object{"url": "https://example.com", "event_types": []string{secret + "*"}}, secret,
+			object{"url": secret},
+			object{"url": "https://example.com", "secret": secret + "!"},
+			object{"url": "https://example.com", "headers": object{"Host": secret}},
+			object{"url": "https://example.com", "auth": object{"type": secret}},
+			object{"url": "https://example.com", "tls": object{"key": secret}},
+			object{"url": "https://example.com", "retry": secret},
+			object{"url": "https://example.com", "event_types": []string{secret + "*"}},
+			secret,
 		} {
 			all.Write(n.ask(http.MethodPost, "/subscriptions", body).body)
 		}
