@@ -155,6 +155,9 @@ func ParseID[K kind](s string) (ID[K], error) {
 		return ID[K]{}, errBadID
 	}
 	u, err := parseUUID(s[len(p):])
+	if err == nil && u == (UUID{}) {
+		return ID[K]{}, errBadID // or a filter by it would be none
+	}
 	return ID[K]{u}, err
 }
 
