@@ -24,6 +24,26 @@ subscriptions:
     filter: payload.amount > 100
 `
 
+const catalogued = `
+event_types:
+  - name: order.created
+    description: a customer has placed an order
+    schema: {type: object, required: [id], properties: {id: {type: integer}, day: {type: string}}}
+    example: {id: 4711, day: 2026-03-01}
+    enforce: true
+  - name: order.paid
+    deprecated: true
+sources:
+  - name: our repositories
+    provider: github
+    keep_headers: [X-GitHub-Event]
+  - name: machines
+    provider: hmac
+    scheme: {header: X-Signature, encoding: base64}
+    secret: a-text-secret
+    rate_limit: {limit: 5, per: second}
+`
+
 func write(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "posthorn.yaml")
@@ -57,7 +77,7 @@ func TestApply(t *testing.T) {
 	n := binary.Start(t)
 	other := subscribe(t, n, "by-hand")
 
-	if out := applied(t, n, declared, "--dry-run"); !strings.Contains(out, "+ billing") || !strings.Contains(out, "2 changes to make") {
+	if out := applied(t, n, declared, "--dry-run"); !strings.Contains(out, "+ subscription billing") || !strings.Contains(out, "2 changes to make") {
 		t.Errorf("dry run:\n%s", out)
 	}
 	if list := all(t, n); len(list) != 1 {
@@ -73,16 +93,16 @@ func TestApply(t *testing.T) {
 
 	changed := strings.Replace(declared, "limit: 5", "limit: 50", 1)
 	out := applied(t, n, changed)
-	if !strings.Contains(out, "~ billing") || !strings.Contains(out, `rate_limit: {"limit":5,"per":"second"} → {"limit":50,"per":"second"}`) ||
+	if !strings.Contains(out, "~ subscription billing") || !strings.Contains(out, `rate_limit: {"limit":5,"per":"second"} → {"limit":50,"per":"second"}`) ||
 		strings.Contains(out, "audit") {
 		t.Errorf("one field changed:\n%s", out)
 	}
 
 	without := changed[:strings.Index(changed, "  - name: audit")]
-	if out := applied(t, n, without); !strings.Contains(out, "not in the file: audit") {
+	if out := applied(t, n, without); !strings.Contains(out, "not in the file: subscription audit") {
 		t.Errorf("without audit:\n%s", out)
 	}
-	if out := applied(t, n, without, "--prune"); !strings.Contains(out, "- audit") {
+	if out := applied(t, n, without, "--prune"); !strings.Contains(out, "- subscription audit") {
 		t.Errorf("pruned:\n%s", out)
 	}
 	list := all(t, n)
@@ -144,6 +164,93 @@ func TestApplyTakesSecretsFromTheEnvironment(t *testing.T) {
 	}
 }
 
+func TestApplyCatalogueAndSources(t *testing.T) {
+	t.Parallel()
+	n := binary.Start(t)
+	subscribe(t, n, "by-hand")
+	out := applied(t, n, catalogued, "--dry-run")
+	if !strings.Contains(out, "+ event type order.created") || !strings.Contains(out, "+ source machines") || !strings.Contains(out, "4 changes to make") {
+		t.Errorf("dry run:\n%s", out)
+	}
+	if out := applied(t, n, catalogued); !strings.Contains(out, "/ingest/src_") || strings.Count(out, "shown this once") != 1 {
+		t.Errorf("the secret that was made is not shown once:\n%s", out)
+	}
+	if out := applied(t, n, catalogued); !strings.HasSuffix(out, "1 change\n") || !strings.Contains(out, "secret: written again") {
+		t.Errorf("applied again, which is to write the secret only:\n%s", out)
+	}
+	text := posthorn(t, n, "dump")
+	if strings.Contains(text, "text-secret") || strings.Contains(text, "tolerance_seconds") {
+		t.Errorf("the dump has a secret, or defaults:\n%s", text)
+	}
+	if out := applied(t, n, text, "--prune"); out != "0 changes\n" {
+		t.Errorf("the dump applied where it was made:\n%s", out)
+	}
+	if _, errs, err := try(t, binary.Start(t), "apply", "-f", write(t, text)); err == nil || !strings.Contains(errs, "no value yet") {
+		t.Errorf("a mask that stands for nothing: %v\n%s", err, errs)
+	}
+
+	changed := strings.NewReplacer("a customer has placed", "somebody placed", "integer", "number", "limit: 5", "limit: 6").Replace(catalogued)
+	out = applied(t, n, changed, "--dry-run")
+	for _, want := range []string{"~ event type order.created", "schema: another", `rate_limit: {"limit":5,"per":"second"} → {"limit":6`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the changes lack %q:\n%s", want, out)
+		}
+	}
+	// A list that is not in the file is left alone, one that is empty says that there is to be nothing.
+	if out := applied(t, n, "event_types: [{name: order.paid, deprecated: true}]", "--prune"); !strings.Contains(out, "- event type order.created") || !strings.HasSuffix(out, "1 change\n") {
+		t.Errorf("pruned:\n%s", out)
+	}
+	if out := applied(t, n, "sources: []", "--prune"); !strings.Contains(out, "- source machines") || !strings.HasSuffix(out, "2 changes\n") {
+		t.Errorf("pruned:\n%s", out)
+	}
+	if list := all(t, n); len(list) != 1 {
+		t.Errorf("%d subscriptions left, want the one", len(list))
+	}
+}
+
+// TestApplyKeepsCredentials: values that come back masked are not printed, and the masks of a dump stand for them; named
+// signature profiles come back spelt out, which is no difference.
+func TestApplyKeepsCredentials(t *testing.T) {
+	t.Parallel()
+	n := binary.Start(t)
+	const text = `
+subscriptions:
+  - name: a
+    url: http://127.0.0.1:9/
+    signature: {profile: github}
+    auth: {type: oauth2_client_credentials, token_url: 'http://127.0.0.1:9/token', client_id: me, client_secret: "${TOKEN}", params: {resource: "${TOKEN}"}}
+`
+	apply := func() string {
+		cmd := command(t, n, "apply", "-f", write(t, text))
+		cmd.Env = append(cmd.Env, "TOKEN=t0ken")
+		out, err := cmd.CombinedOutput()
+		if err != nil || strings.Contains(string(out), "t0ken") {
+			t.Fatalf("apply: %v\n%s", err, out)
+		}
+		return string(out)
+	}
+	apply()
+	out := apply()
+	for _, want := range []string{"auth.client_secret: written again", "auth.params.resource: written again"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("applied again lacks %q:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "→") {
+		t.Errorf("applied again changes something:\n%s", out)
+	}
+	dumped := posthorn(t, n, "dump")
+	if !strings.Contains(dumped, "profile: github") || strings.Contains(dumped, "sha256=") {
+		t.Errorf("the dump spells the profile out:\n%s", dumped)
+	}
+	if out := applied(t, n, dumped); out != "0 changes\n" {
+		t.Errorf("the dump applied:\n%s", out)
+	}
+	if out := applied(t, n, strings.Replace(dumped, "client_id: me", "client_id: you", 1)); !strings.Contains(out, "~ subscription a") {
+		t.Errorf("another client id:\n%s", out)
+	}
+}
+
 func TestApplyRefuses(t *testing.T) {
 	t.Parallel()
 	n := binary.Start(t)
@@ -153,6 +260,9 @@ func TestApplyRefuses(t *testing.T) {
 		"Twice":     {"subscriptions: [{name: a, url: 'http://127.0.0.1:9/'}, {name: a, url: 'http://127.0.0.1:9/'}]", "twice"},
 		"NoYAML":    {"subscriptions: [", "read the file"},
 		"Documents": {"subscriptions: []\n---\nsubscriptions: []\n", "one document"},
+		"Schema":    {"event_types: [{name: a, schema: {type: 7}}]", "event type a"},
+		"TypeTwice": {"event_types: [{name: a}, {name: a}]", "twice"},
+		"Source":    {"sources: [{name: a, provider: nobody}]", "body.provider"},
 		"Invalid":   {"subscriptions: [{name: a, url: 'ftp://x/'}]", "body.url"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -43,8 +43,8 @@ type commands struct {
 	Deliveries    deliveries    `cmd:"" group:"api" help:"List, show, retry and cancel deliveries."`
 	Replays       replays       `cmd:"" group:"api" help:"Deliver many events again: make, watch and cancel replays."`
 	Subscriptions subscriptions `cmd:"" group:"api" help:"List, show, pause and resume subscriptions."`
-	Apply         apply         `cmd:"" group:"api" help:"Make the subscriptions what a file says."`
-	Dump          dump          `cmd:"" group:"api" help:"Print the subscriptions as a file for apply."`
+	Apply         apply         `cmd:"" group:"api" help:"Make event types, sources and subscriptions what a file says."`
+	Dump          dump          `cmd:"" group:"api" help:"Print event types, sources and subscriptions as a file for apply."`
 
 	Completion completion   `cmd:"" help:"Print a script that completes commands and flags in bash, zsh or fish."`
 	Complete   candidates   `cmd:"" name:"__complete" hidden:""`

@@ -84,7 +84,7 @@ type apply struct {
 	server
 	File   string `short:"f" required:"" placeholder:"FILE" help:"YAML or JSON; - is the standard input."`
 	DryRun bool   `help:"Only say what would be changed."`
-	Prune  bool   `help:"Delete the subscriptions that a file made and this one lacks."`
+	Prune  bool   `help:"Delete what a list in the file lacks; of subscriptions only those that a file made."`
 }
 
 func (a apply) Run(ctx context.Context) error {
@@ -104,7 +104,7 @@ func (a apply) Run(ctx context.Context) error {
 
 type dump struct {
 	server
-	Secrets bool `help:"With the signing secrets."`
+	Secrets bool `help:"With the signing secrets of subscriptions."`
 }
 
 func (d dump) Run(ctx context.Context) error {

@@ -43,7 +43,7 @@ var rooms = map[string][]string{
 	"internal/ride":      {},
 	"internal/api":       {"internal/ingest", "internal/auth", "internal/signing", "internal/egress", "internal/filter", "internal/catalogue", "internal/inbound"},
 	"internal/client":    {},
-	"internal/console":   {"internal/client", "internal/signing"},
+	"internal/console":   {"internal/client", "internal/inbound", "internal/signing"},
 	"internal/doctor":    {"internal/config", "internal/egress", "internal/redis"},
 	"docs":               {},
 	"deploy/grafana":     {},

@@ -1,5 +1,5 @@
 // Package console is what a developer does with Posthorn at a terminal: look, publish, follow, forward to a laptop, and keep
-// subscriptions in a file. It owns what is printed, the tap's secret and its patience, and the comparison of a file with
+// event types, sources and subscriptions in a file. It owns what is printed, the tap's secret and its patience, and the comparison of a file with
 // the server. Requests and the live stream are internal/client's; flags are the commands'.
 package console
 
