@@ -10,7 +10,7 @@ import (
 
 var (
 	oneSeed = flag.Uint64("seed", 0, "play the simulation of this seed alone")
-	seeds   = flag.Uint64("seeds", 60, "how many seeds to simulate")
+	seeds   = flag.Uint64("seeds", ordinarySeeds, "how many seeds to simulate")
 	from    = flag.Uint64("from", 1, "the first seed")
 )
 

@@ -64,7 +64,7 @@ func TestStoryHeldTooLong(t *testing.T) {
 
 func TestStoryHeldTooLongIsAnnouncedADayBefore(t *testing.T) {
 	s := NewStory(t)
-	s.Setup(func(setup *Setup) { setup.Hold = 5 * 24 * time.Hour })
+	s.Setup(func(setup *Setup) { setup.Hold = 48 * time.Hour })
 	shop := s.Subscribe("shop")
 	desk := s.Subscribe("desk", func(s *posthorn.Subscription) { s.EventTypes = []string{"posthorn.*"} })
 	// It would hear of itself, and of what it holds for hearing of itself.
@@ -73,9 +73,9 @@ func TestStoryHeldTooLongIsAnnouncedADayBefore(t *testing.T) {
 	s.Pause(At(time.Hour), deaf)
 	paid := s.Publish(At(2*time.Hour), "invoice.paid")
 	s.Publish(At(3*time.Hour), "invoice.paid")
-	s.WantState(At(5*24*time.Hour+time.Hour), paid, shop, posthorn.Pending)
-	s.WantState(At(5*24*time.Hour+3*time.Hour), paid, shop, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
-	s.Do(At(20*24*time.Hour), "look", func(n *Node) {
+	s.WantState(At(49*time.Hour), paid, shop, posthorn.Pending)
+	s.WantState(At(51*time.Hour), paid, shop, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
+	s.Do(At(100*time.Hour), "look", func(n *Node) {
 		heard := map[string]int{}
 		for _, r := range desk.Receiver.Requests() {
 			var said struct {
