@@ -16,6 +16,9 @@ import (
 	"github.com/posthorn/posthorn/internal/signing"
 )
 
+// verifying is the document with a sample in each language.
+const verifying = "docs/verifying-signatures.md"
+
 // delivery is one that a sample must judge.
 type delivery struct {
 	Name    string            `json:"name"`
@@ -113,15 +116,15 @@ JSON.parse($stdin.read).each { |d| puts verify(d["secret"], d["headers"], d["bod
 `
 )
 
-// sample is the one block of a language.
-func sample(t *testing.T, language string) string {
+// sample is the one block of a language in a document.
+func sample(t *testing.T, path, language string) string {
 	t.Helper()
-	for _, b := range blocks(t, "docs/verifying-signatures.md") {
+	for _, b := range blocks(t, path) {
 		if b.info == language {
 			return b.text
 		}
 	}
-	t.Fatalf("no sample in %s", language)
+	t.Fatalf("%s has no sample in %s", path, language)
 	return ""
 }
 
@@ -166,7 +169,7 @@ func TestSamplesVerify(t *testing.T) {
 }
 
 func TestShellSampleVerifies(t *testing.T) {
-	text := sample(t, "sh")
+	text := sample(t, verifying, "sh")
 	for _, d := range deliveriesToVerify(t) {
 		t.Run(d.Name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -185,14 +188,14 @@ func TestShellSampleVerifies(t *testing.T) {
 
 func prepareGo(t *testing.T, dir string) []string {
 	put(t, dir, "go.mod", "module sample\n\ngo 1.26\n")
-	put(t, dir, "webhook/webhook.go", sample(t, "go"))
+	put(t, dir, "webhook/webhook.go", sample(t, verifying, "go"))
 	put(t, dir, "main.go", goDriver)
 	return []string{"go", "run", "."}
 }
 
 func script(name, language, driver, interpreter string) func(*testing.T, string) []string {
 	return func(t *testing.T, dir string) []string {
-		put(t, dir, name, sample(t, language)+driver)
+		put(t, dir, name, sample(t, verifying, language)+driver)
 		return []string{interpreter, name}
 	}
 }
@@ -207,7 +210,7 @@ func prepareTypeScript(t *testing.T, dir string) []string {
 		t.Log("the dashboard's modules are not installed: the TypeScript sample was not run")
 		return nil
 	}
-	put(t, dir, "sample.ts", sample(t, "ts"))
+	put(t, dir, "sample.ts", sample(t, verifying, "ts"))
 	put(t, dir, "compile.cjs", fmt.Sprintf(`
 const ts = require(%q), fs = require("fs");
 const options = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };

@@ -27,7 +27,7 @@ chromium_bin() {
 }
 
 # missing_packages ROLE... prints the Debian packages of the roles (postgres, redis, pgbouncer, chromium, promtool, and the
-# tools of the documents' examples: curl, jq, sqlite3) that are not there.
+# tools of the documents' examples: curl, jq, sqlite3, python3) that are not there.
 missing_packages() {
   local role
   for role in "$@"; do
@@ -37,7 +37,7 @@ missing_packages() {
       pgbouncer) pgbouncer_bin >/dev/null || echo pgbouncer ;;
       chromium) chromium_bin >/dev/null || echo chromium ;;
       promtool) command -v promtool >/dev/null || echo prometheus ;;
-      curl|jq|sqlite3) command -v "$role" >/dev/null || echo "$role" ;;
+      curl|jq|sqlite3|python3) command -v "$role" >/dev/null || echo "$role" ;;
       *) echo "missing_packages: unknown role $role" >&2; return 2 ;;
     esac
   done

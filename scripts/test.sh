@@ -46,7 +46,7 @@ web_tests() {
   fi
 }
 
-require_packages postgres redis pgbouncer chromium promtool curl jq sqlite3
+require_packages postgres redis pgbouncer chromium promtool curl jq sqlite3 python3
 trap services_stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
