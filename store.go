@@ -252,7 +252,7 @@ type Insight interface {
 	Health(ctx context.Context) (StoreHealth, error)
 	// Work counts what was asked of the database since the store was opened.
 	Work() StoreWork
-	// Queue sums the backlog of a tenant, or of all with the zero id.
+	// Queue sums the backlog of a tenant, or of all with the zero id. What a deleted subscription leaves to be cancelled is none.
 	Queue(ctx context.Context, tenant TenantID) (Queue, error)
 	// LaneBacklogs lists the lanes with the longest backlogs, at most limit.
 	LaneBacklogs(ctx context.Context, tenant TenantID, limit int) ([]LaneBacklog, error)

@@ -152,7 +152,7 @@ func Restore(ctx context.Context, from, file string, sealer Sealer, replace bool
 	}
 	s := &Store{path: file}
 	if _, err := os.Stat(file); err == nil && !replace {
-		return Copy{}, fmt.Errorf("restore: %s is there already", file)
+		return Copy{}, fmt.Errorf("restore: %s is there already; --force replaces it", file)
 	}
 	if err := s.takeLock(); err != nil {
 		return Copy{}, fmt.Errorf("restore %s: %w", file, err)

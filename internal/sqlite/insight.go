@@ -65,10 +65,10 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 func countQueue(r reader, tenant posthorn.TenantID, now time.Time, q *posthorn.Queue) error {
 	var oldest int64
 	err := r.queryRow(`SELECT count(*), ifnull(sum(due), 0), ifnull(sum(held), 0) FROM (
-		SELECT phase = 0 AND fifo = 0 AND NOT `+gatedLane+` AND visible_at <= ?2 AS due, phase > 0 AS held
+		SELECT phase = 0 AND fifo = 0 AND NOT `+gatedLane+` AND visible_at <= ?2 AS due, phase = 1 AS held
 		FROM lanes CROSS JOIN deliveries AS d INDEXED BY deliveries_queue
 			ON d.state = 0 AND d.subscription_id = lanes.subscription_id
-		WHERE (?1 IS NULL OR lanes.tenant_id = ?1) LIMIT ?3)`,
+		WHERE phase < 2 AND (?1 IS NULL OR lanes.tenant_id = ?1) LIMIT ?3)`,
 		blob(tenant.UUID), stamp(now), queueCap).Scan(&q.Pending, &q.Due, &q.Held)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func countRetries(r reader, tenant posthorn.TenantID, now time.Time, q *posthorn
 	rows, err := r.query(`SELECT (due_at - ?2) / ?4, count(*) FROM (SELECT due_at
 			FROM lanes CROSS JOIN deliveries AS d INDEXED BY deliveries_queue
 				ON d.state = 0 AND d.subscription_id = lanes.subscription_id AND d.visible_at > ?2
-			WHERE (?1 IS NULL OR lanes.tenant_id = ?1) AND d.claim IS NULL AND d.attempts > 0 LIMIT ?3)
+			WHERE phase < 2 AND (?1 IS NULL OR lanes.tenant_id = ?1) AND d.claim IS NULL AND d.attempts > 0 LIMIT ?3)
 		GROUP BY 1`, blob(tenant.UUID), stamp(now), queueCap, hour)
 	return each(rows, err, func(rows *sql.Rows) error {
 		var i, n int

@@ -45,10 +45,10 @@ func sampleLanes(r reader, now time.Time, sample posthorn.QueueSample) error {
 	var fifo []ordered
 	rows, err := r.query(`SELECT tenant_id, subscription_id, held, open AND fifo, count(*), sum(open AND NOT fifo AND visible_at <= ?2),
 			min(CASE WHEN open AND NOT fifo THEN visible_at END) FROM (
-		SELECT lanes.tenant_id, lanes.subscription_id, phase > 0 AS held, phase = 0 AND NOT `+gatedLane+` AS open, fifo, visible_at
+		SELECT lanes.tenant_id, lanes.subscription_id, phase = 1 AS held, phase = 0 AND NOT `+gatedLane+` AS open, fifo, visible_at
 		FROM lanes CROSS JOIN deliveries AS d INDEXED BY deliveries_queue
 			ON d.state = 0 AND d.subscription_id = lanes.subscription_id
-		WHERE ?1 IS NULL LIMIT ?3)
+		WHERE phase < 2 AND ?1 IS NULL LIMIT ?3)
 		GROUP BY subscription_id`, nil, stamp(now), queueCap)
 	err = each(rows, err, func(rows *sql.Rows) error {
 		var o ordered

@@ -13,6 +13,7 @@ func insightTests() group {
 		{"Queue", insightQueue},
 		{"QueueOfFIFO", insightQueueFIFO},
 		{"QueueOfTenant", insightQueueTenant},
+		{"QueueWithoutDeleted", insightQueueDeleted},
 		{"LaneBacklogs", insightBacklogs},
 		{"QueueHistory", insightHistory},
 		{"QueueHistoryBySteps", insightHistorySteps},
@@ -113,6 +114,30 @@ func insightQueueTenant(f *Fixture) {
 	all := f.queue(posthorn.TenantID{})
 	equal(f, "pending of all", all.Pending, 3)
 	equal(f, "due of all", all.Due, 3)
+}
+
+// insightQueueDeleted leaves a retry, what is due and what was held behind: the janitor will cancel them, and nobody waits for them.
+func insightQueueDeleted(f *Fixture) {
+	kept, deleted, held := f.Subscribe(), f.Subscribe(), f.Subscribe()
+	f.Record(f.Failure(f.ClaimOne(f.PublishOne(deleted)), 90*time.Minute))
+	f.PublishOne(kept)
+	f.PublishOne(deleted)
+	f.PublishOne(held)
+	f.SetStatus(held, posthorn.StatusPaused)
+	for _, id := range []posthorn.SubscriptionID{deleted, held} {
+		f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, id))
+	}
+	for _, tenant := range []posthorn.TenantID{f.Tenant, {}} {
+		q := f.queue(tenant)
+		equal(f, "pending", q.Pending, 1)
+		equal(f, "due", q.Due, 1)
+		equal(f, "held", q.Held, 0)
+		equal(f, "retries in the second hour", q.Retries[1], 0)
+	}
+	f.must(f.Store.SampleQueue(f.Context()))
+	sampled := f.history(f.Tenant, time.Hour)[0]
+	equal(f, "pending in the sample", sampled.Pending, 1)
+	equal(f, "held in the sample", sampled.Held, 0)
 }
 
 func insightBacklogs(f *Fixture) {
