@@ -1,6 +1,9 @@
 package deploy
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -49,6 +52,23 @@ func TestSystemd(t *testing.T) {
 		if got, ok := unit[name]; !ok || got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
+	}
+}
+
+// TestSystemdAgrees has systemd read the unit, with a program that is there in the place of posthorn.
+func TestSystemdAgrees(t *testing.T) {
+	tool, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Log("systemd-analyze is not installed: TestSystemd must do")
+		return
+	}
+	unit := filepath.Join(t.TempDir(), "posthorn.service")
+	text := strings.ReplaceAll(string(read(t, "deploy/systemd/posthorn.service")), "/usr/local/bin/posthorn", "/bin/true")
+	if err := os.WriteFile(unit, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), tool, "verify", "--man=no", unit).CombinedOutput(); err != nil || strings.Contains(string(out), "posthorn.service:") {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
 }
 
