@@ -1,7 +1,11 @@
 package deploy
 
 import (
+	"fmt"
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -90,6 +94,11 @@ func TestKubernetesReferences(t *testing.T) {
 				t.Errorf("%s does not select its own pods", name)
 			}
 			checkSources(t, all, o)
+			for _, kind := range []string{"PodDisruptionBudget", "HorizontalPodAutoscaler"} {
+				if _, ok := all[kind+"/"+o.Metadata.Name]; !ok {
+					t.Errorf("%s has no %s", name, kind)
+				}
+			}
 		case "Service":
 			target, ok := all["Deployment/posthorn-api"]
 			if !ok || !selects(o.Spec.Selector, target) || o.Spec.Ports[0].TargetPort != target.Spec.Template.Spec.Containers[0].Ports[0].Name {
@@ -171,5 +180,39 @@ func checkContainer(t *testing.T, c container) {
 	soft, err2 := strconv.Atoi(strings.TrimSuffix(c.Env[1].Value, "MiB"))
 	if err != nil || err2 != nil || soft >= limit {
 		t.Errorf("GOMEMLIMIT %s must be below the memory limit %s", c.Env[1].Value, c.Resources.Limits["memory"])
+	}
+}
+
+// TestKustomize builds what kubectl apply -k would send, with the component that scales on the age of the queue.
+func TestKustomize(t *testing.T) {
+	tool, err := exec.LookPath("kubectl")
+	if err != nil {
+		t.Log("kubectl is not installed: the other tests of the manifests must do")
+		return
+	}
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := filepath.Abs("kubernetes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := filepath.Rel(dir, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("resources: [%s]\ncomponents: [%s/queue-age]\n", base, base)
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), tool, "kustomize", dir).Output()
+	if err != nil {
+		t.Fatalf("kubectl kustomize: %v\n%s", err, out)
+	}
+	for _, want := range []string{"kind: PodDisruptionBudget", "averageUtilization: 70", "name: posthorn_queue_oldest_due_seconds"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
 	}
 }

@@ -1,9 +1,12 @@
 package deploy
 
 import (
+	"bytes"
 	"encoding/base64"
 	"slices"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/posthorn/posthorn/internal/auth"
 	"github.com/posthorn/posthorn/internal/seal"
@@ -19,6 +22,14 @@ type renderService struct {
 	Type            string           `yaml:"type"`
 	Name            string           `yaml:"name"`
 	Runtime         string           `yaml:"runtime"`
+	Region          string           `yaml:"region"`
+	Plan            string           `yaml:"plan"`
+	Instances       int              `yaml:"numInstances"`
+	ShutdownDelay   int              `yaml:"maxShutdownDelaySeconds"`
+	MaxMemoryPolicy string           `yaml:"maxmemoryPolicy"`
+	PostgresVersion string           `yaml:"postgresMajorVersion"`
+	DatabaseName    string           `yaml:"databaseName"`
+	User            string           `yaml:"user"`
 	HealthCheckPath string           `yaml:"healthCheckPath"`
 	IPAllowList     []any            `yaml:"ipAllowList"`
 	EnvVars         []renderVariable `yaml:"envVars"`
@@ -43,8 +54,20 @@ func (b *blueprint) service(kind string) *renderService {
 	return &renderService{}
 }
 
+// readBlueprint refuses fields that Render has no meaning for, as far as the blueprint above knows them.
+func readBlueprint(t *testing.T) blueprint {
+	t.Helper()
+	d := yaml.NewDecoder(bytes.NewReader(read(t, "render.yaml")))
+	d.KnownFields(true)
+	var b blueprint
+	if err := d.Decode(&b); err != nil {
+		t.Fatalf("render.yaml: %v", err)
+	}
+	return b
+}
+
 func TestRender(t *testing.T) {
-	b := document[blueprint](t, "render.yaml")
+	b := readBlueprint(t)
 	web, worker, cache := b.service("web"), b.service("worker"), b.service("keyvalue")
 	if web.Runtime != "docker" || worker.Runtime != "docker" {
 		t.Errorf("the nodes run on %q and %q, want docker", web.Runtime, worker.Runtime)
@@ -92,7 +115,7 @@ func TestRenderSecrets(t *testing.T) {
 		"POSTHORN_API_KEY":         func() bool { return auth.CheckKey(generated) == "" },
 		"POSTHORN_ENCRYPTION_KEYS": func() bool { _, err := seal.ParseKeys(generated); return err == nil },
 	}
-	for _, v := range document[blueprint](t, "render.yaml").EnvVarGroups[0].EnvVars {
+	for _, v := range readBlueprint(t).EnvVarGroups[0].EnvVars {
 		if check, secret := checks[v.Key]; secret {
 			if !v.GenerateValue || v.Value != "" || !check() {
 				t.Errorf("%s: a generated value would not do, or is not generated", v.Key)
