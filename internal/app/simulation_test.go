@@ -3,6 +3,7 @@ package app_test
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/simtest"
@@ -14,15 +15,22 @@ var (
 	from    = flag.Uint64("from", 1, "the first seed")
 )
 
+// telling are seeds whose worlds found something once: nobody was woken when the head of a FIFO lane expired (676, 1093);
+// the judge did not know that what was cancelled under way may be retried by hand (881, 1442).
+var telling = []uint64{676, 881, 1093, 1442}
+
 // TestSimulation plays random worlds. One that fails says its seed: -run Simulation -seed N plays it again.
 func TestSimulation(t *testing.T) {
-	first, last := *from, *from+*seeds
-	if *oneSeed != 0 {
-		first, last = *oneSeed, *oneSeed+1
+	played := []uint64{*oneSeed}
+	if *oneSeed == 0 {
+		played = slices.Clone(telling)
+		for seed := *from; seed < *from+*seeds; seed++ {
+			played = append(played, seed)
+		}
 	}
 	var sum simtest.Tally
-	for seed := first; seed < last; seed++ {
+	for _, seed := range played {
 		t.Run(fmt.Sprintf("Seed%d", seed), func(t *testing.T) { sum.Add(simtest.Play(t, seed)) })
 	}
-	t.Logf("%d worlds: %s", last-first, sum)
+	t.Logf("%d worlds: %s", len(played), sum)
 }

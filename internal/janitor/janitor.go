@@ -185,14 +185,21 @@ func (j *Janitor) withdraw() {
 				j.opts.Withdrawn(report.Ended)
 			}
 			j.opts.Log.Info("deliveries withdrawn", "by_reason", report.Ended)
-		}
-		if len(report.Updates) > 0 && j.opts.Bus.Watched() {
-			j.opts.Bus.Publish(j.life, posthorn.Signal{From: j.opts.Node, Updates: report.Updates})
+			j.tell(report)
 		}
 		if report.Done || !j.rest() {
 			return
 		}
 	}
+}
+
+// tell wakes those whom a withdrawn delivery kept waiting, as the head of a FIFO lane does, and shows what was withdrawn.
+func (j *Janitor) tell(report posthorn.WithdrawalReport) {
+	signal := posthorn.Signal{From: j.opts.Node, Wake: true}
+	if j.opts.Bus.Watched() {
+		signal.Updates = report.Updates
+	}
+	j.opts.Bus.Publish(j.life, signal)
 }
 
 // sample notes how much waits, for the history of the queue.
