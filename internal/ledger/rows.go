@@ -111,6 +111,12 @@ func (b *book) checkAttempt(e *entry, a *posthorn.Attempt) {
 	}
 }
 
+// underWay says whether a request is of an attempt that had begun when the delivery ended, and had not come to its own end.
+func (e *entry) underWay(r *Request) bool {
+	a := e.row(r.Attempt)
+	return a != nil && !a.StartedAt.After(e.CompletedAt) && !r.At.After(a.RecordedAt) && a.Outcome != posthorn.Interrupted
+}
+
 // checkTimes wants no attempt before its time nor after the delivery's end.
 func (b *book) checkTimes(e *entry) {
 	s := b.subscriptions[e.SubscriptionID]
@@ -127,7 +133,7 @@ func (b *book) checkTimes(e *entry) {
 		return
 	}
 	for _, r := range e.with.requests {
-		if r.At.After(e.CompletedAt.Add(b.Slack)) && !b.astray(e, r.Attempt) {
+		if r.At.After(e.CompletedAt.Add(b.Slack)) && !b.astray(e, r.Attempt) && !e.underWay(r) {
 			b.fault(TooLate, e, "attempt %d arrived %s after its end", r.Attempt, r.At.Sub(e.CompletedAt))
 		}
 	}
