@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -159,6 +160,23 @@ func ParseID[K kind](s string) (ID[K], error) {
 		return ID[K]{}, errBadID // or a filter by it would be none
 	}
 	return ID[K]{u}, err
+}
+
+// EventIDRange gives the first and the last event id whose text begins so; false where none does.
+func EventIDRange(beginning string) (first, last UUID, ok bool) {
+	rest, ok := strings.CutPrefix(beginning, eventKind{}.prefix())
+	if !ok || len(rest) > encodedLength {
+		return first, last, false
+	}
+	low := rest + strings.Repeat("0", encodedLength-len(rest))
+	high := rest
+	if high == "" {
+		high = "7" // The first of the characters holds three bits.
+	}
+	high += strings.Repeat("z", encodedLength-len(high))
+	first, bad := parseUUID(low)
+	last, worse := parseUUID(high)
+	return first, last, bad == nil && worse == nil
 }
 
 // String is the prefixed form; the absent id is the empty string.

@@ -1,7 +1,9 @@
 package catalogue
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +20,8 @@ const maxViolations = 20
 func violations(location string, broken *jsonschema.ValidationError) error {
 	x := explanation{location: location}
 	x.add(broken)
+	// The validator walks over properties in no order.
+	slices.SortStableFunc([]posthorn.FieldError(x.v), func(a, b posthorn.FieldError) int { return cmp.Compare(a.Location, b.Location) })
 	return x.v.Err()
 }
 

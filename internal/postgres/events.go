@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -92,30 +91,12 @@ func (s *Store) listEvents(ctx context.Context, tenant posthorn.TenantID, f *pos
 	if f.Text == "" {
 		return many(ctx, s, what, scanSummary, list+order, args...)
 	}
-	if from, to, ok := idRange(f.Text); ok {
+	if from, to, ok := posthorn.EventIDRange(f.Text); ok {
 		return many(ctx, s, what, scanSummary, list+` AND e.id BETWEEN $5 AND $6`+order, append(args, [16]byte(from), [16]byte(to))...)
 	}
 	// An idempotency key or its beginning: keys sort by their bytes, and 0x7f is above all they may hold.
 	return many(ctx, s, what, scanSummary, list+` AND e.id IN (SELECT k.event_id FROM idempotency_keys k
 		WHERE k.tenant_id = $1 AND k.key >= $5 AND k.key < $5 || chr(127) ORDER BY k.key LIMIT 5000)`+order, append(args, plain(f.Text))...)
-}
-
-// idRange is the range of the event ids whose text begins so; false when none can.
-func idRange(text string) (from, to posthorn.UUID, ok bool) {
-	const prefix, length = "evt_", 30
-	if !strings.HasPrefix(text, prefix) || len(text) > length {
-		return from, to, false
-	}
-	// The first of the 26 characters is at most 7.
-	low := text + strings.Repeat("0", length-len(text))
-	high := text
-	if len(high) == len(prefix) {
-		high += "7"
-	}
-	high += strings.Repeat("z", length-len(high))
-	var first, last posthorn.EventID
-	bad := first.UnmarshalText([]byte(low)) != nil || last.UnmarshalText([]byte(high)) != nil
-	return first.UUID, last.UUID, !bad
 }
 
 func matchesEvent(f *posthorn.EventFilter, e *posthorn.EventSummary) bool {

@@ -147,25 +147,13 @@ func idBounds(since, until time.Time, before posthorn.UUID) (low, high posthorn.
 
 // idPrefix are the first and the last id whose text begins so; where none does, the first is above the last.
 func idPrefix(text string) (first, last posthorn.UUID) {
-	const prefix, length = "evt_", 26
-	const lowest, highest = "0", "z"
-	nothing := func() (posthorn.UUID, posthorn.UUID) { return posthorn.UUID{1}, posthorn.UUID{} }
-	rest, ok := strings.CutPrefix(text, prefix)
-	switch {
-	case !ok && !strings.HasPrefix(prefix, text), len(rest) > length:
-		return nothing()
-	case !ok:
-		rest = ""
+	const prefix = "evt_"
+	if strings.HasPrefix(prefix, text) {
+		text = prefix
 	}
-	low := rest + strings.Repeat(lowest, length-len(rest))
-	// The first character holds three bits, so the highest one is 7.
-	high := rest + strings.Repeat(highest, length-len(rest))
-	if rest == "" {
-		high = "7" + high[1:]
+	first, last, ok := posthorn.EventIDRange(text)
+	if !ok {
+		return posthorn.UUID{1}, posthorn.UUID{}
 	}
-	var a, b posthorn.EventID
-	if a.UnmarshalText([]byte(prefix+low)) != nil || b.UnmarshalText([]byte(prefix+high)) != nil {
-		return nothing()
-	}
-	return a.UUID, b.UUID
+	return first, last
 }
