@@ -49,6 +49,7 @@ type App struct {
 	cache     *cache.Cache
 	limiter   *limit.Limiter
 	policy    *egress.Policy
+	proxy     *egress.Proxy    // nil unless one is set
 	engine    *delivery.Engine // nil without the role worker
 	publisher *ingest.Publisher
 	replays   *replay.Runner
@@ -139,7 +140,7 @@ func (a *App) poll() time.Duration {
 
 func (a *App) buildWorker() {
 	s := a.settings
-	client := egress.New(egress.Options{Policy: a.policy, Resolver: breakableResolver(a.points)})
+	client := egress.New(egress.Options{Policy: a.policy, Resolver: breakableResolver(a.points), Proxy: a.proxy})
 	o := delivery.Options{
 		Store: a.store, Subscriptions: a.cache, Client: breakableClient(client, a.points), Bus: a.bus, Limiter: deliveryLimits{a.limiter, a.metrics},
 		Announcer: (*announcer)(a), Observer: a.metrics, Node: a.node, Log: a.log, UserAgent: "Posthorn/" + a.version,

@@ -50,6 +50,11 @@ func (a *App) buildShared() error {
 	a.add("cache", nil, func(context.Context) { a.cache.Close() })
 	a.limiter = limit.New(limit.Options{Redis: a.redis, Nodes: func() int { return int(a.workers.Load()) }})
 	a.policy = egress.NewPolicy(a.settings.PrivateNetworks(), a.settings.AllowHTTP)
+	if a.settings.EgressProxy != "" {
+		if a.proxy, err = egress.ParseProxy(a.settings.EgressProxy); err != nil {
+			return fmt.Errorf("POSTHORN_EGRESS_PROXY %w", err)
+		}
+	}
 	return nil
 }
 

@@ -37,6 +37,7 @@ type Settings struct {
 	EncryptionKeys string   `env:"POSTHORN_ENCRYPTION_KEYS" placeholder:"KEYS" help:"Comma-separated base64 of 32 bytes each: the first seals secrets at rest, all open them. Required with PostgreSQL; generated into the data directory otherwise." secret:"all"`
 	AllowPrivate   []string `env:"POSTHORN_ALLOW_PRIVATE" placeholder:"CIDR" help:"Private networks that subscriptions may reach, such as 10.1.0.0/16."`
 	AllowHTTP      bool     `env:"POSTHORN_ALLOW_HTTP" help:"Allow subscriptions with http:// URLs."`
+	EgressProxy    string   `env:"POSTHORN_EGRESS_PROXY" placeholder:"URL" help:"Proxy that makes every connection to a receiver: http://, https:// (CONNECT) or socks5://user:password@host:port (default: none; HTTP_PROXY and its like are never used)." secret:"url"`
 
 	Retention     time.Duration `env:"POSTHORN_RETENTION" default:"72h" help:"How long events, deliveries, attempts and idempotency keys are kept; also the retry window."`
 	CleanupEvery  time.Duration `env:"POSTHORN_CLEANUP_EVERY" default:"12h" help:"How often what is older than the retention is removed."`

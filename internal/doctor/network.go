@@ -30,7 +30,13 @@ func examineNetwork(ctx context.Context, o Options) []Finding {
 	if all[0].Level == Failure {
 		return all
 	}
-	client := egress.New(egress.Options{Policy: egress.NewPolicy(o.Settings.PrivateNetworks(), o.Settings.AllowHTTP)})
+	var proxy *egress.Proxy
+	if o.Settings.EgressProxy != "" {
+		if proxy, err = egress.ParseProxy(o.Settings.EgressProxy); err != nil {
+			return append(all, fail("egress", "POSTHORN_EGRESS_PROXY "+err.Error(), "correct the variable"))
+		}
+	}
+	client := egress.New(egress.Options{Policy: egress.NewPolicy(o.Settings.PrivateNetworks(), o.Settings.AllowHTTP), Proxy: proxy})
 	defer client.Close()
 	before := time.Now()
 	r := client.Do(ctx, egress.Request{Method: http.MethodGet, URL: u, Header: http.Header{"User-Agent": {"Posthorn/doctor"}}, Timeout: lookTime / 2})
@@ -55,7 +61,7 @@ func egressFix(r egress.Result) string {
 	case posthorn.TLSError:
 		return "look at the certificates of authorities (ca-certificates), and for a proxy that opens TLS"
 	}
-	return "allow outgoing connections to port 443; deliveries use no proxy. --reach another host if this one is down"
+	return "allow outgoing connections to port 443, or name a proxy in POSTHORN_EGRESS_PROXY. --reach another host if this one is down"
 }
 
 func examineNames(ctx context.Context, host string) Finding {

@@ -152,7 +152,13 @@ func expire(r *Result, at phase, timeout time.Duration) {
 }
 
 func connectFailed(r *Result, err error) {
+	proxy, isProxy := errors.AsType[*proxyError](err)
 	switch {
+	case isProxy && proxy.receiver:
+		r.set(posthorn.ConnectError, "unreachable", "The egress proxy could not connect to the receiver.")
+	case isProxy:
+		r.set(posthorn.ConnectError, "proxy_failed", "The egress proxy made no connection.")
+		r.OurFault = true
 	case isAny(err, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, syscall.EACCES, syscall.EPERM):
 		r.set(posthorn.ConnectError, "connect_local", "The node could not open another connection.")
 		r.OurFault = true

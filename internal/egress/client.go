@@ -35,6 +35,8 @@ type Options struct {
 	Policy *Policy
 	// Resolver looks names up; the default is Go's own resolver.
 	Resolver Resolver
+	// Proxy, when set, makes every connection.
+	Proxy *Proxy
 	// Dial replaces resolving and dialling, and with them the check of the address: for tests over net.Pipe.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// TLS is where tests put their roots. Versions below 1.2 are never spoken.
@@ -87,6 +89,7 @@ type Result struct {
 type Client struct {
 	policy   *Policy
 	resolver Resolver
+	proxy    *Proxy
 	dialHook func(ctx context.Context, network, address string) (net.Conn, error)
 	// public are for all requests that have no identity of their own; identities for the others, so that connections are
 	// shared by TLS identity only.
@@ -98,7 +101,7 @@ type Client struct {
 
 // New makes a client.
 func New(o Options) *Client {
-	c := &Client{policy: o.Policy, resolver: o.Resolver, dialHook: o.Dial}
+	c := &Client{policy: o.Policy, resolver: o.Resolver, proxy: o.Proxy, dialHook: o.Dial}
 	if c.resolver == nil {
 		c.resolver = &net.Resolver{PreferGo: true}
 	}

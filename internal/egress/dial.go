@@ -178,11 +178,11 @@ func (c *Client) race(ctx context.Context, addrs []netip.AddrPort) (net.Conn, er
 func (c *Client) inTurn(ctx context.Context, addrs []netip.AddrPort) (net.Conn, error) {
 	var firstErr error
 	for i, addr := range addrs {
-		dialer := net.Dialer{Control: c.policy.guard.control}
+		var within time.Duration
 		if end, ok := ctx.Deadline(); ok && i < len(addrs)-1 {
-			dialer.Timeout = max(time.Until(end)/time.Duration(len(addrs)-i), minConnect)
+			within = max(time.Until(end)/time.Duration(len(addrs)-i), minConnect)
 		}
-		nc, err := dialer.DialContext(ctx, "tcp", addr.String())
+		nc, err := c.reach(ctx, within, addr)
 		if err == nil {
 			return nc, nil
 		}
@@ -194,4 +194,19 @@ func (c *Client) inTurn(ctx context.Context, addrs []netip.AddrPort) (net.Conn, 
 		}
 	}
 	return nil, firstErr
+}
+
+// reach connects to one address that was judged, within a time unless it is zero: directly, where the address is judged
+// once more as the kernel gets it, or through the proxy.
+func (c *Client) reach(ctx context.Context, within time.Duration, addr netip.AddrPort) (net.Conn, error) {
+	if c.proxy == nil {
+		dialer := net.Dialer{Control: c.policy.guard.control, Timeout: within}
+		return dialer.DialContext(ctx, "tcp", addr.String())
+	}
+	if within > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, within)
+		defer cancel()
+	}
+	return c.proxy.dial(ctx, addr)
 }
