@@ -243,7 +243,7 @@ type Upkeep interface {
 	// SampleQueue notes the present backlog of all together and of the tenants with the longest, for QueueHistory. Once
 	// a minute counts: a second time within one changes nothing. What is counted is bounded as in Queue.
 	SampleQueue(ctx context.Context) error
-	// Prepare makes ahead what the coming days need (partitions), and makes good for a clock that was set back.
+	// Prepare makes ahead what the coming days need (partitions); a store without such needs does nothing.
 	Prepare(ctx context.Context) error
 }
 

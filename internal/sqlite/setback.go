@@ -11,9 +11,13 @@ import (
 // setbackSlack is how far rows may be ahead of the clock: NTP moves it by less.
 const setbackSlack = time.Second
 
-// Prepare makes good for a clock that was set back: what became due by the time of then would wait for it to come again.
-// Waits keep their length. A time that a producer named (deliver_at) stays.
-func (s *Store) Prepare(ctx context.Context) error {
+// Prepare implements posthorn.Upkeep: a file needs nothing made ahead.
+func (s *Store) Prepare(context.Context) error { return nil }
+
+// followClock makes good for a clock that was set back: what became due by the time of then would wait for it to come again.
+// Waits keep their length. A time that a producer named (deliver_at) stays. It is called at the start and with each
+// withdrawal, every minute.
+func (s *Store) followClock(ctx context.Context) error {
 	var last posthorn.DeliveryID
 	var moment int64
 	r := s.read(ctx)

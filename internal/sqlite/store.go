@@ -125,7 +125,7 @@ func (s *Store) open(ctx context.Context, readers int) error {
 	if err := s.freeClaims(ctx); err != nil {
 		return err
 	}
-	return s.Prepare(ctx)
+	return s.followClock(ctx)
 }
 
 // takeFile makes the directory, takes the lock, and makes the file.

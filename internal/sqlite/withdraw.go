@@ -28,6 +28,9 @@ func step(batch int) int {
 func (s *Store) WithdrawDeliveries(ctx context.Context, w posthorn.Withdrawal) (posthorn.WithdrawalReport, error) {
 	report := posthorn.WithdrawalReport{Ended: map[posthorn.Reason]int{}}
 	limit := step(w.Batch)
+	if err := s.followClock(ctx); err != nil {
+		return report, err
+	}
 	ids, err := s.overdue(ctx, w, limit)
 	if err != nil {
 		return report, fmt.Errorf("find deliveries to withdraw: %w", err)
