@@ -15,6 +15,7 @@ func fifoTests() group {
 		{"NoneWhileOneWaits", fifoBlocked},
 		{"EndedMakesWay", fifoMakesWay},
 		{"RetriedComesFirst", fifoRetried},
+		{"RetriedWaitsForWhatIsUnderWay", fifoRetriedMeanwhile},
 		{"LostLeaseKeepsItsPlace", fifoLost},
 		{"NeverTwoOfAKey", fifoNeverTwo},
 		{"BecomesFIFO", fifoBecomes},
@@ -132,6 +133,20 @@ func fifoRetried(f *Fixture) {
 	third := f.PublishOne(sub)
 	f.retry(third)
 	f.Record(f.Success(f.ClaimOne(second)))
+	f.ClaimOne(third)
+}
+
+// fifoRetriedMeanwhile has a person take up what had ended while one behind it is under way: it comes after that one, and
+// before all others.
+func fifoRetriedMeanwhile(f *Fixture) {
+	sub := f.Subscribe(Ordered)
+	first, second, third := f.PublishOne(sub), f.PublishOne(sub), f.PublishOne(sub)
+	f.Record(f.Exhaustion(f.ClaimOne(first)))
+	underWay := f.ClaimOne(second)
+	f.retry(first)
+	f.ClaimNone()
+	f.Record(f.Success(underWay))
+	f.Record(f.Success(f.ClaimOne(first)))
 	f.ClaimOne(third)
 }
 
