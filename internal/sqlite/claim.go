@@ -187,18 +187,10 @@ func (c *claiming) take(row *candidate) (full bool, err error) {
 	return false, c.claim(row, l, e)
 }
 
-// isFirst says whether a FIFO delivery is still the lowest pending one of its key, and none of the key is under way: a retry
-// by hand can put one below another that is.
+// isFirst says whether a FIFO delivery is still the lowest pending one of its key.
 func (c *claiming) isFirst(row *candidate) (first bool, err error) {
 	err = c.queryRow(`SELECT NOT EXISTS (SELECT 1 FROM deliveries WHERE state = 0 AND sequence > 0 AND subscription_id = ?
 		AND ordering_key = ? AND sequence < ?)`, row.SubscriptionID, row.OrderingKey, row.Sequence).Scan(&first)
-	if !first || err != nil || row.Manual == posthorn.NotManual || row.Sequence <= 0 {
-		return first, err
-	}
-	// What is under way is found among what will be visible within a lease, not in the backlog of the key.
-	err = c.queryRow(`SELECT NOT EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_queue WHERE state = 0 AND subscription_id = ?
-		AND visible_at > ? AND visible_at <= ? AND claim IS NOT NULL AND sequence > 0 AND ordering_key = ?)`,
-		row.SubscriptionID, stamp(c.now), stamp(c.leaseEnd()), row.OrderingKey).Scan(&first)
 	return first, err
 }
 

@@ -184,7 +184,8 @@ const (
 const keysPerWalk = 1000
 
 // orderedWalk steps from key to key of a FIFO lane, ?1, from a key on, ?2, over at most ?3 of them, and gives the lowest
-// pending delivery of each.
+// pending delivery of each. A retry by hand can put one below another that is under way, which is found among what will be
+// visible between ?4, now, and ?5, a lease on.
 const orderedWalk = `WITH RECURSIVE walk (key) AS (
 		SELECT min(ordering_key) FROM deliveries
 		WHERE state = 0 AND sequence > 0 AND subscription_id = ?1 AND ordering_key >= ?2
@@ -192,20 +193,24 @@ const orderedWalk = `WITH RECURSIVE walk (key) AS (
 		SELECT (SELECT min(ordering_key) FROM deliveries
 			WHERE state = 0 AND sequence > 0 AND subscription_id = ?1 AND ordering_key > walk.key)
 		FROM walk WHERE walk.key IS NOT NULL LIMIT ?3)
-	SELECT key, id, visible_at, expires_at, manual, claim FROM walk CROSS JOIN deliveries ON id = (SELECT id FROM deliveries
+	SELECT key, id, visible_at, expires_at, manual, manual > 0 AND EXISTS (SELECT 1 FROM deliveries AS o INDEXED BY deliveries_queue
+		WHERE o.state = 0 AND o.subscription_id = ?1 AND o.visible_at > ?4 AND o.visible_at <= ?5
+		AND o.claim IS NOT NULL AND o.sequence > 0 AND o.ordering_key = key)
+	FROM walk CROSS JOIN deliveries ON id = (SELECT id FROM deliveries
 		WHERE state = 0 AND sequence > 0 AND subscription_id = ?1 AND ordering_key = key ORDER BY sequence LIMIT 1)`
 
 // heads finds the lowest pending delivery of each ordering key: the only one that may be sent, if it is due. A claimed one
 // is not, and so nothing of its key is.
 func (d *due) heads(l *dueLane) error {
-	rows, err := d.query(orderedWalk, l.id, d.resume[l.id], keysPerWalk)
+	rows, err := d.query(orderedWalk, l.id, d.resume[l.id], keysPerWalk, stamp(d.now), stamp(d.now.Add(posthorn.Lease)))
 	walked := 0
 	var key string
 	err = each(rows, err, func(rows *sql.Rows) error {
 		var id posthorn.DeliveryID
 		var visible, expires time.Time
 		var manual int
-		if err := rows.Scan(&key, &id, instant{&visible}, instant{&expires}, &manual, new(any)); err != nil {
+		var underWay bool
+		if err := rows.Scan(&key, &id, instant{&visible}, instant{&expires}, &manual, &underWay); err != nil {
 			return err
 		}
 		walked++
@@ -213,6 +218,8 @@ func (d *due) heads(l *dueLane) error {
 		case l.gated && manual == 0, !expires.IsZero() && !expires.After(d.now):
 		case visible.After(d.now):
 			d.waits(visible)
+		case underWay:
+			d.waits(d.now.Add(time.Second))
 		case len(l.ids) == l.room:
 			d.more = d.more || !l.probing
 		default:

@@ -15,7 +15,7 @@ const setbackSlack = time.Second
 func (s *Store) Prepare(context.Context) error { return nil }
 
 // followClock makes good for a clock that was set back: what became due by the time of then would wait for it to come again.
-// Waits keep their length. A time that a producer named (deliver_at) stays. It is called at the start and with each
+// Waits keep their length, and no lease is longer than one. A time that a producer named (deliver_at) stays. It is called at the start and with each
 // withdrawal, every minute.
 func (s *Store) followClock(ctx context.Context) error {
 	var last posthorn.DeliveryID
@@ -34,8 +34,13 @@ func (s *Store) followClock(ctx context.Context) error {
 	}
 	err = s.write(ctx, func(t *tx) error {
 		_, err := t.exec(`UPDATE deliveries SET due_at = due_at - (updated_at - ?1), updated_at = ?1,
-			visible_at = CASE WHEN claim IS NULL THEN visible_at - (updated_at - ?1) ELSE min(visible_at, ?2) END
-			WHERE state = 0 AND updated_at > ?1 AND (attempts > 0 OR due_at <= updated_at)`, stamp(t.now), stamp(t.leaseEnd()))
+			visible_at = CASE WHEN claim IS NULL THEN visible_at - (updated_at - ?1) ELSE visible_at END
+			WHERE state = 0 AND updated_at > ?1 AND (attempts > 0 OR due_at <= updated_at)`, stamp(t.now))
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(`UPDATE deliveries SET visible_at = ?1 WHERE state = 0 AND claim IS NOT NULL AND visible_at > ?1`,
+			stamp(t.leaseEnd()))
 		return err
 	})
 	if err != nil {
