@@ -138,6 +138,7 @@ func harness() storetest.Harness {
 		Reopen: reopen,
 		Elapse: elapse,
 		AtRest: atRest,
+		Checks: 60,
 	}
 }
 

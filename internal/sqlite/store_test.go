@@ -14,6 +14,10 @@ import (
 func TestStore(t *testing.T) {
 	storetest.Run(t, storetest.Harness{
 		Open: func(t *testing.T) posthorn.Store { return open(t, filepath.Join(t.TempDir(), "posthorn.db")) },
+		Step: func(_ *testing.T, s posthorn.Store, d time.Duration) {
+			clock := s.(*Store).clock
+			s.(*Store).clock = func() time.Time { return clock().Add(d) }
+		},
 		Reopen: func(t *testing.T, s posthorn.Store) posthorn.Store {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)

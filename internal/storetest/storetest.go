@@ -20,6 +20,10 @@ type Harness struct {
 	// where it is a server's, every stored time is moved back instead. Ids stay as they are in both cases, so a case that
 	// needs old rows gives them old ids (Fixture.Aged).
 	Elapse func(t *testing.T, store posthorn.Store, d time.Duration)
+	// Step sets the store's clock forth or back, as an operator or NTP does; nil where it is not the test's to set.
+	Step func(t *testing.T, store posthorn.Store, d time.Duration)
+	// Checks is how many random stories the model is held against; 0 is rapid's own number.
+	Checks int
 	// Bubble wraps each case: testing/synctest.Test, or nil for none.
 	Bubble func(t *testing.T, run func(t *testing.T))
 	// AtRest is everything the store has written down, to look for what must not be readable in it.
@@ -70,6 +74,7 @@ func Run(t *testing.T, h Harness) {
 		insightTests(),
 		updateTests(),
 		durabilityTests(),
+		modelTests(),
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
