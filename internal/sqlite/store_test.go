@@ -18,6 +18,7 @@ func TestStore(t *testing.T) {
 			clock := s.(*Store).clock
 			s.(*Store).clock = func() time.Time { return clock().Add(d) }
 		},
+		Checks: 40,
 		Reopen: func(t *testing.T, s posthorn.Store) posthorn.Store {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)

@@ -144,6 +144,8 @@ func fifoRetriedMeanwhile(f *Fixture) {
 	f.Record(f.Exhaustion(f.ClaimOne(first)))
 	underWay := f.ClaimOne(second)
 	f.retry(first)
+	other := f.PublishOne(f.Subscribe())
+	f.wantIDs("claimed", f.ClaimBatch(func(r *posthorn.ClaimRequest) { r.Limit = 1 }).Claims, other)
 	f.ClaimNone()
 	f.Record(f.Success(underWay))
 	f.Record(f.Success(f.ClaimOne(first)))

@@ -22,7 +22,7 @@ func modelTests() group {
 // modelRandomActs lets a producer, a worker, an operator and time do what they like, and holds the store against a model of a
 // few lines after each act: no delivery may be lost, stuck, in two states, or out of the order of its lane.
 func modelRandomActs(f *Fixture) {
-	if n := f.harness.Checks; n > 0 {
+	if n, asked := f.harness.Checks, flag.Lookup("rapid.checks"); n > 0 && asked.Value.String() == asked.DefValue {
 		f.must(flag.Set("rapid.checks", strconv.Itoa(n)))
 	}
 	f.must(flag.Set("rapid.nofailfile", "true"))
