@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -71,9 +70,6 @@ func (o *outages) hold() {
 		o.held = append(o.held, conn)
 	}
 }
-
-// mute are the outages in which nobody is told: whoever was waiting when it began has to wait for a deadline.
-var mute = []string{"silent", "answers lost", "frozen"}
 
 var everyOutage = []outage{
 	{
@@ -208,10 +204,8 @@ func (o *outages) suffer(t *testing.T, one outage) {
 		length("first delivery after the return", "10 s", resumed, resumed <= resumedWithin),
 	}
 	if one.away {
-		list = append(list, number("acknowledged while it was away", "0", accepted, accepted == 0))
-	}
-	if one.away && !slices.Contains(mute, one.name) {
-		list = append(list, length("time to a 503, 99th percentile", "1 s", slowest, slowest <= refusedWithin).and("of %d", len(answeredOf(refused))))
+		list = append(list, number("acknowledged while it was away", "0", accepted, accepted == 0),
+			length("time to a 503, 99th percentile", "1 s", slowest, slowest <= refusedWithin).and("of %d", len(answeredOf(refused))))
 	}
 	figures.add(scenario{Name: "PostgreSQL " + one.name, Seed: *seed, Length: fmt.Sprintf("%s away, 200 events/s", back.Sub(gone).Round(100*time.Millisecond)), Figures: list})
 	for _, f := range list {

@@ -15,9 +15,10 @@ const (
 	groupBytes  = 8 << 20
 	// commitTimeout bounds one commit: the committer's own, as no client's context may cut short what others share.
 	commitTimeout = 20 * time.Second
-	// stallAfter is how long a commit may take before those who wait for the next one are told that the store does not answer.
-	// Nothing of theirs was sent to it, so they may repeat at once; those in the commit must wait for what becomes of it.
-	stallAfter = 2 * time.Second
+	// stallAfter is how long a commit may take before everybody who waits is told that the store does not answer: an answer
+	// within a second lets a producer go on with its retries. Nothing was sent of those who wait for the next commit; those
+	// in this one may find their events stored when they repeat, so they are told to repeat with the same key.
+	stallAfter = 900 * time.Millisecond
 )
 
 // committer groups acceptances: those that arrive while a commit is under way share the next one, and each waits for
@@ -38,9 +39,18 @@ type waiting struct {
 	batch []posthorn.Acceptance
 	bytes int64
 	done  chan struct{}
-	// The committer writes these before it closes done.
-	results []posthorn.Accepted
-	err     error
+	// Whoever sets answered writes the answer and closes done: the committer, or its watch over a commit that takes too long.
+	answered atomic.Bool
+	results  []posthorn.Accepted
+	err      error
+}
+
+// answer ends the wait of a request, unless it was answered before.
+func (w *waiting) answer(results []posthorn.Accepted, err error) {
+	if w.answered.CompareAndSwap(false, true) {
+		w.results, w.err = results, err
+		close(w.done)
+	}
 }
 
 func (c *committer) init(opts *Options) {
@@ -119,31 +129,38 @@ func (c *committer) offer(w *waiting) bool {
 // fail answers a request that was not committed.
 func (c *committer) fail(w *waiting, err error) {
 	c.release(w.batch)
-	w.err = err
 	c.bytes.Add(-w.bytes)
-	close(w.done)
+	w.answer(nil, err)
 }
 
 // run commits groups until the life ends.
 func (c *committer) run() {
-	watch := time.AfterFunc(stallAfter, func() {
-		c.stalled.Add(1)
-		if c.isStalled() {
-			c.refuseQueued()
-		}
-	})
-	watch.Stop()
 	for {
 		select {
 		case first := <-c.queue:
-			watch.Reset(stallAfter)
-			c.commitGroup(c.gather(first))
+			group := c.gather(first)
+			watch := time.AfterFunc(stallAfter, func() { c.stall(group) })
+			c.commitGroup(group)
 			if !watch.Stop() {
 				c.stalled.Add(-1)
 			}
 		case <-c.life.Done():
 			return
 		}
+	}
+}
+
+// stall answers those whose commit takes too long and, where no other commit gets through, those behind it.
+func (c *committer) stall(group []*waiting) {
+	c.stalled.Add(1)
+	for _, w := range group {
+		w.answer(nil, &posthorn.Error{
+			Kind: posthorn.Unavailable, RetryAfter: time.Second,
+			Message: "the store does not answer now: possibly stored; repeat with the same idempotency key",
+		})
+	}
+	if c.isStalled() {
+		c.refuseQueued()
 	}
 }
 
@@ -206,12 +223,14 @@ func (c *committer) commitGroup(group []*waiting) {
 		c.opts.Observe(events, deliveries, time.Since(leased))
 	}
 	c.handOver(batch, accepted, leased)
+	rest := accepted
 	for _, w := range group {
-		w.results, accepted = accepted[:len(w.batch):len(w.batch)], accepted[len(w.batch):]
+		n := len(w.batch)
 		c.bytes.Add(-w.bytes)
-		close(w.done)
+		w.answer(rest[:n:n], nil)
+		rest = rest[n:]
 	}
-	c.tell(ctx, batch, group)
+	c.tell(ctx, batch, accepted)
 }
 
 // counted are the events that were not refused, and the deliveries made for those that are new.
@@ -263,21 +282,16 @@ func (c *committer) releaseExcept(a posthorn.Acceptance, got []posthorn.Claimed)
 }
 
 // tell wakes workers for what was left unclaimed and, while someone watches, shows the new deliveries.
-func (c *committer) tell(ctx context.Context, batch []posthorn.Acceptance, group []*waiting) {
+func (c *committer) tell(ctx context.Context, batch []posthorn.Acceptance, accepted []posthorn.Accepted) {
 	var signal posthorn.Signal
 	watched := c.opts.Bus.Watched()
-	i := 0
-	for _, w := range group {
-		for _, r := range w.results {
-			a := batch[i]
-			i++
-			if r.Err != nil || r.Duplicate {
-				continue
-			}
-			signal.Wake = signal.Wake || len(r.Claimed) < len(a.Matches)
-			if watched {
-				signal.Updates = appendCreated(signal.Updates, a, r)
-			}
+	for i, r := range accepted {
+		if r.Err != nil || r.Duplicate {
+			continue
+		}
+		signal.Wake = signal.Wake || len(r.Claimed) < len(batch[i].Matches)
+		if watched {
+			signal.Updates = appendCreated(signal.Updates, batch[i], r)
 		}
 	}
 	c.wake(ctx, signal)

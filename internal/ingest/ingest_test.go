@@ -266,8 +266,8 @@ func TestPublishQueueIsBounded(t *testing.T) {
 	})
 }
 
-// TestPublishWhileTheStoreHangs lets a commit hang, as over a connection that went silent: those behind it are told within two
-// seconds and later ones at once, the one under way when its fate is known.
+// TestPublishWhileTheStoreHangs lets a commit hang, as over a connection that went silent: everybody is told within a second
+// and later ones at once, and what the commit stored after all is delivered.
 func TestPublishWhileTheStoreHangs(t *testing.T) {
 	play(t, func(t *testing.T, n *hooktest.Node) {
 		store := stuck{n.Store, make(chan struct{})}
@@ -287,16 +287,17 @@ func TestPublishWhileTheStoreHangs(t *testing.T) {
 				t.Errorf("who waits for the next commit is told %v", err)
 			}
 		}
-		if took := time.Since(began); took != 2*time.Second {
+		if err := <-first; posthorn.KindOf(err) != posthorn.Unavailable || !strings.Contains(err.Error(), "possibly stored") {
+			t.Errorf("the one under way is told %v", err)
+		}
+		if took := time.Since(began); took >= time.Second {
 			t.Errorf("they were told after %s", took)
 		}
-		if err := publish(); posthorn.KindOf(err) != posthorn.Unavailable || time.Since(began) != 2*time.Second {
-			t.Errorf("a later one is told %v after %s", err, time.Since(began))
+		told := time.Now()
+		if err := publish(); posthorn.KindOf(err) != posthorn.Unavailable || time.Since(told) != 0 {
+			t.Errorf("a later one is told %v after %s", err, time.Since(told))
 		}
 		close(store.free)
-		if err := <-first; err != nil {
-			t.Error(err)
-		}
 		synctest.Wait()
 		if err := publish(); err != nil {
 			t.Errorf("when the store answers again: %v", err)
@@ -332,7 +333,7 @@ func TestPublishThatGivesUp(t *testing.T) {
 		l := &lanes{limit: 10}
 		n.Subscribe(receiverURL)
 		p := start(t, n, func(o *ingest.Options) { o.Store, o.Lanes = store, l })
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
 		if _, err := p.Publish(ctx, n.Tenant, event("a")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a client that gives up gets %v", err)
@@ -360,7 +361,7 @@ func TestStopAnswersEverybody(t *testing.T) {
 		synctest.Wait()
 		start := time.Now()
 		go func() {
-			time.Sleep(time.Second)
+			time.Sleep(time.Second / 2)
 			close(store.free)
 		}()
 		p.Stop()
