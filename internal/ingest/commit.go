@@ -18,7 +18,7 @@ const (
 	// stallAfter is how long a commit may take before everybody who waits is told that the store does not answer: an answer
 	// within a second lets a producer go on with its retries. Nothing was sent of those who wait for the next commit; those
 	// in this one may find their events stored when they repeat, so they are told to repeat with the same key.
-	stallAfter = 900 * time.Millisecond
+	stallAfter = 750 * time.Millisecond
 )
 
 // committer groups acceptances: those that arrive while a commit is under way share the next one, and each waits for
