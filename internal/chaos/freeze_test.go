@@ -51,7 +51,7 @@ func TestLease(t *testing.T) {
 	w := newWorld(t, postgresStore, 16)
 	other := newSite(t, w.site.env...)
 	held := posthorn.Lease + 5*time.Second
-	late := w.site.start(fmt.Sprintf("record.before=delay(%s)@5-8;renew.before=error", held)).await()
+	late := w.site.start(fmt.Sprintf("record.before=delay(%s)@5;renew.before=error", held)).await()
 	after(100 * time.Millisecond)
 	start := w.mark()
 	at := time.Now()
@@ -95,8 +95,8 @@ func (w *world) finish(name, how string, start mark, hurt time.Time, nodes ...*n
 	}
 }
 
-// again finds how long after a fault the last lost attempt was made anew, and counts the deliveries that an attempt completed which
-// was not the last.
+// again finds how long after a fault, or after its own start where that was later, a lost attempt was made anew at the latest, and
+// counts the deliveries that an attempt completed which was not the last.
 func again(f ledger.Facts, at time.Time) (slowest time.Duration, stale int) {
 	rows := map[posthorn.DeliveryID]map[int]*posthorn.Attempt{}
 	for i := range f.Attempts {
@@ -114,7 +114,7 @@ func again(f ledger.Facts, at time.Time) (slowest time.Duration, stale int) {
 				continue
 			}
 			if a.Outcome == posthorn.Interrupted || a.Outcome == posthorn.Succeeded {
-				slowest = max(slowest, next.StartedAt.Sub(at))
+				slowest = max(slowest, min(next.StartedAt.Sub(at), next.StartedAt.Sub(a.StartedAt)))
 			}
 			if d.State == posthorn.Delivered && d.CompletedAt.Equal(a.RecordedAt) {
 				stale++

@@ -289,9 +289,16 @@ func (v *verdict) count(f ledger.Facts) {
 		event        posthorn.EventID
 		subscription posthorn.SubscriptionID
 	}
+	latest := map[posthorn.DeliveryID]int{}
+	for i := range f.Attempts {
+		a := &f.Attempts[i]
+		latest[a.DeliveryID] = max(latest[a.DeliveryID], a.Number)
+	}
 	lost := map[to]int{}
 	for i := range f.Attempts {
-		if a := &f.Attempts[i]; a.Outcome == posthorn.Interrupted {
+		// A success that another attempt followed was told after its claim was lost.
+		a := &f.Attempts[i]
+		if a.Outcome == posthorn.Interrupted || a.Outcome == posthorn.Succeeded && a.Number < latest[a.DeliveryID] {
 			lost[to{a.EventID, a.SubscriptionID}]++
 			v.interrupted++
 		}

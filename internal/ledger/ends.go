@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/posthorn/posthorn"
 )
@@ -110,9 +111,18 @@ func (b *book) checkOrigin(r *Request, known map[posthorn.EventID]*Publish, unan
 	case p.ContentType != "" && p.ContentType != r.ContentType:
 		b.eventFault(Altered, r.Event, "%s got the content type %q, published was %q", r.Subscription, r.ContentType, p.ContentType)
 	}
-	if !p.DeliverAt.IsZero() && r.At.Before(p.DeliverAt.Add(-b.Slack)) && !b.byHand(r) {
+	if !p.DeliverAt.IsZero() && r.At.Before(p.DeliverAt.Add(-b.Slack)) && !b.byHand(r) && !b.wasDue(r, p.DeliverAt) {
 		b.eventFault(TooEarly, r.Event, "%s got it %s before its deliver_at", r.Subscription, p.DeliverAt.Sub(r.At))
 	}
+}
+
+// wasDue says whether deliver_at had come when an earlier attempt began: a clock set back since then holds no retry again.
+func (b *book) wasDue(r *Request, at time.Time) bool {
+	return slices.ContainsFunc(b.pairs[pair{r.Event, r.Subscription}].entries, func(e *entry) bool {
+		return slices.ContainsFunc(e.rows, func(a posthorn.Attempt) bool {
+			return a.Number < r.Attempt && !a.StartedAt.Before(at.Add(-b.Slack))
+		})
+	})
 }
 
 // byHand says whether a request may have been a manual retry, which waits for nothing.

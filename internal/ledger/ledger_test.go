@@ -220,6 +220,9 @@ func TestCheckAllowsWhatIsPromised(t *testing.T) {
 			a := &r.Attempts[0]
 			a.Outcome, a.StatusCode, a.RecordedAt = posthorn.Succeeded, 200, at(5.5)
 		}},
+		{"ClockSetBackAfterDeliverAt", func(r *run) {
+			r.Publishes[0].DeliverAt, r.Requests[0].At, r.Attempts[0].StartedAt = at(8), at(9), at(9)
+		}},
 		{"CancelledWhileUnderWay", func(r *run) {
 			d := &r.Deliveries[2]
 			d.State, d.Reason, d.UpdatedAt, d.CompletedAt = posthorn.Cancelled, posthorn.ReasonRequested, at(25), at(25)
