@@ -1,0 +1,60 @@
+package clustertest_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/clustertest"
+	"github.com/posthorn/posthorn/internal/hooktest"
+	"github.com/posthorn/posthorn/internal/redis/redistest"
+)
+
+// TestRateLimitIsExactOverNodes gives three nodes more than a rate limit lets through and counts for a minute what the
+// receiver gets: within 1 % of the limit, in every second about the same, and from each of the nodes.
+func TestRateLimitIsExactOverNodes(t *testing.T) {
+	t.Parallel()
+	const limit, events, tolerance = 50, 4200, 30
+	const window, warmUp = time.Minute, 5 * time.Second
+	c := newCluster(t, clustertest.NewDatabase(t), redistest.Start(t).URL())
+	nodes := []*node{c.start("api,worker"), c.start("api,worker"), c.start("api,worker,janitor")}
+	pool := connect(t, c.database)
+	receiver, url := hooktest.Listen(t, "receiver")
+	nodes[0].subscribe(url, "load.*", object{"rate_limit": object{"limit": limit, "per": "second"}})
+
+	l := newLoad(t, nodes...)
+	l.run(0, events, 700, 16)
+	l.check(true)
+	from := time.Now().Add(warmUp)
+	after(time.Until(from.Add(window + time.Second)))
+
+	var perSecond [int(window / time.Second)]int
+	count := 0
+	for _, r := range receiver.Requests() {
+		if at := r.At.Sub(from); at >= 0 && at < window {
+			perSecond[int(at/time.Second)]++
+			count++
+		}
+	}
+	const want = limit * int(window/time.Second)
+	if count < want-tolerance || count > want+tolerance {
+		t.Errorf("%d requests in %s, want %d ± %d", count, window, want, tolerance)
+	}
+	least, most := limit, limit
+	for _, n := range perSecond {
+		least, most = min(least, n), max(most, n)
+	}
+	if least < limit/2 || most > limit*3/2 {
+		t.Errorf("from %d to %d requests in a second, want about %d: %v", least, most, limit, perSecond)
+	}
+	shares := map[string]int{}
+	for _, n := range nodes {
+		shares[n.Name] = value[int](t, pool, `SELECT count(*) FROM attempts WHERE node_id = $1`, [16]byte(n.id.UUID))
+		if shares[n.Name] == 0 {
+			t.Errorf("%s made no attempt: the limit was not shared", n.Name)
+		}
+	}
+	if waiting := value[int](t, pool, `SELECT count(*) FROM deliveries WHERE state = 'pending'`); waiting == 0 {
+		t.Error("nothing waited any more: the test shows nothing")
+	}
+	t.Logf("%d requests in %s at a limit of %d/s, %d to %d in a second; attempts by node %v", count, window, limit, least, most, shares)
+}
