@@ -54,3 +54,29 @@ func TestAuthRoundTrip(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedTokenURLs wants a token URL to be judged as a subscription's URL is, and the answer to name no secret.
+func TestRefusedTokenURLs(t *testing.T) {
+	for name, url := range map[string]string{
+		"Private": "https://10.0.0.1/token", "Loopback": "https://[::1]/token", "Metadata": "https://169.254.169.254/token",
+		"OtherScheme": "ftp://example.com/token",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, nil)
+			path := "/subscriptions/" + s.subscribe(s.admin, nil)
+			auth := map[string]any{"type": "oauth2_client_credentials", "token_url": url, "client_id": "c", "client_secret": "canary-1"}
+			for _, a := range []answered{
+				s.call(http.MethodPost, "/subscriptions", s.admin, map[string]any{"url": "https://example.com", "auth": auth}),
+				s.call(http.MethodPatch, path, s.admin, map[string]any{"auth": auth}),
+			} {
+				a.wantFaults("body.auth.token_url")
+				if strings.Contains(string(a.body), "canary") {
+					t.Errorf("the answer names the secret: %s", a.body)
+				}
+			}
+			if is := s.call(http.MethodGet, path, s.admin, nil).object(); is["auth"] != nil {
+				t.Errorf("a refused authentication was stored: %s", jsonText(is["auth"]))
+			}
+		})
+	}
+}
