@@ -115,9 +115,10 @@ func orderedQueue(r reader, tenant posthorn.TenantID, now time.Time, q *posthorn
 // of them wait.
 func orderedHeads(r reader, id posthorn.SubscriptionID, now time.Time) (due int, oldest, next time.Time, err error) {
 	var since, until sql.NullInt64
-	err = r.queryRow(`SELECT ifnull(sum(visible_at <= ?4), 0), min(CASE WHEN visible_at <= ?4 THEN visible_at END),
+	err = r.queryRow(`SELECT ifnull(sum(visible_at <= ?4 AND NOT under_way), 0),
+		min(CASE WHEN visible_at <= ?4 AND NOT under_way THEN visible_at END),
 		min(CASE WHEN visible_at > ?4 AND claim IS NULL THEN visible_at END) FROM (`+orderedWalk+`)`,
-		id, "", keysPerWalk, stamp(now)).Scan(&due, &since, &until)
+		id, "", keysPerWalk, stamp(now), stamp(now.Add(posthorn.Lease))).Scan(&due, &since, &until)
 	return due, at(since.Int64), at(until.Int64), err
 }
 
