@@ -245,9 +245,6 @@ func (a *announcer) Announce(ctx context.Context, tenant posthorn.TenantID, e *p
 
 // Start starts every part. Afterwards Failed tells when one cannot go on.
 func (a *App) Start(ctx context.Context) error {
-	if err := a.points.Hit(failpoint.Clock); err != nil {
-		return err
-	}
 	return a.lifecycle.start(ctx)
 }
 

@@ -22,8 +22,10 @@ func OpenStore(ctx context.Context, s *config.Settings, log *slog.Logger) (posth
 
 // openStore is OpenStore with the process's fail points, nil for none.
 func openStore(ctx context.Context, s *config.Settings, log *slog.Logger, points *failpoint.Points) (posthorn.Store, error) {
-	if err := points.Hit(failpoint.MigrateBefore); err != nil {
-		return nil, err
+	for _, at := range []failpoint.Point{failpoint.Clock, failpoint.MigrateBefore} {
+		if err := points.Hit(at); err != nil {
+			return nil, err
+		}
 	}
 	store, err := dial(ctx, s, log, points)
 	if err != nil {

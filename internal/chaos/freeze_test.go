@@ -32,9 +32,7 @@ func TestFreeze(t *testing.T) {
 	at := frozen.Signal(syscall.SIGSTOP)
 	killed.Kill()
 	last := third.start("").await()
-	w.producer.mu.Lock()
-	w.producer.urls = []string{third.url()}
-	w.producer.mu.Unlock()
+	w.producer.to(third.url())
 	<-loading
 	after(time.Until(at.Add(posthorn.Lease + 4*time.Second)))
 	frozen.Signal(syscall.SIGCONT)

@@ -23,15 +23,17 @@ var (
 	rounds  = flag.Int("chaos.rounds", 0, "rounds of kills over each store (default: the short form)")
 	seed    = flag.Uint64("chaos.seed", uint64(time.Now().UnixNano()%1e9), "seed of the first round; each round has the next")
 	minutes = flag.Float64("chaos.minutes", 0, "length of the soak")
+	rate    = flag.Int("chaos.rate", 0, "events a second of the soak over each store (default: half of what a store delivers beside the other)")
+	seeds   = flag.Uint64("chaos.seeds", 0, "worlds to simulate, from the first seed on")
 	long    = flag.Bool("chaos.long", false, "the long form of every scenario")
 	calm    = flag.Int("chaos.calm", 0, "deliveries without a fault")
-	results = flag.String("chaos.json", "", "file of the figures, which a run of some scenarios brings up to date")
+	results = flag.String("chaos.json", "", "file of the figures, which each scenario brings up to date when it ends")
 )
 
-// binary is the service under test, built once; figures are what this run has found.
+// binary is the service under test, built once; figures are where it notes what it finds.
 var (
 	binary  string
-	figures = new(report)
+	figures notebook
 )
 
 func TestMain(m *testing.M) {
@@ -47,15 +49,8 @@ func run(m *testing.M) int {
 	}
 	defer clean()
 	// What was built is what is reported, whatever the tree becomes meanwhile.
-	binary, figures.version = built, version()
-	code := m.Run()
-	if *results != "" {
-		if err := figures.save(*results); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return code
+	binary, figures = built, notebook{version(), *results}
+	return m.Run()
 }
 
 // dice are the random choices of a seed.

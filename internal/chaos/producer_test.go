@@ -34,11 +34,11 @@ type producer struct {
 
 	numbers chan int
 	working sync.WaitGroup
-	next    int
+	next    atomic.Int64
 	ended   atomic.Bool
 	waiting atomic.Int64 // events taken and not acknowledged
 
-	// counting keeps no publishes: see receiver.
+	// counting keeps and writes down no publishes: see receiver.
 	counting bool
 
 	mu        sync.Mutex
@@ -97,8 +97,7 @@ func newProducer(t testing.TB, clients int, kinds []kind, urls ...string) *produ
 func (p *producer) more(n int) {
 	for range n {
 		p.waiting.Add(1)
-		p.numbers <- p.next
-		p.next++
+		p.numbers <- int(p.next.Add(1) - 1)
 	}
 }
 
@@ -130,7 +129,7 @@ func (p *producer) publish(n int) {
 	k := p.kinds[n%len(p.kinds)]
 	entry := ledger.Publish{
 		Key: fmt.Sprintf("chaos-%d", n), Type: k.name, ContentType: posthorn.DefaultContentType, Sent: time.Now(),
-		Payload: fmt.Appendf(nil, `{"n": %d,  "big": 12345678901234567890.0, "é": "é"}`, n),
+		Payload: payload(n),
 	}
 	for _, l := range k.lanes {
 		entry.Wanted = append(entry.Wanted, l.subscription)
@@ -142,15 +141,29 @@ func (p *producer) publish(n int) {
 	}
 	body = append(body, '}')
 	for turn := n; !p.ended.Load(); turn++ {
-		if p.try(p.urls[turn%len(p.urls)], n, body, entry) {
+		if p.try(p.url(turn), n, body, entry) {
 			// One in twenty is published once more, as by a producer that lost the answer.
 			if n%20 == 0 {
-				p.try(p.urls[(turn+1)%len(p.urls)], n, body, entry)
+				p.try(p.url(turn+1), n, body, entry)
 			}
 			return
 		}
 		after(p.retry)
 	}
+}
+
+// url is the node whose turn it is.
+func (p *producer) url(turn int) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.urls[turn%len(p.urls)]
+}
+
+// to publishes to other nodes from now on.
+func (p *producer) to(urls ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.urls = urls
 }
 
 // try publishes once and reports whether it was acknowledged.
@@ -171,7 +184,9 @@ func (p *producer) try(url string, n int, body []byte, entry ledger.Publish) boo
 		return false
 	}
 	entry.Event, entry.Deliveries, entry.Acknowledged = said.ID, said.Deliveries, time.Now()
-	p.journal.note(acknowledgement{n, said.ID.String(), entry.Acknowledged})
+	if !p.counting {
+		p.journal.note(acknowledgement{n, said.ID.String(), entry.Acknowledged})
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.counting {

@@ -28,10 +28,9 @@ type receiver struct {
 	mu       sync.Mutex
 	lanes    map[string]*lane
 	requests []ledger.Request
-	perLane  map[arrival]int
-	// counting keeps no more than how often each event came: what a million deliveries leave room for.
+	// count, when set, is told of each request; counting keeps and writes nothing else.
+	count    *count
 	counting bool
-	total    int
 	// hanging is closed to let what hangs be answered.
 	hanging chan struct{}
 }
@@ -51,7 +50,7 @@ type lane struct {
 
 func newReceiver(t testing.TB) *receiver {
 	t.Helper()
-	r := &receiver{t: t, journal: newJournal(t, "requests"), lanes: map[string]*lane{}, perLane: map[arrival]int{}, hanging: make(chan struct{})}
+	r := &receiver{t: t, journal: newJournal(t, "requests"), lanes: map[string]*lane{}, hanging: make(chan struct{})}
 	r.server = httptest.NewServer(r)
 	t.Cleanup(func() {
 		r.server.CloseClientConnections()
@@ -95,7 +94,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		ContentType: req.Header.Get("Content-Type"), Body: body, Status: l.status(id, attempt),
 		Signature: hooktest.ByReference(l.secret)(req.Header, body),
 	}
-	r.note(entry)
+	r.note(l, &entry)
 	wait := time.NewTimer(l.takes)
 	defer wait.Stop()
 	select {
@@ -123,33 +122,17 @@ func (l *lane) status(id posthorn.EventID, attempt int) int {
 	return http.StatusOK
 }
 
-func (r *receiver) note(entry ledger.Request) {
+func (r *receiver) note(l *lane, entry *ledger.Request) {
+	if r.count != nil {
+		r.count.note(l, entry)
+	}
+	if r.counting {
+		return
+	}
 	r.journal.note(entry)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.total++
-	if entry.Status/100 == 2 {
-		r.perLane[arrival{entry.Event, entry.Subscription}]++
-	}
-	if !r.counting {
-		r.requests = append(r.requests, entry)
-	}
-}
-
-// totals are the requests of the whole run, and those that came again after a 2xx.
-func (r *receiver) totals() (requests, repeated int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, n := range r.perLane {
-		repeated += n - 1
-	}
-	return r.total, repeated
-}
-
-// arrival is an event at a subscriber.
-type arrival struct {
-	event        posthorn.EventID
-	subscription posthorn.SubscriptionID
+	r.requests = append(r.requests, *entry)
 }
 
 // since are the requests from a place on.
@@ -159,7 +142,7 @@ func (r *receiver) since(n int) []ledger.Request {
 	return r.requests[n:len(r.requests):len(r.requests)]
 }
 
-func (r *receiver) count() int {
+func (r *receiver) received() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.requests)

@@ -7,23 +7,23 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
+	"syscall"
 	"time"
 )
 
 // report is docs/reliability.json: of each scenario over each store the latest run.
 type report struct {
-	mu sync.Mutex
-	// version is that of the binary.
-	version   string
 	Scenarios []scenario `json:"scenarios"`
 }
+
+// notebook is where this process notes what it finds: the version is that of the binary, the file that of the figures, or "".
+type notebook struct{ version, file string }
 
 // scenario is one run with what was found.
 type scenario struct {
@@ -74,8 +74,8 @@ func grouped(n int) string {
 	return text
 }
 
-// add notes a scenario and prints it.
-func (r *report) add(s scenario) {
+// add prints a scenario and saves it.
+func (r *notebook) add(s scenario) {
 	s.Version, s.Servers, s.Machine = r.version, servers(), machine()
 	s.Date = time.Now().UTC().Format(time.DateOnly)
 	for _, f := range s.Figures {
@@ -85,9 +85,12 @@ func (r *report) add(s scenario) {
 		}
 		say("%s %s: %s%s: %s%s", s.Name, s.Store, mark, f.What, f.Value, goal(f))
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.put(s)
+	if r.file == "" {
+		return
+	}
+	if err := save(r.file, s); err != nil {
+		say("%s is not saved: %v", s.Name, err)
+	}
 }
 
 func goal(f figure) string {
@@ -102,28 +105,33 @@ func (r *report) put(s scenario) {
 	r.Scenarios = append(r.Scenarios, s)
 }
 
-// save brings the file up to date.
-func (r *report) save(path string) error {
-	old := new(report)
-	text, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(text, old)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// save brings the file up to date by one scenario. Runs at the same time take turns.
+func save(path string, s scenario) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, s := range r.Scenarios {
-		old.put(s)
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return err
 	}
-	slices.SortStableFunc(old.Scenarios, func(a, b scenario) int {
+	all := new(report)
+	if err := json.NewDecoder(f).Decode(all); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	all.put(s)
+	slices.SortStableFunc(all.Scenarios, func(a, b scenario) int {
 		return cmp.Or(cmp.Compare(slices.Index(order, a.Name), slices.Index(order, b.Name)), -cmp.Compare(a.Store, b.Store))
 	})
-	if text, err = json.MarshalIndent(old, "", "  "); err != nil {
+	text, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err = f.WriteAt(append(text, '\n'), 0)
+	return err
 }
 
 func version() string {
@@ -155,4 +163,4 @@ func machine() string {
 }
 
 // order is that of the document.
-var order = []string{"kill", "first start", "stop", "rolling restarts", "outage", "proxy", "redis", "disk full", "freeze", "lease", "clock", "names", "black hole", "calm", "soak"}
+var order = []string{"kill", "first start", "stop", "rolling restarts", "outage", "proxy", "redis", "disk full", "freeze", "lease", "clock", "names", "black hole", "calm", "simulation", "soak"}

@@ -180,7 +180,7 @@ type mark struct {
 }
 
 func (w *world) mark() mark {
-	return mark{time.Now(), w.producer.acknowledged(), w.receiver.count()}
+	return mark{time.Now(), w.producer.acknowledged(), w.receiver.received()}
 }
 
 // facts gathers what happened since a mark, once everything is settled.

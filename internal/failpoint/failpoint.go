@@ -53,7 +53,7 @@ const (
 	StopPart       Point = "stop.part" // before each part of the node is stopped
 	StopAfter      Point = "stop.after"
 	DNS            Point = "dns"   // before a name is looked up
-	Clock          Point = "clock" // once, at the start: for step
+	Clock          Point = "clock" // once, before the store is opened: for step
 )
 
 // All are the points, in the order of an event's life.
