@@ -37,16 +37,22 @@ type site struct {
 	starts  int
 }
 
-// newSite takes a free port below those that the system hands out by itself, so that a node gets it again and again.
+// newSite takes a free port below those that the system hands out by itself, so that a node gets it again and again. While no node
+// listens there, the port's other half says to other runs that it is taken.
 func newSite(t testing.TB, env ...string) *site {
 	t.Helper()
 	for {
 		port := 15000 + (os.Getpid()+int(ports.Add(1)))%5000
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
-		if err == nil {
+		held, err := net.ListenPacket("udp", "127.0.0.1:"+strconv.Itoa(port))
+		if err != nil {
+			continue
+		}
+		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
 			_ = l.Close()
+			t.Cleanup(func() { _ = held.Close() })
 			return &site{t: t, port: port, env: env}
 		}
+		_ = held.Close()
 	}
 }
 
