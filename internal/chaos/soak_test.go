@@ -112,7 +112,7 @@ func (s *soak) stop() {
 // run is the whole time of load and faults.
 func (s *soak) run() {
 	s.t.Helper()
-	say("soak %s: %d events/s for %s, half of the %.0f/s that it delivers beside the other store", s.store, s.rate, s.lasts, s.deliverable)
+	say("soak %s: %d events/s for %s, of the %.0f/s that it delivers beside the other store", s.store, s.rate, s.lasts, s.deliverable)
 	loading := make(chan struct{})
 	go func() {
 		defer close(loading)
@@ -271,7 +271,7 @@ func (s *soak) judge() {
 	}
 	figures.add(scenario{
 		Name: "soak", Store: s.store, Seed: *seed, Figures: list,
-		Length: fmt.Sprintf("%s of both stores at once, each at %d events/s, half of the %.0f/s that it delivers beside the other; a fault every %s, a day passes every %s and 72 h are kept",
+		Length: fmt.Sprintf("%s of both stores at once, at %d events/s of the %.0f/s that it delivers in a closed loop beside the other; a fault every %s, a day passes every %s and 72 h are kept",
 			s.lasts, s.rate, s.deliverable, s.every, s.day),
 	})
 }

@@ -20,8 +20,8 @@ func lasting(brief, full time.Duration) time.Duration {
 	return brief
 }
 
-// TestStop sends SIGTERM to a node at 500 events a second and starts it again, several times over; to the second of two nodes
-// in turn where the store allows two, as a rolling restart does.
+// TestStop sends SIGTERM to a node at 500 events a second and starts it again, several times over; to each of three
+// nodes in turn where the store allows them, as a rolling restart does.
 func TestStop(t *testing.T) {
 	for _, store := range []string{sqliteStore, postgresStore} {
 		t.Run(store, func(t *testing.T) {
@@ -47,9 +47,11 @@ func stopUnderLoad(t *testing.T, store string) {
 	w := newWorld(t, store, 16)
 	sites := []*site{w.site}
 	if store == postgresStore {
-		other := newSite(t, w.site.env...)
-		sites = append(sites, other)
-		w.producer.urls = append(w.producer.urls, other.url())
+		for range 2 {
+			other := newSite(t, w.site.env...)
+			sites = append(sites, other)
+			w.producer.urls = append(w.producer.urls, other.url())
+		}
 	}
 	nodes := make([]*node, len(sites))
 	for i, s := range sites {
@@ -91,7 +93,7 @@ func stopUnderLoad(t *testing.T, store string) {
 	f.Calm = true // what is stopped gives back or finishes what it has
 	v := w.judge(f)
 	figures.add(scenario{
-		Name: "stop", Store: store, Seed: *seed, Length: fmt.Sprintf("%d stops, %d nodes, %d events/s, %s", stops, len(sites), rate, time.Since(began).Round(time.Second)),
+		Name: "stop", Store: store, Seed: *seed, Length: fmt.Sprintf("%d stops in turn, %d nodes, %d events/s, %s", stops, len(sites), rate, time.Since(began).Round(time.Second)),
 		Figures: []figure{
 			length("slowest exit after SIGTERM", "30 s", slowest, slowest <= stopWithin),
 			number("events acknowledged", "", v.events, true),

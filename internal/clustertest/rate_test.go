@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/clustertest"
 	"github.com/posthorn/posthorn/internal/hooktest"
 	"github.com/posthorn/posthorn/internal/redis/redistest"
@@ -57,4 +58,41 @@ func TestRateLimitIsExactOverNodes(t *testing.T) {
 		t.Error("nothing waited any more: the test shows nothing")
 	}
 	t.Logf("%d requests in %s at a limit of %d/s, %d to %d in a second; attempts by node %v", count, window, limit, least, most, shares)
+}
+
+// TestAKilledNodeLeavesItsShare kills one of two nodes that keep to a rate limit without Redis, each to its half: no later than
+// a lease after the kill the other has the whole of it.
+func TestAKilledNodeLeavesItsShare(t *testing.T) {
+	t.Parallel()
+	const limit, events = 40, 2000
+	const counted = 5 * time.Second
+	c := newCluster(t, clustertest.NewDatabase(t), "")
+	survivor, killed := c.start("api,worker,janitor"), c.start("worker")
+	receiver, url := hooktest.Listen(t, "receiver")
+	survivor.subscribe(url, "load.*", object{"rate_limit": object{"limit": limit, "per": "second"}})
+	within := func(from time.Time) (count int) {
+		after(time.Until(from.Add(counted)))
+		for _, r := range receiver.Requests() {
+			if at := r.At.Sub(from); at >= 0 && at < counted {
+				count++
+			}
+		}
+		return count
+	}
+	l := newLoad(t, survivor)
+	l.run(0, events, 700, 16)
+	after(6 * time.Second) // both have heard of each other
+	before := within(time.Now())
+	at := killed.Kill()
+	killed.Quiet = true
+	alone := within(time.Now())
+	late := within(at.Add(posthorn.Lease))
+	const want = limit * int(counted/time.Second)
+	t.Logf("%d requests in %s of two nodes, %d when one is killed, %d from a lease after it; the limit is %d", before, counted, alone, late, want)
+	if before > want*21/20 {
+		t.Errorf("two nodes made %d requests in %s, want at most %d", before, counted, want)
+	}
+	if late < want*9/10 || late > want*21/20 {
+		t.Errorf("the node that is left made %d requests in %s, want %d", late, counted, want)
+	}
 }
