@@ -59,8 +59,9 @@ type DeliveryQueue interface {
 	// claimers never share a delivery. Left out are lanes that are paused, disabled, deleted, throttled or with an open
 	// breaker; a manual retry passes throttle and breaker. A lane whose breaker is due for its probe gives one, and
 	// BreakerUntil moves a lease ahead. Of a FIFO lane (per ordering key) only the lowest pending delivery is given, and
-	// none while one is claimed; what has left the order (Result.Yield) is given when due. Claiming numbers the attempt. Where a lease had run out, that attempt is written as
-	// interrupted first; beyond FreeInterruptions in a row each also costs the budget.
+	// none while one is claimed; what has left the order (Result.Yield) is given when due. Claiming numbers the attempt.
+	// Where a lease had run out, that attempt is written as interrupted first; beyond FreeInterruptions in a row each also
+	// costs the budget, or is the failure of a manual retry, after which a pending delivery waits for its DueAt again.
 	ClaimDeliveries(ctx context.Context, req ClaimRequest) (ClaimBatch, error)
 	// RenewClaims extends the leases to Lease from now and returns the claims that are no longer held.
 	RenewClaims(ctx context.Context, claims []Claim) (lost []Claim, err error)

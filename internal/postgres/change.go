@@ -19,15 +19,46 @@ const retryable = `d.state <> 'succeeded' AND NOT (d.claim IS NOT NULL AND d.vis
 	AND EXISTS (SELECT FROM lanes l WHERE l.subscription_id = d.subscription_id AND NOT l.deleted)
 	AND EXISTS (SELECT FROM events e WHERE e.tenant_id = d.tenant_id AND e.id = d.event_id AND e.payload_erased IS NULL)`
 
+// loseClaim is what an interrupted attempt leaves in its delivery.
+const loseClaim = `
+	last_outcome = CASE WHEN d.claim IS NULL THEN d.last_outcome ELSE 'interrupted' END,
+	last_status_code = CASE WHEN d.claim IS NULL THEN d.last_status_code ELSE 0 END,
+	last_error = CASE WHEN d.claim IS NULL THEN d.last_error ELSE '' END,
+	claim = NULL, claimed_by = NULL`
+
 // retryThese makes deliveries due now. One that ended starts anew but for its number of attempts; one that is pending keeps
-// its schedule, to which a failure returns it. A claim whose lease ran out stays, for the next claim to write down.
+// its schedule, to which a failure returns it.
 const retryThese = `
 UPDATE deliveries d SET
 	state = 'pending', reason = '', visible_at = now(), completed_at = NULL, updated_at = now(), touched = true,
 	manual = CASE WHEN d.state = 'pending' THEN greatest(d.manual, 1) ELSE 2 END,
 	due_at = CASE WHEN d.state = 'pending' THEN d.due_at ELSE now() END,
-	interruptions = CASE WHEN d.state = 'pending' THEN d.interruptions ELSE 0 END
+	interruptions = CASE WHEN d.state = 'pending' THEN d.interruptions + (d.claim IS NOT NULL)::int ELSE 0 END,` + loseClaim + `
 FROM unnest($1::uuid[]) AS i(id) WHERE d.id = i.id RETURNING ` + deliveryColumns
+
+// retry makes locked deliveries due now. A claim whose lease ran out is written down first: that attempt was not the retry's.
+func retry(ctx context.Context, tx pgx.Tx, found []locked) (changed []posthorn.Delivery, err error) {
+	var ids uuids
+	var lost []interrupted
+	counts := tally{}
+	for _, p := range found {
+		ids = append(ids, p.id)
+		if !p.lost.id.IsZero() {
+			lost = append(lost, p.lost)
+			counts.interrupted(p.lost)
+		}
+	}
+	var b pgx.Batch
+	b.Queue(steer)
+	queueInterrupted(&b, lost)
+	b.Queue(retryThese, ids).Query(func(rows pgx.Rows) (err error) {
+		changed, err = pgx.CollectRows(rows, scanDelivery)
+		return err
+	})
+	counts.queue(&b, posthorn.UUID{})
+	err = tx.SendBatch(ctx, &b).Close()
+	return changed, err
+}
 
 // lockDelivery reads a delivery for a change: what to lock it as, its state, and whether a condition in SQL holds.
 func lockDelivery(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.DeliveryID, allowed string,
@@ -53,9 +84,9 @@ func lockDelivery(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id p
 
 // RetryDelivery implements posthorn.DeliveryStore.
 func (s *Store) RetryDelivery(ctx context.Context, tenant posthorn.TenantID, id posthorn.DeliveryID) (*posthorn.Delivery, error) {
-	var changed posthorn.Delivery
+	var changed []posthorn.Delivery
 	err := s.write(ctx, "retry delivery", func(ctx context.Context, tx pgx.Tx) error {
-		_, state, ok, err := lockDelivery(ctx, tx, tenant, id, retryable)
+		p, state, ok, err := lockDelivery(ctx, tx, tenant, id, retryable)
 		switch {
 		case err != nil:
 			return err
@@ -65,17 +96,13 @@ func (s *Store) RetryDelivery(ctx context.Context, tenant posthorn.TenantID, id 
 			return posthorn.NewError(posthorn.Conflict,
 				"the delivery cannot be retried: it is being sent now, its subscription was deleted or its payload erased")
 		}
-		rows, err := tx.Query(ctx, retryThese, uuids{id.UUID})
-		if err != nil {
-			return err
-		}
-		changed, err = pgx.CollectExactlyOneRow(rows, scanDelivery)
+		changed, err = retry(ctx, tx, []locked{p})
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &changed, nil
+	return &changed[0], nil
 }
 
 // CancelDelivery implements posthorn.DeliveryStore.
@@ -128,11 +155,7 @@ func end(ctx context.Context, tx pgx.Tx, endings []ending) ([]posthorn.Delivery,
 	queueInterrupted(&b, lost)
 	b.Queue(`UPDATE deliveries d SET
 			state = i.state, reason = i.reason, manual = 0, completed_at = now(), updated_at = now(), touched = true,
-			interruptions = d.interruptions + CASE WHEN d.claim IS NULL THEN 0 ELSE 1 END,
-			last_outcome = CASE WHEN d.claim IS NULL THEN d.last_outcome ELSE 'interrupted' END,
-			last_status_code = CASE WHEN d.claim IS NULL THEN d.last_status_code ELSE 0 END,
-			last_error = CASE WHEN d.claim IS NULL THEN d.last_error ELSE '' END,
-			claim = NULL, claimed_by = NULL
+			interruptions = d.interruptions + (d.claim IS NOT NULL)::int,`+loseClaim+`
 		FROM unnest($1::uuid[], $2::text[], $3::text[]) AS i(id, state, reason)
 		WHERE d.id = i.id RETURNING `+deliveryColumns, ids, states, reasons).Query(func(rows pgx.Rows) (err error) {
 		ended, err = pgx.CollectRows(rows, scanDelivery)
@@ -209,12 +232,6 @@ func changeThese(ctx context.Context, tx pgx.Tx, c posthorn.BulkChange, ids uuid
 		_, err := end(ctx, tx, endings)
 		return err
 	}
-	retry := make(uuids, len(found))
-	for i, p := range found {
-		retry[i] = p.id
-	}
-	b = pgx.Batch{}
-	b.Queue(steer)
-	b.Queue(retryThese, retry)
-	return tx.SendBatch(ctx, &b).Close()
+	_, err := retry(ctx, tx, found)
+	return err
 }

@@ -73,6 +73,9 @@ type taken struct {
 // ended says that the lost claim cost the last of the budget.
 func (t *taken) ended() bool { return t.State != posthorn.Pending }
 
+// given says that there is a new claim.
+func (t *taken) given() bool { return !t.Claim.IsZero() }
+
 // holdLanes takes the lanes that one claim at a time may take from: FIFO lanes, and those due for a probe.
 const holdLanes = `SELECT subscription_id FROM lanes WHERE subscription_id = ANY($1) AND status = 'active' AND NOT deleted
 	AND (fifo OR breaker_opens > 0 AND coalesce(breaker_until <= now(), true))
@@ -177,7 +180,7 @@ func (c *claim) lostTokens() []posthorn.UUID {
 func (c *claim) probed() uuids {
 	got := map[posthorn.SubscriptionID]bool{}
 	for i := range c.taken {
-		if t := &c.taken[i]; !t.ended() && t.Manual == posthorn.NotManual {
+		if t := &c.taken[i]; t.given() && t.Manual == posthorn.NotManual {
 			got[t.SubscriptionID] = true
 		}
 	}
@@ -217,7 +220,7 @@ func (c *claim) batch() posthorn.ClaimBatch {
 	for i := range c.taken {
 		d := c.taken[i].Delivery
 		event := c.events[d.EventID]
-		if c.taken[i].ended() || event == nil {
+		if !c.taken[i].given() || event == nil {
 			continue
 		}
 		b.Claims = append(b.Claims, posthorn.Claimed{

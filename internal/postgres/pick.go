@@ -16,7 +16,8 @@ const claimable = `d.state = 'pending' AND d.visible_at <= now() AND (d.expires_
 // hand, the rest heads of FIFO lanes. Of each lane in $8 the oldest follow, up to its share; in a lane that became FIFO
 // lately ($10) only those without a number. Rows another claim is taking are passed over. They are given in order:
 // retries, the first of each lane, the second of each, …, as far as $3 and the bytes of $4 reach; the k-th gets the k-th
-// token of $7. A claim whose lease ran out is an interruption, which beyond $11 in a row costs the budget.
+// token of $7. A claim whose lease ran out is an interruption, which beyond $11 in a row costs the budget, or ends a retry
+// by hand: what was pending before is left to the next look then.
 const takeDue = `
 WITH picked AS MATERIALIZED (
 	SELECT q.n, q.n <= $6 AS first, d.* FROM unnest($5::uuid[]) WITH ORDINALITY AS q(id, n) CROSS JOIN LATERAL (
@@ -29,26 +30,28 @@ WITH picked AS MATERIALIZED (
 	SELECT DISTINCT ON (p.id) p.id, p.n, p.payload_bytes, p.claim, p.claimed_by, p.attempts, p.manual,
 		CASE WHEN p.first THEN 0 ELSE row_number() OVER (PARTITION BY p.first, p.subscription_id ORDER BY p.visible_at, p.id) END AS nth,
 		p.claim IS NOT NULL AS lost,
-		CASE WHEN p.claim IS NOT NULL AND p.interruptions >= $11 THEN 1 ELSE 0 END AS cost,
-		p.claim IS NOT NULL AND p.interruptions >= $11 AND
-			p.spent + 1 >= (SELECT l.budget FROM lanes l WHERE l.subscription_id = p.subscription_id) AS ended
+		p.claim IS NOT NULL AND p.interruptions >= $11 AS costs,
+		p.claim IS NOT NULL AND p.interruptions >= $11 AND (p.manual = 2 OR p.manual = 0 AND
+			p.spent + 1 >= (SELECT l.budget FROM lanes l WHERE l.subscription_id = p.subscription_id)) AS ended,
+		NOT (p.claim IS NOT NULL AND p.interruptions >= $11 AND p.manual = 1) AS goes
 	FROM picked p ORDER BY p.id, p.first DESC
 ), arranged AS MATERIALIZED (
 	SELECT r.*, row_number() OVER w AS k, sum(r.payload_bytes) OVER w AS bytes, count(*) OVER () AS found
 	FROM ranked r WINDOW w AS (ORDER BY r.nth, r.n)
 )
 UPDATE deliveries d SET
-	visible_at = CASE WHEN a.ended THEN d.visible_at ELSE now() + $2::interval END,
-	claim = CASE WHEN NOT a.ended THEN ($7::uuid[])[a.k] END,
-	claimed_by = CASE WHEN NOT a.ended THEN $1::uuid END,
-	attempts = d.attempts + CASE WHEN a.ended THEN 0 ELSE 1 END,
-	interruptions = d.interruptions + a.lost::int, spent = d.spent + a.cost,
-	manual = CASE WHEN a.ended THEN 0 ELSE d.manual END,
+	visible_at = CASE WHEN a.ended THEN d.visible_at WHEN a.goes THEN now() + $2::interval ELSE d.due_at END,
+	claim = CASE WHEN a.goes AND NOT a.ended THEN ($7::uuid[])[a.k] END,
+	claimed_by = CASE WHEN a.goes AND NOT a.ended THEN $1::uuid END,
+	attempts = d.attempts + CASE WHEN a.goes AND NOT a.ended THEN 1 ELSE 0 END,
+	interruptions = d.interruptions + a.lost::int,
+	spent = d.spent + CASE WHEN a.costs AND d.manual = 0 THEN 1 ELSE 0 END,
+	manual = CASE WHEN a.costs THEN 0 ELSE d.manual END,
 	last_outcome = CASE WHEN a.lost THEN 'interrupted' ELSE d.last_outcome END,
 	last_status_code = CASE WHEN a.lost THEN 0 ELSE d.last_status_code END,
 	last_error = CASE WHEN a.lost THEN '' ELSE d.last_error END,
 	state = CASE WHEN a.ended THEN 'exhausted' ELSE d.state END,
-	reason = CASE WHEN a.ended THEN 'attempts' ELSE d.reason END,
+	reason = CASE WHEN NOT a.ended THEN d.reason WHEN d.manual = 0 THEN 'attempts' ELSE 'manual' END,
 	completed_at = CASE WHEN a.ended THEN now() END,
 	touched = d.touched OR a.ended,
 	updated_at = now()

@@ -175,7 +175,7 @@ func (c *claiming) take(row *candidate) (full bool, err error) {
 		return true, nil
 	}
 	if !row.Claim.IsZero() {
-		if ended, err := c.interrupt(row); ended || err != nil {
+		if stays, err := c.interrupt(row); stays || err != nil {
 			return false, err
 		}
 	}

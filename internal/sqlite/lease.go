@@ -6,20 +6,26 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-// interrupt writes the attempt of a lease that ran out and says whether that was one too many.
-func (c *claiming) interrupt(row *candidate) (ended bool, err error) {
+// interrupt writes the attempt of a lease that ran out and says whether the delivery is not to be given now: it has ended,
+// or its retry by hand has and it waits as it did before.
+func (c *claiming) interrupt(row *candidate) (stays bool, err error) {
 	d := &row.Delivery
 	c.lose(d)
+	byHand := d.Manual
 	reason := posthorn.ReasonNone
 	if d.Interruptions > posthorn.FreeInterruptions {
 		if reason, err = c.spend(d); err != nil {
 			return false, err
 		}
 	}
-	waits := d.Manual == posthorn.NotManual && d.DueAt.After(c.now)
+	stays = reason != posthorn.ReasonNone || d.Manual != byHand || d.Manual == posthorn.NotManual && d.DueAt.After(c.now)
+	if d.Manual != byHand {
+		// It may be due: the next search tells.
+		c.batch.Next = 0
+	}
 	visible := d.DueAt
 	if reason != posthorn.ReasonNone {
-		d.State, d.Reason, d.CompletedAt = posthorn.Exhausted, reason, c.now
+		d.State, d.Reason, d.Manual, d.CompletedAt = posthorn.Exhausted, reason, posthorn.NotManual, c.now
 		for _, n := range c.counts.both(d.TenantID, d.SubscriptionID) {
 			n.exhausted++
 		}
@@ -29,7 +35,7 @@ func (c *claiming) interrupt(row *candidate) (ended bool, err error) {
 		completed_at = ? WHERE id = ?`,
 		stateNumber(d.State), string(d.Reason), int64(d.Spent), int64(d.Interruptions), int64(d.Manual), stamp(visible),
 		string(d.LastOutcome), d.LastError, stamp(c.now), stamp(d.CompletedAt), d.ID.UUID[:])
-	return waits || d.State != posthorn.Pending, err
+	return stays, err
 }
 
 // spend makes an interruption beyond the free ones cost what an attempt costs, and gives the reason if that was the last.

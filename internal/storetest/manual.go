@@ -20,6 +20,9 @@ func manualTests() group {
 		{"RetryWaitsForAPause", manualRetryWaits},
 		{"RetryReleasedIsStillManual", manualRetryReleased},
 		{"RetryAfterALostLease", manualRetryLost},
+		{"RetryLostTooOften", manualRetryLostTooOften},
+		{"RetryLostTooOftenIsDue", manualRetryLostDue},
+		{"RetryWritesTheLostLease", manualRetryWritesLost},
 		{"InterruptedIsStillManual", manualAgain},
 		{"CancelWaiting", manualCancel},
 		{"CancelClaimed", manualCancelClaimed},
@@ -246,6 +249,82 @@ func manualRetryLost(f *Fixture) {
 	equal(f, "manual", c.Delivery.Manual, posthorn.ManualWhilePending)
 	equal(f, "number", c.Number, 3)
 	f.wantOutcomes(id, posthorn.HTTPError, posthorn.Interrupted)
+}
+
+// loseAll claims a delivery as often as interruptions are free and once more, and loses each claim.
+func (f *Fixture) loseAll(id posthorn.DeliveryID) {
+	f.T.Helper()
+	for range posthorn.FreeInterruptions + 1 {
+		f.ClaimOne(id)
+		f.Elapse(afterLease)
+	}
+}
+
+// manualRetryLostTooOften: a retry by hand is outside the budget, so interruptions beyond the free ones are a retry that failed.
+func manualRetryLostTooOften(f *Fixture) {
+	sub := f.Subscribe(func(s *posthorn.Subscription) { s.Retry = posthorn.RetryPolicy{Schedule: []float64{60}} })
+	waiting := f.PublishOne(sub)
+	f.Record(f.Failure(f.ClaimOne(waiting), time.Hour))
+	f.retry(waiting)
+	f.loseAll(waiting)
+	f.ClaimNone()
+	d := f.wantState(waiting, posthorn.Pending, posthorn.ReasonNone)
+	equal(f, "manual", d.Manual, posthorn.NotManual)
+	equal(f, "spent", d.Spent, 1)
+	equal(f, "attempts", d.Attempts, posthorn.FreeInterruptions+2)
+	equal(f, "claim", d.Claim, posthorn.AttemptID{})
+	f.wantIn("due_at", d.DueAt, time.Hour-(posthorn.FreeInterruptions+1)*afterLease)
+
+	ended := f.Exhaust(sub)
+	spent := f.Delivery(ended).Spent
+	f.retry(ended)
+	f.loseAll(ended)
+	f.ClaimNone()
+	d = f.wantState(ended, posthorn.Exhausted, posthorn.ReasonManual)
+	equal(f, "spent of the ended", d.Spent, spent)
+	equal(f, "manual of the ended", d.Manual, posthorn.NotManual)
+	f.Elapse(time.Hour)
+	equal(f, "claim's manual", f.ClaimOne(waiting).Delivery.Manual, posthorn.NotManual)
+}
+
+// manualRetryLostDue: what is due when its retry ended that way is given as all others are, and so not past a throttle.
+func manualRetryLostDue(f *Fixture) {
+	sub := f.Subscribe()
+	id := f.PublishOne(sub)
+	f.Change(sub, posthorn.LaneChange{Throttle: time.Hour})
+	f.retry(id)
+	f.loseAll(id)
+	f.ClaimNone()
+	f.wantState(id, posthorn.Pending, posthorn.ReasonNone)
+	f.ClaimNone()
+	f.Elapse(time.Hour)
+	c := f.ClaimOne(id)
+	equal(f, "manual", c.Delivery.Manual, posthorn.NotManual)
+	equal(f, "spent", c.Delivery.Spent, 0)
+}
+
+// manualRetryWritesLost: what an automatic attempt lost is not the retry's, which a person gets however often that was.
+func manualRetryWritesLost(f *Fixture) {
+	id := f.PublishOne(f.Subscribe())
+	for range posthorn.FreeInterruptions {
+		f.ClaimOne(id)
+		f.Elapse(afterLease)
+	}
+	lost := f.ClaimOne(id)
+	f.Elapse(afterLease)
+	d := f.retry(id)
+	equal(f, "claim", d.Claim, posthorn.AttemptID{})
+	attempts := f.Attempts(id)
+	equal(f, "attempts", len(attempts), posthorn.FreeInterruptions+1)
+	last := attempts[len(attempts)-1]
+	equal(f, "lost attempt", last.ID, lost.Attempt)
+	equal(f, "its outcome", last.Outcome, posthorn.Interrupted)
+	equal(f, "it is manual", last.Manual, false)
+	c := f.ClaimOne(id)
+	equal(f, "claim's manual", c.Delivery.Manual, posthorn.ManualWhilePending)
+	equal(f, "number", c.Number, posthorn.FreeInterruptions+2)
+	f.Record(f.Success(c))
+	f.wantState(id, posthorn.Delivered, posthorn.ReasonNone)
 }
 
 func manualCancel(f *Fixture) {

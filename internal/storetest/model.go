@@ -290,7 +290,7 @@ func (m *model) interruptsTo(d *modelDelivery) posthorn.State {
 	if !copied.claim.IsZero() {
 		m.lose(&copied)
 		m.afterInterruption(&copied)
-		if copied.state == posthorn.Pending && copied.manual == posthorn.NotManual && copied.due > m.now-slack {
+		if copied.manual != d.manual || copied.state == posthorn.Pending && copied.manual == posthorn.NotManual && copied.due > m.now-slack {
 			return ""
 		}
 	}
@@ -305,7 +305,7 @@ func (m *model) afterInterruption(d *modelDelivery) {
 	}
 	switch d.manual {
 	case posthorn.ManualAfterEnd:
-		d.state = posthorn.Exhausted
+		d.state, d.manual = posthorn.Exhausted, posthorn.NotManual
 	case posthorn.ManualWhilePending:
 		d.manual = posthorn.NotManual
 	default:

@@ -135,8 +135,10 @@ func (m *model) retry(t *rapid.T) {
 		return
 	}
 	m.must(t, err)
-	// What ran out is written down by the retry or by the next claim, as the store likes.
-	if !d.claim.IsZero() && after.Claim.IsZero() {
+	if !after.Claim.IsZero() {
+		t.Fatalf("a retry of %s left a claim that had run out", d.id)
+	}
+	if !d.claim.IsZero() {
 		m.lose(d)
 	}
 	if d.state == posthorn.Pending {
