@@ -54,7 +54,8 @@ const yielded = `
 
 // heads walks the ordering keys of FIFO lanes ($1), each from a key on ($2), at most $4 of each: of every key the lowest
 // pending delivery, which alone may be given. A retry by hand can put one below another that is under way already, so
-// there the next few are looked at too; with $3 only such retries count. It answers per lane: the due ones, how many keys
+// for those the lane's claims are read, once, where the queue's index has what a lease can reach ($6, with what two
+// transactions may be apart); with $3 only such retries count. It answers per lane: the due ones, how many keys
 // there were and which was the last, since when the first of them is due and when the next of the others will be; and the
 // yielded ones beside.
 const heads = `
@@ -72,11 +73,9 @@ FROM unnest($1::uuid[], $2::text[], $3::bool[]) WITH ORDINALITY AS q(lane, after
 		WHERE head.step < $4
 	), judged AS (
 		SELECT head.*, head.visible_at <= now() AND (head.expires_at IS NULL OR head.expires_at > now()) AND (head.manual <> 0 OR NOT q.by_hand)
-			AND (head.manual = 0 OR NOT EXISTS (
-				SELECT FROM (SELECT d.claim, d.visible_at FROM deliveries d
-					WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.sequence > 0 AND d.ordering_key = head.ordering_key
-					ORDER BY d.subscription_id, d.ordering_key, d.sequence LIMIT 100) d
-				WHERE d.claim IS NOT NULL AND d.visible_at > now())) AS ready
+			AND (head.manual = 0 OR head.ordering_key NOT IN (SELECT d.ordering_key FROM deliveries d
+				WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.visible_at > now() AND d.visible_at <= now() + $6::interval
+					AND d.claim IS NOT NULL AND d.sequence > 0)) AS ready
 		FROM head
 	)
 	SELECT coalesce(array_agg(j.id ORDER BY j.step) FILTER (WHERE j.ready), '{}') AS due, count(*) AS keys,
@@ -110,7 +109,7 @@ func (s *Store) lookOrdered(ctx context.Context, q interface {
 	most := min(max(fifoLook/len(lanes), fifoLeast), fifoKeys)
 	var b pgx.Batch
 	b.Queue(steer)
-	b.Queue(heads, uuids(lanes), after, byHand, most, min(most, yieldedLook)).Query(func(rows pgx.Rows) error {
+	b.Queue(heads, uuids(lanes), after, byHand, most, min(most, yieldedLook), 2*posthorn.Lease).Query(func(rows pgx.Rows) error {
 		var place, keys int
 		var due, beside [][16]byte
 		var last string

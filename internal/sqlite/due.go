@@ -193,9 +193,9 @@ const orderedWalk = `WITH RECURSIVE walk (key) AS (
 		SELECT (SELECT min(ordering_key) FROM deliveries
 			WHERE state = 0 AND sequence > 0 AND subscription_id = ?1 AND ordering_key > walk.key)
 		FROM walk WHERE walk.key IS NOT NULL LIMIT ?3)
-	SELECT key, id, visible_at, expires_at, claim, manual, manual > 0 AND EXISTS (SELECT 1 FROM deliveries AS o INDEXED BY deliveries_queue
+	SELECT key, id, visible_at, expires_at, claim, manual, manual > 0 AND key IN (SELECT o.ordering_key FROM deliveries AS o INDEXED BY deliveries_queue
 		WHERE o.state = 0 AND o.subscription_id = ?1 AND o.visible_at > ?4 AND o.visible_at <= ?5
-		AND o.claim IS NOT NULL AND o.sequence > 0 AND o.ordering_key = key) AS under_way
+		AND o.claim IS NOT NULL AND o.sequence > 0) AS under_way
 	FROM walk CROSS JOIN deliveries ON id = (SELECT id FROM deliveries
 		WHERE state = 0 AND sequence > 0 AND subscription_id = ?1 AND ordering_key = key ORDER BY sequence LIMIT 1)`
 

@@ -16,6 +16,7 @@ func fifoTests() group {
 		{"EndedMakesWay", fifoMakesWay},
 		{"RetriedComesFirst", fifoRetried},
 		{"RetriedWaitsForWhatIsUnderWay", fifoRetriedMeanwhile},
+		{"ManyRetriedWaitForWhatIsUnderWay", fifoManyRetriedMeanwhile},
 		{"LostLeaseKeepsItsPlace", fifoLost},
 		{"NeverTwoOfAKey", fifoNeverTwo},
 		{"BecomesFIFO", fifoBecomes},
@@ -150,6 +151,29 @@ func fifoRetriedMeanwhile(f *Fixture) {
 	f.Record(f.Success(underWay))
 	f.Record(f.Success(f.ClaimOne(first)))
 	f.ClaimOne(third)
+}
+
+// fifoManyRetriedMeanwhile has so many taken up again that what is under way is far behind the first.
+func fifoManyRetriedMeanwhile(f *Fixture) {
+	const many = 150
+	sub := f.Subscribe(Ordered)
+	batch := make([]posthorn.Acceptance, many)
+	for i := range batch {
+		batch[i] = f.Acceptance(f.NewEvent(), sub)
+	}
+	f.Accept(batch...)
+	_, cancelled, _ := f.bulk(posthorn.BulkChange{On: posthorn.OnCancel, Limit: many})
+	equal(f, "cancelled", cancelled, many)
+	behind := f.PublishOne(sub)
+	underWay := f.ClaimOne(behind)
+	_, retried, _ := f.bulk(posthorn.BulkChange{
+		Filter: posthorn.DeliveryFilter{States: []posthorn.State{posthorn.Cancelled}}, On: posthorn.OnRetry, Limit: many,
+	})
+	equal(f, "retried", retried, many)
+	f.ClaimNone()
+	f.Record(f.Success(underWay))
+	f.ClaimOne(batch[0].Matches[0].DeliveryID)
+	f.ClaimNone()
 }
 
 func fifoLost(f *Fixture) {
