@@ -223,8 +223,8 @@ type NodeStore interface {
 	DrainNode(ctx context.Context, id NodeID) error
 	// ForgetNode removes a node that stopped.
 	ForgetNode(ctx context.Context, id NodeID) error
-	// AcquireLease gives the named duty to a node for a time, or renews it; false while another holds it. It is a row,
-	// not a session lock, so that it works behind a pooler.
+	// AcquireLease gives the named duty to a node for a time, or renews it; false while another holds it, whose lease ends no later than
+	// one given now: longer ones are of a clock that was set back. It is a row, not a session lock, so that it works behind a pooler.
 	AcquireLease(ctx context.Context, name string, node NodeID, ttl time.Duration) (bool, error)
 	// ReleaseLease gives a duty back early.
 	ReleaseLease(ctx context.Context, name string, node NodeID) error

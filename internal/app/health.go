@@ -61,7 +61,7 @@ func (a *App) checkWorkers(ctx context.Context) api.Component {
 	now, live, draining := a.store.Now(), 0, 0
 	for i := range nodes {
 		n := &nodes[i]
-		if !isWorker(n) || now.Sub(n.SeenAt) >= aliveWithin {
+		if !isWorker(n) || !alive(n, now) {
 			continue
 		}
 		live++

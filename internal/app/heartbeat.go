@@ -82,12 +82,15 @@ func (a *App) describe() *posthorn.Node {
 func liveWorkers(nodes []posthorn.Node, now time.Time) int {
 	live := 0
 	for i := range nodes {
-		if n := &nodes[i]; isWorker(n) && !n.Draining && now.Sub(n.SeenAt) < aliveWithin {
+		if n := &nodes[i]; isWorker(n) && !n.Draining && alive(n, now) {
 			live++
 		}
 	}
 	return max(live, 1)
 }
+
+// alive says whether a node was heard of lately. One that died before the clock was set back is ahead of it.
+func alive(n *posthorn.Node, now time.Time) bool { return now.Sub(n.SeenAt).Abs() < aliveWithin }
 
 func isWorker(n *posthorn.Node) bool {
 	for _, role := range n.Roles {

@@ -22,6 +22,7 @@ func TestLiveWorkers(t *testing.T) {
 		"Alone":    {[]posthorn.Node{worker(0)}, 1},
 		"Two":      {[]posthorn.Node{worker(0), worker(aliveWithin - 1)}, 2},
 		"OneDead":  {[]posthorn.Node{worker(0), worker(aliveWithin)}, 1},
+		"Ahead":    {[]posthorn.Node{worker(0), worker(-time.Hour)}, 1},
 		"NoWorker": {[]posthorn.Node{worker(0), {Roles: []string{"api"}, SeenAt: now}}, 1},
 		"Draining": {[]posthorn.Node{worker(0), worker(0), draining}, 2},
 	} {

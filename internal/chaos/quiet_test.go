@@ -10,12 +10,15 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/clustertest"
+	"github.com/posthorn/posthorn/internal/seal"
 )
 
 // TestFirstStart kills nodes with -9 while they make their schema and their keys, each over a store of its own, and then lets one
 // start: it serves.
-func TestFirstStart(t *testing.T) {
-	gently(t)
+func TestFirstStart(t *testing.T) { bothStores(t, firstStart) }
+
+func firstStart(t *testing.T, store string) {
 	times := 5
 	if *long {
 		times = 60
@@ -24,7 +27,11 @@ func TestFirstStart(t *testing.T) {
 	served, killed := 0, 0
 	began := time.Now()
 	for range times {
-		s := newSite(t, "POSTHORN_DATA_DIR="+t.TempDir())
+		settings := []string{"POSTHORN_DATA_DIR=" + t.TempDir()}
+		if store == postgresStore {
+			settings = append(settings, "DATABASE_URL="+clustertest.NewDatabase(t), "POSTHORN_ENCRYPTION_KEYS="+seal.Generate())
+		}
+		s := newSite(t, settings...)
 		for range 1 + d.IntN(3) {
 			n := s.start(fmt.Sprintf("migrate.before=kill~%dus", 1+d.IntN(60_000)))
 			select {
@@ -43,7 +50,7 @@ func TestFirstStart(t *testing.T) {
 		}
 		n.Kill()
 	}
-	figures.add(scenario{Name: "first start", Store: sqliteStore, Seed: *seed, Length: fmt.Sprintf("%d stores in %s", times, time.Since(began).Round(time.Second)), Figures: []figure{
+	figures.add(scenario{Name: "first start", Store: store, Seed: *seed, Length: fmt.Sprintf("%d stores in %s", times, time.Since(began).Round(time.Second)), Figures: []figure{
 		number("kill -9 while a store was made", "", killed, true),
 		number("stores that the next start could not use", "0", times-served, served == times),
 	}})
@@ -53,9 +60,10 @@ func TestFirstStart(t *testing.T) {
 }
 
 // TestNames gives receivers a name, and makes looking it up fail at first: nothing is the subscriber's fault, and all arrives.
-func TestNames(t *testing.T) {
-	gently(t)
-	w := newWorld(t, sqliteStore, 8)
+func TestNames(t *testing.T) { bothStores(t, names) }
+
+func names(t *testing.T, store string) {
+	w := newWorld(t, store, 8)
 	first := w.site.start("").await()
 	named := &lane{name: "named"}
 	url := strings.Replace(w.receiver.url("named"), "127.0.0.1", "receiver.example.com", 1)
@@ -91,7 +99,7 @@ func TestNames(t *testing.T) {
 			blamed++
 		}
 	}
-	figures.add(scenario{Name: "names", Store: sqliteStore, Seed: *seed, Length: "the resolver fails 5 times", Figures: []figure{
+	figures.add(scenario{Name: "names", Store: store, Seed: *seed, Length: "the resolver fails 5 times", Figures: []figure{
 		number("attempts that failed, all of them our own fault", "", failed, failed > 0 && ours == failed).and("%d", ours),
 		length("all delivered after", "", took, true),
 		number("subscriptions blamed", "0", blamed, blamed == 0),
@@ -104,13 +112,14 @@ func TestNames(t *testing.T) {
 }
 
 // TestBlackHole has 10,000 deliveries wait for receivers that never answer: the others notice nothing.
-func TestBlackHole(t *testing.T) {
-	gently(t)
+func TestBlackHole(t *testing.T) { bothStores(t, blackHole) }
+
+func blackHole(t *testing.T, store string) {
 	waiting := 500
 	if *long {
 		waiting = 10_000
 	}
-	w := newWorld(t, sqliteStore, 16)
+	w := newWorld(t, store, 16)
 	start := w.mark()
 	n := w.site.start("").await()
 	all := w.producer.kinds
@@ -130,7 +139,7 @@ func TestBlackHole(t *testing.T) {
 	}
 	slowest := w.slowestSince(began, w.lanes["hole"])
 	memory := residentOf(n.PID())
-	figures.add(scenario{Name: "black hole", Store: sqliteStore, Seed: *seed, Length: fmt.Sprintf("%s deliveries to a receiver that never answers", grouped(waiting)), Figures: []figure{
+	figures.add(scenario{Name: "black hole", Store: store, Seed: *seed, Length: fmt.Sprintf("%s deliveries to a receiver that never answers", grouped(waiting)), Figures: []figure{
 		length("first attempt of the other lanes after the acknowledgement, 99th percentile", "1 s", slowest, slowest <= time.Second),
 		{What: "memory of the node", Value: fmt.Sprintf("%d MiB", memory>>20), Kept: true},
 	}})
@@ -147,14 +156,7 @@ func TestBlackHole(t *testing.T) {
 }
 
 // TestCalm delivers without any fault: nothing may come twice.
-func TestCalm(t *testing.T) {
-	for _, store := range []string{sqliteStore, postgresStore} {
-		t.Run(store, func(t *testing.T) {
-			gently(t)
-			calmly(t, store)
-		})
-	}
-}
+func TestCalm(t *testing.T) { bothStores(t, calmly) }
 
 func calmly(t *testing.T, store string) {
 	n := max(*calm, 1000)

@@ -22,11 +22,14 @@ func lasting(brief, full time.Duration) time.Duration {
 
 // TestStop sends SIGTERM to a node at 500 events a second and starts it again, several times over; to each of three
 // nodes in turn where the store allows them, as a rolling restart does.
-func TestStop(t *testing.T) {
+func TestStop(t *testing.T) { bothStores(t, stopUnderLoad) }
+
+// bothStores runs a scenario over each store.
+func bothStores(t *testing.T, scenario func(t *testing.T, store string)) {
 	for _, store := range []string{sqliteStore, postgresStore} {
 		t.Run(store, func(t *testing.T) {
 			gently(t)
-			stopUnderLoad(t, store)
+			scenario(t, store)
 		})
 	}
 }

@@ -89,7 +89,7 @@ func (s *Store) AcquireLease(ctx context.Context, name string, node posthorn.Nod
 	err := s.write(ctx, func(t *tx) error {
 		answer, err := t.exec(`INSERT INTO leases (name, node_id, until) VALUES (?, ?, ?)
 			ON CONFLICT DO UPDATE SET node_id = excluded.node_id, until = excluded.until
-			WHERE node_id = excluded.node_id OR until <= ?`, name, node, stamp(t.now.Add(ttl)), stamp(t.now))
+			WHERE node_id = excluded.node_id OR until <= ? OR until > excluded.until`, name, node, stamp(t.now.Add(ttl)), stamp(t.now))
 		if err != nil {
 			return err
 		}
