@@ -71,11 +71,12 @@ FROM unnest($1::uuid[], $2::text[], $3::bool[]) WITH ORDINALITY AS q(lane, after
 			WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.sequence > 0 AND d.ordering_key > head.ordering_key
 			ORDER BY d.subscription_id, d.ordering_key, d.sequence LIMIT 1) n
 		WHERE head.step < $4
-	), judged AS (
+	), under_way AS MATERIALIZED (
+		SELECT d.ordering_key, d.sequence FROM deliveries d WHERE d.subscription_id = q.lane AND d.state = 'pending'
+			AND d.visible_at > now() AND d.visible_at <= now() + $6::interval AND d.claim IS NOT NULL
+	), judged AS MATERIALIZED (
 		SELECT head.*, head.visible_at <= now() AND (head.expires_at IS NULL OR head.expires_at > now()) AND (head.manual <> 0 OR NOT q.by_hand)
-			AND (head.manual = 0 OR head.ordering_key NOT IN (SELECT d.ordering_key FROM deliveries d
-				WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.visible_at > now() AND d.visible_at <= now() + $6::interval
-					AND d.claim IS NOT NULL AND d.sequence > 0)) AS ready
+			AND (head.manual = 0 OR head.ordering_key NOT IN (SELECT ordering_key FROM under_way WHERE sequence > 0)) AS ready
 		FROM head
 	)
 	SELECT coalesce(array_agg(j.id ORDER BY j.step) FILTER (WHERE j.ready), '{}') AS due, count(*) AS keys,
