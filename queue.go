@@ -5,6 +5,9 @@ import "time"
 // Lease is how long a claim lasts unless renewed; a dead node's work is taken up within this time.
 const Lease = 30 * time.Second
 
+// LongestBreak is how long a lane's breaker stays open at most before its next probe.
+const LongestBreak = 5 * time.Minute
+
 // Acceptance is one event to be accepted with the deliveries it makes.
 type Acceptance struct {
 	Event *Event

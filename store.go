@@ -236,7 +236,9 @@ type Upkeep interface {
 	// their attempts.
 	Cleanup(ctx context.Context, r Retention) (CleanupReport, error)
 	// WithdrawDeliveries ends pending deliveries whose subscription was deleted or resumed without them, that were held
-	// too long, whose window is past (exhausted; not while held) or whose event expired. A claim they had is lost.
+	// too long, whose window is past (exhausted; not while held) or whose event expired. A claim they had is lost. Where the
+	// store's clock was set back since the last call, or before the start, what is pending keeps its waits, and no lease is
+	// longer than Lease.
 	WithdrawDeliveries(ctx context.Context, w Withdrawal) (WithdrawalReport, error)
 	// ExpiringBacklogs finds lanes of which WithdrawDeliveries will end deliveries within the notice, as held for the hold,
 	// and of whose present hold nobody was told (WarnedAt), at most limit.

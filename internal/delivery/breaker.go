@@ -1,13 +1,16 @@
 package delivery
 
-import "time"
+import (
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
 
 const (
 	// breakerThreshold is how many failures in a row open the breaker.
 	breakerThreshold = 20
-	// breakerFirst is the first opening; each further one doubles, up to breakerLongest.
-	breakerFirst   = 10 * time.Second
-	breakerLongest = 5 * time.Minute
+	// breakerFirst is the first opening; each further one doubles, up to posthorn.LongestBreak.
+	breakerFirst = 10 * time.Second
 )
 
 // breaker counts one lane's failures in a row on this node. Whether the breaker is open is the store's to know, for all
@@ -28,7 +31,7 @@ func (b *breaker) failed(openings int) time.Duration {
 	if b.openings > openings || b.openings == 0 && b.failures < breakerThreshold {
 		return 0
 	}
-	d := min(breakerFirst<<min(b.openings, 16), breakerLongest)
+	d := min(breakerFirst<<min(b.openings, 16), posthorn.LongestBreak)
 	b.openings++
 	b.failures = 0
 	return d

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,43 +9,79 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-// setbackSlack is how far rows may be ahead of the clock: ids are made by the nodes' idea of it.
-const setbackSlack = 5 * time.Second
+const (
+	// setbackSlack is how far the database's clock may go back unheeded: NTP moves it by less, and answers are slow by less.
+	setbackSlack = 5 * time.Second
+	// setbackBatch bounds the deliveries of one lane that one statement moves.
+	setbackBatch = 5000
+)
 
-// setBack says whether something was written later than now: the latest id tells of deliveries, the latest minute of results.
-const setBack = `SELECT coalesce((SELECT id > $1 FROM deliveries ORDER BY id DESC LIMIT 1), false)
-	OR coalesce((SELECT max(minute) > now() + $2::interval FROM rollups), false)`
+// wasSetBack asks once, at the start, whether what is stored is ahead of the clock; later answers tell (setClock).
+const wasSetBack = `SELECT now(), (SELECT max(seen_at) FROM nodes), (SELECT id FROM deliveries ORDER BY id DESC LIMIT 1)`
 
-// takeBack moves what waits by the clock of then. Waits keep their length, and no lease is longer than one; a time that a
-// producer named stays.
-const takeBack = `UPDATE deliveries d SET updated_at = now(), due_at = d.due_at - (d.updated_at - now()),
-		visible_at = CASE WHEN d.claim IS NULL THEN d.visible_at - (d.updated_at - now()) ELSE least(d.visible_at, now() + $1::interval) END
-	FROM (SELECT id FROM deliveries WHERE state = 'pending' AND updated_at > now() AND (attempts > 0 OR due_at <= updated_at)
-		LIMIT $2 FOR UPDATE SKIP LOCKED) ahead WHERE d.id = ahead.id`
+// keepWaits moves what is pending in a lane ($1) back with the clock: waits keep their length, and no lease is longer than
+// one ($2). A time that a producer named (deliver_at) stays.
+const keepWaits = `
+WITH ahead AS MATERIALIZED (
+	SELECT d.id FROM deliveries d WHERE d.subscription_id = $1 AND d.state = 'pending'
+		AND (d.updated_at > now() AND (d.attempts > 0 OR d.due_at <= d.updated_at) OR d.claim IS NOT NULL AND d.visible_at > now() + $2::interval)
+	ORDER BY d.id LIMIT $3 FOR UPDATE
+)
+UPDATE deliveries d SET updated_at = least(d.updated_at, now()),
+	due_at = d.due_at - greatest(d.updated_at - now(), '0'),
+	visible_at = CASE WHEN d.claim IS NULL THEN d.visible_at - greatest(d.updated_at - now(), '0') ELSE least(d.visible_at, now() + $2::interval) END
+FROM ahead WHERE d.id = ahead.id`
 
-// followClock makes good for a clock that was set back, as when a standby whose clock is behind takes over: what became due by
-// the time of then would wait for it to come again.
-func (s *Store) followClock(ctx context.Context, batch int) error {
-	for {
-		moved := int64(0)
-		err := s.write(ctx, "follow the clock back", func(ctx context.Context, tx pgx.Tx) error {
-			var ahead bool
-			latest := posthorn.MinUUID(s.Now().Add(setbackSlack))
-			if err := tx.QueryRow(ctx, setBack, uuid(latest), setbackSlack).Scan(&ahead); err != nil || !ahead {
+// findSetBack looks whether the database's clock was set back while this node was away.
+func (s *Store) findSetBack(ctx context.Context) error {
+	return s.do(ctx, "look at the clock", func(ctx context.Context) error {
+		var now, seen time.Time
+		var last posthorn.UUID
+		err := s.pool.QueryRow(ctx, wasSetBack).Scan((*moment)(&now), (*moment)(&seen), (*uuid)(&last))
+		if ahead := now.Add(setbackSlack); err == nil && (seen.After(ahead) || last.Time().After(ahead)) {
+			s.setBack.Store(true)
+		}
+		return err
+	})
+}
+
+// followClock makes good for a clock that was set back, as that of a standby taking over may be: what became due by the time
+// of then would wait for it to come again. It costs nothing where none was.
+func (s *Store) followClock(ctx context.Context) (err error) {
+	if !s.setBack.Swap(false) {
+		return nil
+	}
+	defer func() {
+		if err != nil {
+			s.setBack.Store(true)
+		}
+	}()
+	s.log.Warn("the database's clock was set back: what waits keeps its wait")
+	err = s.do(ctx, "shorten pauses", func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, `UPDATE lanes SET
+				throttled_until = CASE WHEN throttled_until > now() + $1::interval THEN now() + $1::interval ELSE throttled_until END,
+				breaker_until = CASE WHEN breaker_until > now() + $2::interval THEN now() + $2::interval ELSE breaker_until END
+			WHERE throttled_until > now() + $1::interval OR breaker_until > now() + $2::interval`, posthorn.MaxRetryAfter, posthorn.LongestBreak)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var lanes []posthorn.UUID
+	if err := s.eachLane(ctx, func(l *walkedLane) { lanes = append(lanes, l.SubscriptionID.UUID) }); err != nil {
+		return err
+	}
+	for _, lane := range lanes {
+		for moved := int64(setbackBatch); moved == setbackBatch; {
+			err := s.write(ctx, "follow the clock back", func(ctx context.Context, tx pgx.Tx) error {
+				tag, err := tx.Exec(ctx, keepWaits, uuid(lane), posthorn.Lease, setbackBatch)
+				moved = tag.RowsAffected()
+				return err
+			})
+			if err != nil {
 				return err
 			}
-			tag, err := tx.Exec(ctx, takeBack, posthorn.Lease, batch)
-			moved = tag.RowsAffected()
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("clock set back: %w", err)
-		}
-		if moved > 0 {
-			s.log.Warn("the database's clock was set back; what is pending keeps its waits", "deliveries", moved)
-		}
-		if moved < int64(batch) {
-			return nil
 		}
 	}
+	return nil
 }

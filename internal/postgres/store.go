@@ -59,6 +59,8 @@ type Store struct {
 	expected int64
 	// offset is what must be added to this process's clock to have the database's, in nanoseconds.
 	offset atomic.Int64
+	// setBack says that the database's clock went back since followClock last looked.
+	setBack atomic.Bool
 	// slack is how far an id may be from the moment its row was written; tests that move time raise it.
 	slack time.Duration
 	// cursor is where the next look for due lanes begins, and fifo the same within long FIFO lanes.
@@ -123,7 +125,13 @@ func (s *Store) begin(ctx context.Context) error {
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
-	return s.Prepare(ctx)
+	if err := s.Prepare(ctx); err != nil {
+		return err
+	}
+	if err := s.findSetBack(ctx); err != nil {
+		return err
+	}
+	return s.followClock(ctx)
 }
 
 // poolConfig reads the URL and sets what it leaves open.
@@ -196,5 +204,8 @@ func (s *Store) setClock(sent, now, received time.Time) {
 		s.offset.Store(int64(low))
 	} else if current > high {
 		s.offset.Store(int64(high))
+		if current-high > setbackSlack {
+			s.setBack.Store(true)
+		}
 	}
 }

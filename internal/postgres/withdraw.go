@@ -46,14 +46,14 @@ const (
 // WithdrawDeliveries implements posthorn.Upkeep.
 func (s *Store) WithdrawDeliveries(ctx context.Context, w posthorn.Withdrawal) (posthorn.WithdrawalReport, error) {
 	report := posthorn.WithdrawalReport{Ended: map[posthorn.Reason]int{}, Done: true}
-	batch := max(w.Batch, 1)
-	if err := s.followClock(ctx, batch); err != nil {
+	if err := s.followClock(ctx); err != nil {
 		return report, err
 	}
 	causes, err := s.causes(ctx, w)
 	if err != nil {
 		return report, err
 	}
+	batch := max(w.Batch, 1)
 	for _, c := range causes {
 		rest := batch - len(report.Updates)
 		if rest <= 0 {

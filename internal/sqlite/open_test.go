@@ -30,7 +30,13 @@ func (testSealer) Open(sealed []byte, bind string) ([]byte, error) {
 
 func open(t testing.TB, path string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), Options{Path: path, Sealer: testSealer{}})
+	return openAt(t, path, nil)
+}
+
+// openAt is open with a clock; nil is Go's.
+func openAt(t testing.TB, path string, now func() time.Time) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), Options{Path: path, Sealer: testSealer{}, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

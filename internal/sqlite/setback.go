@@ -15,8 +15,8 @@ const setbackSlack = time.Second
 func (s *Store) Prepare(context.Context) error { return nil }
 
 // followClock makes good for a clock that was set back: what became due by the time of then would wait for it to come again.
-// Waits keep their length, and no lease is longer than one. A time that a producer named (deliver_at) stays. It is called at the start and with each
-// withdrawal, every minute.
+// Waits keep their length, and no lease or pause is longer than one may be. A time that a producer named (deliver_at) stays.
+// It is called at the start and with each withdrawal, every minute.
 func (s *Store) followClock(ctx context.Context) error {
 	var last posthorn.DeliveryID
 	var moment int64
@@ -41,6 +41,11 @@ func (s *Store) followClock(ctx context.Context) error {
 		}
 		_, err = t.exec(`UPDATE deliveries SET visible_at = ?1 WHERE state = 0 AND claim IS NOT NULL AND visible_at > ?1`,
 			stamp(t.leaseEnd()))
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(`UPDATE lanes SET throttled_until = min(throttled_until, ?1), breaker_until = min(breaker_until, ?2)
+			WHERE throttled_until > ?1 OR breaker_until > ?2`, stamp(t.now.Add(posthorn.MaxRetryAfter)), stamp(t.now.Add(posthorn.LongestBreak)))
 		return err
 	})
 	if err != nil {

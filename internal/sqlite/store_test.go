@@ -19,11 +19,12 @@ func TestStore(t *testing.T) {
 			s.(*Store).clock = func() time.Time { return clock().Add(d) }
 		},
 		Checks: 40,
+		Frees:  true,
 		Reopen: func(t *testing.T, s posthorn.Store) posthorn.Store {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			return open(t, s.(*Store).path)
+			return openAt(t, s.(*Store).path, s.(*Store).clock)
 		},
 		Elapse: func(_ *testing.T, _ posthorn.Store, d time.Duration) { time.Sleep(d) },
 		Bubble: synctest.Test,

@@ -44,6 +44,7 @@ func modelRandomActs(f *Fixture) {
 			"Hold":     m.hold,
 			"Wait":     m.wait,
 			"SetBack":  m.setBack,
+			"Crash":    m.crash,
 		})
 		m.finish(t)
 	})
@@ -51,9 +52,11 @@ func modelRandomActs(f *Fixture) {
 
 // model is what a store should hold, on a clock that only the acts move.
 type model struct {
-	f      *Fixture
-	ctx    context.Context
-	now    time.Duration
+	f   *Fixture
+	ctx context.Context
+	now time.Duration
+	// back is how far the clock was set back so far.
+	back   time.Duration
 	lanes  []*modelLane
 	all    []*modelDelivery
 	claims []posthorn.Claimed // every claim ever given, to be recorded when its time is long over too

@@ -186,36 +186,63 @@ func (m *model) wait(t *rapid.T) {
 	m.pass(rapid.SampledFrom([]time.Duration{41 * time.Second, 6 * time.Minute, 9 * time.Minute}).Draw(t, "for"))
 }
 
-// pass moves the clock where it is the test's to set: rapid gives up after a day, be it a day in a bubble.
+// pass lets time pass. In a bubble the clock is moved instead: rapid gives up after a day, be it a day in a bubble.
 func (m *model) pass(d time.Duration) {
-	if step := m.f.harness.Step; step != nil {
-		step(m.f.T, m.f.Store, d)
+	if m.f.harness.Bubble != nil {
+		m.f.setClock(d)
 	} else {
 		m.f.Elapse(d)
 	}
 	m.now += d
 }
 
-// setBack sets the clock back after something was published, and lets the upkeep see it: waits keep their length.
+// setBack sets the clock back after something was published, and lets the upkeep see it.
 func (m *model) setBack(t *rapid.T) {
-	if m.f.harness.Step == nil {
-		t.Skip("the clock is not ours to set")
-	}
 	const back = 3 * time.Minute
 	m.publishTo(t, "", false, m.lanes[:1])
-	m.f.harness.Step(m.f.T, m.f.Store, -back)
+	m.f.setClock(-back)
 	m.now -= back
-	_, err := m.f.Store.WithdrawDeliveries(m.ctx, posthorn.Withdrawal{})
+	m.back += back
+	_, err := m.f.Store.WithdrawDeliveries(m.ctx, usual(100))
 	m.must(t, err)
 	for _, d := range m.all {
+		m.wentBack(t, d, back)
+	}
+}
+
+// wentBack wants what waits to wait for no longer than when the wait began, and for no less than was left of it.
+func (m *model) wentBack(t *rapid.T, d *modelDelivery, back time.Duration) {
+	if d.state != posthorn.Pending {
+		return
+	}
+	is, err := m.f.Store.GetDelivery(m.ctx, m.f.Tenant, d.id)
+	m.must(t, err)
+	due := is.DueAt.Sub(m.f.Store.Now()) + m.now
+	if longest, left := max(d.due-d.updated, 0), d.due-m.now-back; due > m.now+longest+slack || due < m.now+left-slack {
+		t.Fatalf("%s is due in %s after the clock was set back; it was in %s of %s", d.id, due-m.now, left, longest)
+	}
+	waits := d.claim.IsZero() && d.visible == d.due
+	d.due, d.updated = due, min(d.updated, m.now)
+	switch {
+	case !d.claim.IsZero():
+		d.visible = min(d.visible, m.now+posthorn.Lease)
+	case waits:
+		d.visible = due
+	default:
+		d.visible = min(d.visible, m.now)
+	}
+}
+
+// crash has the store closed amid everything and opened again over the same data. Where one process owns it, that frees
+// all claims.
+func (m *model) crash(t *rapid.T) {
+	m.f.reopen()
+	if !m.f.harness.Frees {
+		return
+	}
+	for _, d := range m.all {
 		if !d.claim.IsZero() {
-			d.visible = min(d.visible, m.now+posthorn.Lease)
-		}
-		if ahead := d.updated - m.now; d.state == posthorn.Pending && ahead > 0 {
-			d.due, d.updated = d.due-ahead, m.now
-			if d.claim.IsZero() {
-				d.visible -= ahead
-			}
+			d.visible = min(d.visible, m.now)
 		}
 	}
 }
@@ -238,6 +265,8 @@ func (m *model) finish(t *rapid.T) {
 	for _, l := range m.lanes {
 		m.setStatus(t, l, posthorn.StatusActive)
 	}
+	m.f.setClock(m.back)
+	m.now += m.back
 	for round := 0; slices.ContainsFunc(m.all, func(d *modelDelivery) bool { return d.state == posthorn.Pending }); round++ {
 		if round == 100 {
 			t.Fatalf("something is stuck")

@@ -16,11 +16,13 @@ type Harness struct {
 	Open func(t *testing.T) posthorn.Store
 	// Reopen closes a store that Open gave and opens the same data again, as a new process would.
 	Reopen func(t *testing.T, store posthorn.Store) posthorn.Store
+	// Frees says that opening frees the claims of before, as no other process can hold one.
+	Frees bool
 	// Elapse lets time pass on the store's clock. Where the clock is Go's, this is time.Sleep in a bubble of fake time;
 	// where it is a server's, every stored time is moved back instead. Ids stay as they are in both cases, so a case that
 	// needs old rows gives them old ids (Fixture.Aged).
 	Elapse func(t *testing.T, store posthorn.Store, d time.Duration)
-	// Step sets the store's clock forth or back, as an operator or NTP does; nil where it is not the test's to set.
+	// Step sets the store's clock forth or back, as an operator, NTP or a failover does.
 	Step func(t *testing.T, store posthorn.Store, d time.Duration)
 	// Checks is how many random stories the model is held against; 0 is rapid's own number.
 	Checks int
@@ -74,6 +76,7 @@ func Run(t *testing.T, h Harness) {
 		insightTests(),
 		updateTests(),
 		durabilityTests(),
+		clockTests(),
 		modelTests(),
 	}
 	for _, g := range groups {

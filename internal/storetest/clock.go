@@ -1,0 +1,84 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+func clockTests() group {
+	return group{"Clock", []test{
+		{"SetBack", func(f *Fixture) {
+			clockSetBack(f, func() {
+				f.setClock(-time.Hour)
+				f.withdrawAll(usual(100))
+			})
+		}},
+		{"SetBackBeforeTheStart", func(f *Fixture) {
+			clockSetBack(f, func() {
+				f.setClock(-time.Hour)
+				f.reopen()
+			})
+		}},
+		{"SetForth", clockSetForth},
+	}}
+}
+
+// setClock sets the store's clock.
+func (f *Fixture) setClock(d time.Duration) {
+	f.T.Helper()
+	f.harness.Step(f.T, f.Store, d)
+}
+
+// clockSetBack has the clock set back by an hour: what is due stays due, what waits keeps its wait, no lease and no pause is
+// longer than one may be, a time that a producer named is that time, and the duty to see to all this is not a dead node's.
+func clockSetBack(f *Fixture, back func()) {
+	sub := f.Subscribe()
+	failed := f.PublishOne(sub)
+	f.Record(f.Failure(f.ClaimOne(failed), 10*time.Minute))
+	retried := f.PublishOne(sub)
+	f.Record(f.Failure(f.ClaimOne(retried), 10*time.Minute))
+	f.retry(retried)
+	named := f.NewEvent(func(e *posthorn.Event) { e.DeliverAt = f.Store.Now().Add(2 * time.Hour) })
+	_, later := f.PublishEvent(named, sub)
+	broken := f.Subscribe()
+	behind := f.PublishOne(broken)
+	claimed := f.PublishOne(f.Subscribe())
+	claims := f.Claim()
+	wantSet(f, "claimed before", claimedIDs(claims), retried, behind, claimed)
+	for _, c := range claims {
+		if c.DeliveryID != claimed {
+			f.must(f.Store.ReleaseClaims(f.Context(), []posthorn.Claim{c.Claim}))
+		}
+	}
+	f.Change(broken, posthorn.LaneChange{OpenFor: posthorn.LongestBreak})
+	due := f.PublishOne(sub)
+	dead := posthorn.NodeID{UUID: f.ID()}
+	equal(f, "a duty", f.lease("janitor", dead, time.Minute), true)
+
+	back()
+	equal(f, "the dead node's duty", f.lease("janitor", f.Node, time.Minute), true)
+	f.wantIn("due_at of the failed", f.Delivery(failed).DueAt, 10*time.Minute)
+	f.wantIn("due_at of the one with a time", f.Delivery(later[0]).DueAt, 3*time.Hour)
+	if left := f.Delivery(claimed).ClaimedUntil.Sub(f.Store.Now()); left > posthorn.Lease+time.Second {
+		f.T.Fatalf("a lease ends in %s", left)
+	}
+	f.Elapse(afterLease)
+	wantSet(f, "claimed at once", claimedIDs(f.Claim()), retried, claimed, due)
+	f.Elapse(10 * time.Minute)
+	wantSet(f, "claimed later", claimedIDs(f.Claim()), failed, behind, retried, claimed, due)
+}
+
+// clockSetForth has the clock set forth: leases end early, and their late results move nothing.
+func clockSetForth(f *Fixture) {
+	id := f.PublishOne(f.Subscribe())
+	first := f.ClaimOne(id)
+	f.setClock(time.Hour)
+	f.withdrawAll(usual(100))
+	second := f.ClaimOne(id)
+	equal(f, "number", second.Number, 2)
+	report := f.RecordBatch(posthorn.RecordBatch{Node: f.Node, Results: []posthorn.Result{f.Failure(first, time.Hour)}})
+	equal(f, "moved", report.Results[0].Moved, false)
+	f.Record(f.Success(second))
+	f.wantState(id, posthorn.Delivered, posthorn.ReasonNone)
+}
