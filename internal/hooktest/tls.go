@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"testing"
 	"time"
@@ -39,6 +40,24 @@ func (a *Authority) Roots() *tls.Config {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	return &tls.Config{RootCAs: pool}
+}
+
+// PEM is the authority's certificate as text.
+func (a *Authority) PEM() string { return encode("CERTIFICATE", a.cert.Raw) }
+
+// Identity is a client's certificate and key as texts.
+func (a *Authority) Identity(t testing.TB) (certificate, key string) {
+	t.Helper()
+	made := a.Issue(t, "client", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
+	der, err := x509.MarshalPKCS8PrivateKey(made.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encode("CERTIFICATE", made.Certificate[0]), encode("PRIVATE KEY", der)
+}
+
+func encode(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
 // Issue makes a server's certificate for a host, altered as given.
