@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/egress"
 	. "github.com/posthorn/posthorn/internal/hooktest"
 )
 
@@ -60,6 +61,53 @@ func TestStoryOurFaultDisablesNobody(t *testing.T) {
 			s.Run()
 		})
 	}
+}
+
+// TestStoryPolicyChangeDisablesNobody: an operator forbids the network a receiver is in for a week. That is no failure of the
+// receiver's, and what it missed comes when it is allowed again.
+func TestStoryPolicyChangeDisablesNobody(t *testing.T) {
+	const day = 24 * time.Hour
+	s := NewStory(t)
+	forbidden := false
+	s.Setup(func(setup *Setup) {
+		setup.Quiet, setup.Window = true, 14*day
+		setup.Egress = func(o *egress.Options) {
+			if forbidden {
+				o.Policy = egress.NewPolicy(nil, true)
+			}
+		}
+	})
+	turn := func(at time.Duration, off bool) {
+		s.Do(At(at), "change the policy", func(*Node) { forbidden = off })
+		s.Restart(At(at))
+	}
+	owner := s.Subscribe("owner", func(s *posthorn.Subscription) { s.EventTypes = []string{"posthorn.subscription.*"} })
+	shop := s.Subscribe("shop", schedule(slices.Repeat([]float64{day.Seconds()}, 10)...), func(s *posthorn.Subscription) {
+		s.EventTypes, s.URL = []string{"invoice.*"}, "http://10.1.2.3/hook"
+	})
+	s.Do(At(0), "a receiver by its address", func(n *Node) { n.Network.Add("10.1.2.3") })
+	before := s.Publish(At(time.Second), "invoice.paid")
+	s.WantState(At(time.Minute), before, shop, posthorn.Delivered)
+	turn(time.Hour, true)
+	var missed []*Published
+	for i := range 28 {
+		missed = append(missed, s.Publish(At(2*time.Hour+time.Duration(i)*6*time.Hour), "invoice.paid"))
+	}
+	s.Do(At(7*day), "look at what was refused", func(n *Node) {
+		if a := n.Attempts(n.Delivery(missed[0].Accepted.EventID, shop.ID).ID); len(a) < 5 || a[0].Outcome != posthorn.Blocked || !a[0].OurFault {
+			t.Errorf("the attempts are %+v", a)
+		}
+		if lane := n.Lane(shop.ID); lane.BreakerOpens != 0 || !lane.FailingSince.IsZero() || !lane.WarnedAt.IsZero() {
+			t.Errorf("it counts against the receiver: %+v", lane)
+		}
+	})
+	s.WantStatus(At(7*day), shop, posthorn.StatusActive)
+	turn(7*day+time.Hour, false)
+	for _, p := range missed {
+		s.WantState(At(9*day), p, shop, posthorn.Delivered)
+	}
+	s.WantNothing(owner)
+	s.Run()
 }
 
 // TestStoryOwnEventsNeverLoop: those who ask for Posthorn's own events get them by the same engine, and their failing to take
