@@ -43,7 +43,7 @@ func (h *Handler) erasePayload(ctx context.Context, c *call, p *eventPath) (*rep
 		}
 	}
 	if len(updates) > 0 {
-		h.opts.Bus.Publish(ctx, posthorn.Signal{Updates: updates})
+		h.opts.Bus.Publish(ctx, posthorn.Signal{Recall: true, Updates: updates})
 	}
 	return replyWith(erased{ID: id, PayloadErasedAt: at.UTC(), Cancelled: len(ended)}), nil
 }
