@@ -30,6 +30,34 @@ func TestStoryPauseHoldsAndResumeDrains(t *testing.T) {
 	s.Run()
 }
 
+// TestStoryHoldStopsWhatWaitsInItsLane: a pause, and a 410 amid a burst, let what is on its way end and nothing else go out,
+// though a node holds it already. A resumption sends each once.
+func TestStoryHoldStopsWhatWaitsInItsLane(t *testing.T) {
+	for name, first := range map[string]int{"Paused": 200, "Gone": 410} {
+		t.Run(name, func(t *testing.T) {
+			s := NewStory(t)
+			shop := s.Subscribe("shop", func(s *posthorn.Subscription) { s.MaxInFlight = 1 })
+			s.Reply(shop, Status(first).After(2*time.Second), 200)
+			burst := many(s, 0, 10)
+			if first == 200 {
+				s.Pause(At(time.Second), shop)
+			}
+			s.Want(shop, At(0), Attempt(1))
+			s.Resume(At(time.Hour), shop)
+			for _, p := range burst {
+				s.WantState(At(time.Hour+time.Minute), p, shop, posthorn.Delivered)
+			}
+			if first == 410 {
+				s.Want(shop, Between(time.Hour, time.Hour+time.Second), Of(burst[0]), Attempt(2))
+			}
+			for _, p := range burst[1:] {
+				s.Want(shop, Between(time.Hour, time.Hour+time.Second), Of(p), Attempt(1))
+			}
+			s.Run()
+		})
+	}
+}
+
 func TestStoryResumeWithoutTheBacklog(t *testing.T) {
 	s := NewStory(t)
 	s.Setup(func(setup *Setup) { setup.Hold = 1000 * time.Hour })

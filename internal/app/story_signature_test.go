@@ -72,3 +72,23 @@ func TestStorySignatureProfile(t *testing.T) {
 		})
 	}
 }
+
+// TestStoryRevokedSecret: a secret that is revoked signs nothing any more from that moment, what waits in the lane included.
+func TestStoryRevokedSecret(t *testing.T) {
+	s := NewStory(t)
+	shop := s.Subscribe("shop", func(s *posthorn.Subscription) { s.MaxInFlight = 1 })
+	s.Reply(shop, Status(200).After(2*time.Second), 200)
+	many(s, 0, 5)
+	fresh := NewSecret()
+	s.Do(At(time.Second), "revoke", func(n *Node) {
+		n.Update(shop.ID, func(s *posthorn.Subscription) {
+			s.Secrets = []posthorn.Secret{{Value: posthorn.SecretText(fresh), CreatedAt: n.Store.Now()}}
+		})
+		shop.Receiver.VerifyWith(ByReference(fresh))
+	})
+	s.Want(shop, At(0))
+	for range 4 {
+		s.Want(shop, Between(2*time.Second, 3*time.Second))
+	}
+	s.Run()
+}
