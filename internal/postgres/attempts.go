@@ -37,15 +37,27 @@ func scanAttempt(row pgx.CollectableRow) (posthorn.Attempt, error) {
 	return a, err
 }
 
-// ListAttempts implements posthorn.DeliveryStore. An attempt is never older than its delivery, so older partitions are left
-// out but for the attic.
+// ListAttempts implements posthorn.DeliveryStore. Where no clock was set back an attempt is never older than its delivery,
+// so older partitions are left out but for the attic.
 func (s *Store) ListAttempts(ctx context.Context, tenant posthorn.TenantID, id posthorn.DeliveryID) ([]posthorn.Attempt, error) {
-	if _, err := s.GetDelivery(ctx, tenant, id); err != nil {
+	d, err := s.GetDelivery(ctx, tenant, id)
+	if err != nil {
 		return nil, err
 	}
-	return many(ctx, s, "list attempts", scanAttempt, `SELECT `+attemptColumns+` FROM attempts a
-		WHERE a.delivery_id = $1 AND a.tenant_id = $2 AND a.id >= $3 ORDER BY a.number, a.id LIMIT $4`,
-		uuid(id.UUID), uuid(tenant.UUID), uuid(posthorn.MinUUID(id.Time().Add(-time.Hour))), maxAttempts)
+	since := func(lowest posthorn.UUID) ([]posthorn.Attempt, error) {
+		return many(ctx, s, "list attempts", scanAttempt, `SELECT `+attemptColumns+` FROM attempts a
+			WHERE a.delivery_id = $1 AND a.tenant_id = $2 AND a.id >= $3 ORDER BY a.number, a.id LIMIT $4`,
+			uuid(id.UUID), uuid(tenant.UUID), uuid(lowest), maxAttempts)
+	}
+	written := d.Attempts
+	if !d.Claim.IsZero() {
+		written-- // the one under way
+	}
+	list, err := since(posthorn.MinUUID(id.Time().Add(-time.Hour)))
+	if err == nil && len(list) < written {
+		return since(posthorn.UUID{}) // made after the clock was set back to before the delivery
+	}
+	return list, err
 }
 
 // interrupted is an attempt whose claim was lost, or taken away.

@@ -20,6 +20,7 @@ func clockTests() group {
 				f.reopen()
 			})
 		}},
+		{"SetBackBetweenAttempts", clockSetBackBetweenAttempts},
 		{"SetForth", clockSetForth},
 	}}
 }
@@ -67,6 +68,19 @@ func clockSetBack(f *Fixture, back func()) {
 	wantSet(f, "claimed at once", claimedIDs(f.Claim()), retried, claimed, due)
 	f.Elapse(10 * time.Minute)
 	wantSet(f, "claimed later", claimedIDs(f.Claim()), failed, behind, retried, claimed, due)
+}
+
+// clockSetBackBetweenAttempts has attempts that are older than their delivery: they are listed like others.
+func clockSetBackBetweenAttempts(f *Fixture) {
+	id := f.PublishOne(f.Subscribe())
+	f.Record(f.Failure(f.ClaimOne(id), time.Second))
+	f.setClock(-48 * time.Hour)
+	f.withdrawAll(usual(100))
+	f.Elapse(time.Minute)
+	f.Record(f.Success(f.ClaimOne(id)))
+	attempts := f.Attempts(id)
+	equal(f, "attempts", len(attempts), 2)
+	equal(f, "the last", attempts[1].Outcome, posthorn.Succeeded)
 }
 
 // clockSetForth has the clock set forth: leases end early, and their late results move nothing.
