@@ -166,7 +166,7 @@ func harness() storetest.Harness {
 		Elapse: elapse,
 		Step:   step,
 		AtRest: atRest,
-		Checks: 40,
+		Checks: 25,
 	}
 }
 
