@@ -71,7 +71,7 @@ func TestStoryGoneDisablesAtOnce(t *testing.T) {
 }
 
 // TestStoryFailingForDays disables a subscription that had not one success within the configured time, and tells its owner
-// a day ahead and at the end.
+// a day ahead and at the end. One call enables it again, and what it held comes.
 func TestStoryFailingForDays(t *testing.T) {
 	s := NewStory(t)
 	shop := s.Subscribe("shop", func(s *posthorn.Subscription) { s.EventTypes = []string{"invoice.*"} })
@@ -100,6 +100,14 @@ func TestStoryFailingForDays(t *testing.T) {
 		}
 	})
 	s.WantState(At(170*time.Hour), last, shop, posthorn.Pending)
+	s.ReplyFrom(At(171*time.Hour), shop, 200)
+	s.Resume(At(171*time.Hour), shop)
+	s.WantState(At(172*time.Hour), last, shop, posthorn.Delivered)
+	s.Do(At(172*time.Hour), "look at the lane", func(n *Node) {
+		if lane := n.Lane(shop.ID); !lane.FailingSince.IsZero() || lane.BreakerOpens != 0 {
+			t.Errorf("enabled again and well, the lane is %+v", lane)
+		}
+	})
 	s.Run()
 }
 
