@@ -131,7 +131,11 @@ func (s *Store) begin(ctx context.Context) error {
 	if err := s.findSetBack(ctx); err != nil {
 		return err
 	}
-	return s.followClock(ctx)
+	if err := s.followClock(ctx); err != nil {
+		// The upkeep goes on with it.
+		s.log.Warn("the clock was not followed back whole", "error", err)
+	}
+	return nil
 }
 
 // poolConfig reads the URL and sets what it leaves open.
