@@ -10,22 +10,36 @@ import (
 )
 
 // result is what an engine would make of an attempt.
-func (m *model) result(c posthorn.Claimed, d *modelDelivery, well bool) posthorn.Result {
-	switch {
-	case well:
+func (m *model) result(c posthorn.Claimed, d *modelDelivery, outcome posthorn.Outcome) posthorn.Result {
+	if outcome == posthorn.Succeeded {
 		r := m.f.Success(c)
 		r.Spends = d.manual == posthorn.NotManual
 		return r
-	case d.manual == posthorn.ManualWhilePending:
+	}
+	r := m.failure(c, d, outcome == posthorn.Interrupted)
+	if outcome == posthorn.Interrupted {
+		r.Attempt.Outcome, r.Attempt.StatusCode, r.Attempt.OurFault = outcome, 0, true
+	}
+	return r
+}
+
+func (m *model) failure(c posthorn.Claimed, d *modelDelivery, interrupted bool) posthorn.Result {
+	free := interrupted && d.interruptions < posthorn.FreeInterruptions
+	switch {
+	case d.manual != posthorn.NotManual && free, d.manual == posthorn.ManualWhilePending:
 		r := m.f.Failure(c, 0)
-		r.KeepDue, r.Spends = true, false
+		r.KeepDue, r.Again, r.Spends = true, free, false
 		return r
 	case d.manual == posthorn.ManualAfterEnd:
 		r := m.f.Exhaustion(c)
 		r.Reason, r.Spends = posthorn.ReasonManual, false
 		return r
-	case d.spent+1 >= modelBudget:
+	case !free && d.spent+1 >= modelBudget:
 		return m.f.Exhaustion(c)
+	case interrupted:
+		r := m.f.Failure(c, 0)
+		r.Spends = !free
+		return r
 	}
 	r := m.f.Failure(c, modelDelay)
 	r.Yield = d.lane.skips
@@ -33,14 +47,14 @@ func (m *model) result(c posthorn.Claimed, d *modelDelivery, well bool) posthorn
 }
 
 // record reports the result of any claim that was ever given: in time, late, or once more.
-func (m *model) record(t *rapid.T, well bool) {
-	throttles := !well && rapid.IntRange(0, 5).Draw(t, "throttle") == 0
-	m.report(t, m.someClaim(t), well, throttles)
+func (m *model) record(t *rapid.T, outcome posthorn.Outcome) {
+	throttles := outcome == posthorn.HTTPError && rapid.IntRange(0, 5).Draw(t, "throttle") == 0
+	m.report(t, m.someClaim(t), outcome, throttles)
 }
 
-func (m *model) report(t *rapid.T, c posthorn.Claimed, well, throttles bool) {
+func (m *model) report(t *rapid.T, c posthorn.Claimed, outcome posthorn.Outcome, throttles bool) {
 	d := m.find(c.DeliveryID)
-	r := m.result(c, d, well)
+	r := m.result(c, d, outcome)
 	batch := posthorn.RecordBatch{Node: m.f.Node, Results: []posthorn.Result{r}}
 	if throttles {
 		batch.Lanes = []posthorn.LaneChange{{SubscriptionID: d.lane.id, TenantID: m.f.Tenant, Throttle: modelThrottle}}
@@ -58,7 +72,15 @@ func (m *model) report(t *rapid.T, c posthorn.Claimed, well, throttles bool) {
 }
 
 func (m *model) moved(d *modelDelivery, r posthorn.Result) {
-	d.claim, d.interruptions, d.manual, d.updated = posthorn.AttemptID{}, 0, posthorn.NotManual, m.now
+	d.claim, d.updated = posthorn.AttemptID{}, m.now
+	if r.Attempt.Outcome == posthorn.Interrupted {
+		d.interruptions++
+	} else {
+		d.interruptions = 0
+	}
+	if !r.Again {
+		d.manual = posthorn.NotManual
+	}
 	if r.Spends {
 		d.spent++
 	}
@@ -69,9 +91,11 @@ func (m *model) moved(d *modelDelivery, r posthorn.Result) {
 		d.state = posthorn.Exhausted
 	default:
 		if !r.KeepDue {
-			d.due = m.now + modelDelay
+			d.due = m.now + r.Delay
 		}
-		d.visible = d.due
+		if d.visible = d.due; r.Again {
+			d.visible = m.now
+		}
 		if r.Yield && d.sequence > 0 {
 			d.sequence = -d.sequence
 		}
@@ -269,7 +293,7 @@ func (m *model) finish(t *rapid.T) {
 		}
 		m.pass(10 * time.Minute)
 		for _, c := range m.take(t, 1000) {
-			m.report(t, c, true, false)
+			m.report(t, c, posthorn.Succeeded, false)
 		}
 	}
 	m.check(t)
