@@ -116,7 +116,7 @@ export function trouble(request) {
     : { status: 503, text: '{"error":"database is read-only"}' };
 }
 
-/** Waits until a page has drawn what it has: a heading, nothing loading, and nothing more arriving for a moment. */
+/** Waits until a page has drawn what it has: a heading, nothing loading or moving, and nothing more arriving for a moment. */
 export async function settle(page) {
   await page.locator("h1").first().waitFor();
   await page.waitForFunction(() => !document.querySelector("[aria-label=Loading], .mantine-Skeleton-root"));
@@ -126,7 +126,10 @@ export async function settle(page) {
     for (let quiet = 0; quiet < 3; ) {
       await new Promise((resolve) => setTimeout(resolve, 60));
       const now = document.body.innerHTML.length;
-      quiet = now === last ? quiet + 1 : 0;
+      const moving = document
+        .getAnimations()
+        .some((a) => a.playState === "running" && a.effect?.getTiming().iterations !== Infinity);
+      quiet = now === last && !moving ? quiet + 1 : 0;
       last = now;
     }
   });
