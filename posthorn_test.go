@@ -1,6 +1,7 @@
 package posthorn_test
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -161,6 +162,21 @@ func TestHeaderNamesThatCannotBeSent(t *testing.T) {
 	for _, name := range []string{"Authorization", "X-Api-Key", "X-Custom"} {
 		if fault := posthorn.CheckHeaderName(name); fault != "" {
 			t.Errorf("%s: %s", name, fault)
+		}
+	}
+}
+
+func TestHeadersAppendJSON(t *testing.T) {
+	for _, h := range []posthorn.Headers{
+		nil, {}, {"A": {}}, {"B": {"1", "2", ""}, "A": {"x"}},
+		{"X": {"\"quoted\" \\ <b>&amp;</b>", "tab\tline\n\x00\x7f", "Zoë \u2028 ��", string([]byte{'a', 0xff})}, "b\"c": {"1"}},
+	} {
+		want, err := json.Marshal(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := h.AppendJSON([]byte("before ")); string(got) != "before "+string(want) {
+			t.Errorf("got  %s\nwant before %s", got, want)
 		}
 	}
 }

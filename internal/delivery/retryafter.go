@@ -12,7 +12,9 @@ import (
 // MaxRetryAfter. Anything else, the past included, is nothing and negative: a receiver's mistake must not stop its own
 // deliveries, nor free it from the pause of a 429.
 func retryAfter(header string, now time.Time) time.Duration {
-	header = strings.Trim(header, " \t")
+	if header = strings.Trim(header, " \t"); header == "" {
+		return -1
+	}
 	if seconds, ok := digits(header); ok {
 		return time.Duration(seconds) * time.Second
 	}

@@ -46,11 +46,12 @@ type attempt struct {
 type attemptKey struct{}
 
 // context lets the transport report to the attempt.
-func (a *attempt) context(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(context.WithValue(ctx, attemptKey{}, a), &httptrace.ClientTrace{
-		GetConn: a.wanting, GotConn: a.connected, GotFirstResponseByte: a.answered,
-		TLSHandshakeStart: a.tlsStarted, TLSHandshakeDone: a.tlsDone,
-	})
+func (a *attempt) context(ctx context.Context, secure bool) context.Context {
+	trace := &httptrace.ClientTrace{GetConn: a.wanting, GotConn: a.connected, GotFirstResponseByte: a.answered}
+	if secure {
+		trace.TLSHandshakeStart, trace.TLSHandshakeDone = a.tlsStarted, a.tlsDone
+	}
+	return httptrace.WithClientTrace(context.WithValue(ctx, attemptKey{}, a), trace)
 }
 
 // wanting begins again when the transport finds a pooled connection closed.

@@ -195,7 +195,7 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 
 // exchange sends a request over a transport and reads the answer. With an error, what came before it is in the result.
 func (c *Client) exchange(ctx context.Context, t *http.Transport, a *attempt, u *url.URL, r *Request) (Result, error) {
-	resp, err := t.RoundTrip(newRequest(a.context(ctx), u, r))
+	resp, err := t.RoundTrip(newRequest(a.context(ctx, u.Scheme == "https"), u, r))
 	if err != nil {
 		return Result{}, err
 	}

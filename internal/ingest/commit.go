@@ -200,13 +200,7 @@ func (c *committer) gather(first *waiting) []*waiting {
 
 // commitGroup stores a group in one transaction, hands what was born claimed to the lanes and answers each request.
 func (c *committer) commitGroup(group []*waiting) {
-	batch := group[0].batch
-	if len(group) > 1 {
-		batch = make([]posthorn.Acceptance, 0, groupEvents)
-		for _, w := range group {
-			batch = append(batch, w.batch...)
-		}
-	}
+	batch := joined(group)
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	leased := time.Now()
@@ -233,6 +227,22 @@ func (c *committer) commitGroup(group []*waiting) {
 	c.tell(ctx, batch, accepted)
 }
 
+// joined are the acceptances of a group, in order.
+func joined(group []*waiting) []posthorn.Acceptance {
+	if len(group) == 1 {
+		return group[0].batch
+	}
+	n := 0
+	for _, w := range group {
+		n += len(w.batch)
+	}
+	batch := make([]posthorn.Acceptance, 0, n)
+	for _, w := range group {
+		batch = append(batch, w.batch...)
+	}
+	return batch
+}
+
 // counted are the events that were not refused, and the deliveries made for those that are new.
 func counted(accepted []posthorn.Accepted) (events, deliveries int) {
 	for i := range accepted {
@@ -251,7 +261,11 @@ func (c *committer) handOver(batch []posthorn.Acceptance, accepted []posthorn.Ac
 	if c.opts.Lanes == nil {
 		return
 	}
-	var claimed []posthorn.Claimed
+	n := 0
+	for i := range accepted {
+		n += len(accepted[i].Claimed)
+	}
+	claimed := make([]posthorn.Claimed, 0, n)
 	for i := range accepted {
 		got := accepted[i].Claimed
 		claimed = append(claimed, got...)

@@ -223,8 +223,9 @@ func (s *Store) readAccepted(found pgx.Rows, node posthorn.NodeID, batch []posth
 	answers []posthorn.Accepted, sent time.Time,
 ) error {
 	defer found.Close()
-	// Claimed deliveries of one event share it.
+	// Claimed deliveries of one event share it; most events have one.
 	shared := map[int]*posthorn.Event{}
+	born := make([]posthorn.Claimed, 0, len(rows.owner))
 	for found.Next() {
 		var now time.Time
 		var place, match int64
@@ -246,9 +247,16 @@ func (s *Store) readAccepted(found pgx.Rows, node posthorn.NodeID, batch []posth
 			stored := *batch[i].Event
 			stored.CreatedAt, stored.Deliveries = now, a.Deliveries
 			e = &stored
-			shared[i] = e
+			if len(batch[i].Matches) > 1 {
+				shared[i] = e
+			}
 		}
-		a.Claimed = append(a.Claimed, bornClaimed(e, &batch[i].Matches[rows.nth[match-1]], node, now, *version, time.Duration(held)))
+		born = append(born, bornClaimed(e, &batch[i].Matches[rows.nth[match-1]], node, now, *version, time.Duration(held)))
+		if n := len(born); a.Claimed == nil {
+			a.Claimed = born[n-1 : n : n]
+		} else {
+			a.Claimed = append(a.Claimed, born[n-1])
+		}
 	}
 	return found.Err()
 }

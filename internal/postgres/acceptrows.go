@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/posthorn/posthorn"
@@ -9,11 +10,10 @@ import (
 // acceptRows is a batch of acceptances as arrays, one value per event or per match.
 type acceptRows struct {
 	keyedRows
-	matches                                    []int32
-	types, contentTypes, orderingKeys, parents []string
-	headers                                    []*string
+	matches                                    integers
+	types, contentTypes, orderingKeys, parents texts
+	headers, payloads                          blobs
 	deliverAt, expiresAt                       moments
-	payloads                                   [][]byte
 	match                                      matchRows
 	// keyed are the places of the events that have an idempotency key.
 	keyed []int
@@ -26,17 +26,17 @@ type acceptRows struct {
 // keyedRows are the arrays that decide about idempotency keys.
 type keyedRows struct {
 	events, tenants uuids
-	versions        []int64
-	keys            []string
-	hashes          [][]byte
+	versions        bigints
+	keys            texts
+	hashes          blobs
 }
 
 // matchRows are the arrays of the matches; what belongs to the event is repeated so that nothing must be joined.
 type matchRows struct {
 	events, tenants, subscriptions, deliveries, tokens uuids
-	reasons, types, orderingKeys                       []string
+	reasons, types, orderingKeys                       texts
 	deliverAt, expiresAt                               moments
-	bytes                                              []int32
+	bytes                                              integers
 }
 
 func newAcceptRows(batch []posthorn.Acceptance) *acceptRows {
@@ -74,7 +74,7 @@ func (r *acceptRows) addEvent(place int, a *posthorn.Acceptance) {
 	r.contentTypes = append(r.contentTypes, e.ContentType)
 	r.orderingKeys = append(r.orderingKeys, e.OrderingKey)
 	r.parents = append(r.parents, e.TraceParent)
-	r.headers = append(r.headers, document(e.Headers))
+	r.headers = append(r.headers, eventHeaders(e))
 	r.deliverAt = append(r.deliverAt, e.DeliverAt)
 	r.expiresAt = append(r.expiresAt, e.ExpiresAt)
 	payload := e.Payload
@@ -82,6 +82,15 @@ func (r *acceptRows) addEvent(place int, a *posthorn.Acceptance) {
 		payload = []byte{}
 	}
 	r.payloads = append(r.payloads, payload)
+}
+
+// eventHeaders are the event's headers as JSON text; absent ones are NULL.
+func eventHeaders(e *posthorn.Event) []byte {
+	if e.Headers == nil {
+		return nil
+	}
+	text, _ := json.Marshal(e.Headers) // maps of texts always encode
+	return text
 }
 
 func (r *acceptRows) addMatch(place, nth int, e *posthorn.Event, m *posthorn.Match) {

@@ -181,16 +181,15 @@ type resultRows struct {
 	// order holds the places of the results in the batch.
 	order                               []int
 	ids, tokens, nodes                  uuids
-	states, reasons, outcomes           []string
-	errors, details                     []string
-	delays                              []int64
-	sent, keepDue, spends, again, yield []bool
-	manual, ourFault, truncated, reused []bool
-	numbers, statuses, slow             []int32
-	dns, connect, tls, firstByte, total []int32
+	states, reasons, outcomes           texts
+	errors, details                     texts
+	delays                              bigints
+	sent, keepDue, spends, again, yield booleans
+	manual, ourFault, truncated, reused booleans
+	numbers, statuses, slow             integers
+	dns, connect, tls, firstByte, total integers
 	started                             moments
-	request, response                   []*string
-	bodies                              [][]byte
+	request, response, bodies           blobs
 }
 
 func newResultRows(batch posthorn.RecordBatch) (*resultRows, error) {
@@ -243,7 +242,7 @@ func (r *resultRows) addAttempt(a *posthorn.Attempt) {
 	r.errors, r.details = append(r.errors, plain(a.Error)), append(r.details, plain(a.Detail))
 	r.started = append(r.started, a.StartedAt)
 	r.manual, r.ourFault = append(r.manual, a.Manual), append(r.ourFault, a.OurFault)
-	r.request, r.response = append(r.request, document(a.Request)), append(r.response, document(a.Response))
+	r.request, r.response = append(r.request, headers(a.Request)), append(r.response, headers(a.Response))
 	r.bodies, r.truncated = append(r.bodies, a.Body), append(r.truncated, a.BodyTruncated)
 	t := &a.Timing
 	r.dns, r.connect = append(r.dns, int32(micros(t.DNS))), append(r.connect, int32(micros(t.Connect)))

@@ -89,6 +89,10 @@ func open(ctx context.Context, opts Options, config *pgxpool.Config) (*Store, er
 	if opts.Tracer != nil {
 		config.ConnConfig.Tracer = multitracer.New(&s.work, opts.Tracer)
 	}
+	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		registerArrays(conn.TypeMap())
+		return nil
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connection pool: %w", err)

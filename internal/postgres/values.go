@@ -26,18 +26,6 @@ func (u *uuid) ScanUUID(v pgtype.UUID) error {
 	return nil
 }
 
-// uuids is an array of ids, absent ones NULL.
-type uuids []posthorn.UUID
-
-// Dimensions implements pgtype.ArrayGetter.
-func (a uuids) Dimensions() []pgtype.ArrayDimension { return dimensions(len(a)) }
-
-// Index implements pgtype.ArrayGetter.
-func (a uuids) Index(i int) any { return uuid(a[i]) }
-
-// IndexType implements pgtype.ArrayGetter.
-func (a uuids) IndexType() any { return uuid{} }
-
 // moment is a time as PostgreSQL has it: the zero time is NULL, and what is read is in UTC.
 type moment time.Time
 
@@ -56,18 +44,6 @@ func (m *moment) ScanTimestamptz(v pgtype.Timestamptz) error {
 	return nil
 }
 
-// moments is an array of times, zero ones NULL.
-type moments []time.Time
-
-// Dimensions implements pgtype.ArrayGetter.
-func (a moments) Dimensions() []pgtype.ArrayDimension { return dimensions(len(a)) }
-
-// Index implements pgtype.ArrayGetter.
-func (a moments) Index(i int) any { return moment(a[i]) }
-
-// IndexType implements pgtype.ArrayGetter.
-func (a moments) IndexType() any { return moment{} }
-
 // span is a duration read from a nullable interval: NULL is zero.
 type span time.Duration
 
@@ -80,10 +56,6 @@ func (s *span) ScanInterval(v pgtype.Interval) error {
 	return nil
 }
 
-func dimensions(n int) []pgtype.ArrayDimension {
-	return []pgtype.ArrayDimension{{Length: int32(n), LowerBound: 1}}
-}
-
 // document is a value kept as JSON text; nil maps and pointers are NULL and leave the destination alone.
 func document(v any) *string {
 	text, err := json.Marshal(v)
@@ -93,6 +65,14 @@ func document(v any) *string {
 	}
 	s := string(text)
 	return &s
+}
+
+// headers are those of an attempt as JSON text; absent ones are NULL.
+func headers(h posthorn.Headers) []byte {
+	if h == nil {
+		return nil
+	}
+	return h.AppendJSON(make([]byte, 0, 512))
 }
 
 // fromDocument reads what document wrote.

@@ -57,7 +57,7 @@ func (g *ledger) write(a *posthorn.Attempt) {
 	}
 	g.args = append(g.args, g.last, a.ID.UUID[:], a.DeliveryID.UUID[:], int64(a.Number), flag(a.Manual), stamp(a.StartedAt),
 		stamp(g.now), string(a.Outcome), flag(a.OurFault), int64(a.StatusCode), a.Error, a.Detail,
-		document(a.Request, len(a.Request) == 0), document(a.Response, len(a.Response) == 0), flag(a.BodyTruncated),
+		headers(a.Request), headers(a.Response), flag(a.BodyTruncated),
 		a.Timing.DNS.Microseconds(), a.Timing.Connect.Microseconds(), a.Timing.TLS.Microseconds(),
 		a.Timing.FirstByte.Microseconds(), a.Timing.Total.Microseconds(), flag(a.Timing.Reused), blob(a.Node.UUID), body)
 }

@@ -12,7 +12,8 @@ import (
 // recording is one batch of results on its way into the store.
 type recording struct {
 	*ledger
-	held map[posthorn.DeliveryID]*held
+	held  map[posthorn.DeliveryID]*held
+	moves []any // the rows of moveDeliveries
 }
 
 // held is what a result needs to know of its delivery.
@@ -49,6 +50,9 @@ func (s *Store) RecordAttempts(ctx context.Context, batch posthorn.RecordBatch) 
 				return err
 			}
 			report.Results[i] = answer
+		}
+		if err := r.bulk(moveDeliveries, moveDeliveriesWidth, r.moves); err != nil {
+			return err
 		}
 		if err := t.changeLanes(batch.Lanes, &report); err != nil {
 			return err
@@ -124,32 +128,33 @@ func (r *recording) move(h *held, result *posthorn.Result, next posthorn.State) 
 		}
 	}
 	h.state, h.claim = next, posthorn.AttemptID{}
-	if result.Attempt == nil {
+	var outcome, status, code any
+	if a := result.Attempt; a != nil {
+		r.count(h, result)
+		outcome, status, code = string(a.Outcome), int64(a.StatusCode), a.Error
+	} else {
 		h.attempts--
-		if next != posthorn.Pending {
-			h.manual = posthorn.NotManual
-		}
-		_, err := r.exec(`UPDATE deliveries SET state = ?, reason = ?, attempts = ?, manual = ?, due_at = ?, visible_at = ?,
-			claim = NULL, claimed_by = NULL, updated_at = ?, completed_at = ? WHERE id = ?`,
-			stateNumber(next), string(reason), int64(h.attempts), int64(h.manual), stamp(h.dueAt), stamp(visible),
-			stamp(r.now), stamp(completed), result.DeliveryID.UUID[:])
-		return err
 	}
-	a := result.Attempt
-	r.count(h, result)
-	if !result.Again {
+	if result.Attempt != nil && !result.Again || next != posthorn.Pending {
 		h.manual = posthorn.NotManual
 	}
-	_, err := r.exec(`UPDATE deliveries SET state = ?, reason = ?, spent = ?, interruptions = ?, manual = ?, due_at = ?,
-		visible_at = ?, claim = NULL, claimed_by = NULL, last_outcome = ?, last_status_code = ?, last_error = ?,
-		updated_at = ?, completed_at = ? WHERE id = ?`,
-		stateNumber(next), string(reason), int64(h.spent), int64(h.interruptions), int64(h.manual), stamp(h.dueAt), stamp(visible),
-		string(a.Outcome), int64(a.StatusCode), a.Error, stamp(r.now), stamp(completed), result.DeliveryID.UUID[:])
-	if err == nil && result.Yield && next == posthorn.Pending {
-		_, err = r.exec(`UPDATE deliveries SET sequence = -abs(sequence) WHERE id = ?`, result.DeliveryID.UUID[:])
+	r.moves = append(r.moves, result.DeliveryID.UUID[:], stateNumber(next), string(reason), int64(h.attempts), int64(h.spent),
+		int64(h.interruptions), int64(h.manual), stamp(h.dueAt), stamp(visible), outcome, status, code, stamp(r.now), stamp(completed))
+	if result.Attempt != nil && result.Yield && next == posthorn.Pending {
+		_, err := r.exec(`UPDATE deliveries SET sequence = -abs(sequence) WHERE id = ?`, result.DeliveryID.UUID[:])
+		return err
 	}
-	return err
+	return nil
 }
+
+// moveDeliveries ends claims, many in one statement; what was not sent leaves the last attempt's columns alone.
+const moveDeliveries = `UPDATE deliveries SET state = v.column2, reason = v.column3, attempts = v.column4, spent = v.column5,
+	interruptions = v.column6, manual = v.column7, due_at = v.column8, visible_at = v.column9, claim = NULL, claimed_by = NULL,
+	last_outcome = coalesce(v.column10, last_outcome), last_status_code = coalesce(v.column11, last_status_code),
+	last_error = coalesce(v.column12, last_error), updated_at = v.column13, completed_at = v.column14
+	FROM (VALUES ROWS) AS v WHERE deliveries.id = v.column1`
+
+const moveDeliveriesWidth = 14
 
 // count takes an attempt that was made into the ledger, the budget and the rollups.
 func (r *recording) count(h *held, result *posthorn.Result) {

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,7 +17,8 @@ type writer struct {
 	turn       chan struct{}
 	closed     chan struct{}
 	conn       *sql.Conn
-	statements map[statementKey]*sql.Stmt
+	statements map[statementKey]*sql.Stmt // for questions
+	changes    changes
 	upsert     string // see fullUpsert
 	// What was done so far; others read it.
 	transactions, done atomic.Int64
@@ -37,6 +39,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	}
 	return &writer{
 		turn: make(chan struct{}, 1), closed: make(chan struct{}), conn: conn, statements: map[statementKey]*sql.Stmt{},
+		changes: changes{statements: map[statementKey]driver.Stmt{}},
 	}, nil
 }
 
@@ -66,6 +69,7 @@ func (w *writer) close() bool {
 	for _, s := range w.statements {
 		_ = s.Close()
 	}
+	_ = w.conn.Raw(func(any) error { return w.changes.close() })
 	_ = w.conn.Close()
 	return true
 }
@@ -137,11 +141,17 @@ func (t *tx) prepared(key statementKey, text func() string) (*sql.Stmt, error) {
 }
 
 func (t *tx) exec(text string, args ...any) (sql.Result, error) {
-	s, err := t.prepared(statementKey{text: text}, func() string { return text })
-	if err != nil {
-		return nil, err
-	}
-	return s.ExecContext(t.ctx, args...)
+	return t.change(statementKey{text: text}, func() string { return text }, args)
+}
+
+// change runs a statement that answers no rows, made once.
+func (t *tx) change(key statementKey, text func() string, args []any) (result sql.Result, err error) {
+	t.done.Add(1)
+	err = t.conn.Raw(func(conn any) error {
+		result, err = t.changes.run(t.ctx, conn.(driver.ConnPrepareContext), key, text, args)
+		return err
+	})
+	return result, err
 }
 
 func (t *tx) query(text string, args ...any) (*sql.Rows, error) {
@@ -268,16 +278,14 @@ var steps = [...]int{40, 8, 1}
 // bulk runs a statement over many rows: text holds ROWS where the values go. Args hold width values for each row; extra
 // ones come first in each statement.
 func (t *tx) bulk(text string, width int, args []any, extra ...any) error {
-	return t.steps(text, width, args, extra, func(s *sql.Stmt, part []any) error {
-		_, err := s.ExecContext(t.ctx, part...)
-		return err
-	})
+	_, err := t.count(text, width, args, extra...)
+	return err
 }
 
 // count is bulk that counts the rows changed.
-func (t *tx) count(text string, width int, args []any) (n int64, err error) {
-	err = t.steps(text, width, args, nil, func(s *sql.Stmt, part []any) error {
-		answer, err := s.ExecContext(t.ctx, part...)
+func (t *tx) count(text string, width int, args []any, extra ...any) (n int64, err error) {
+	err = parts(width, args, extra, func(rows int, part []any) error {
+		answer, err := t.change(statementKey{text, rows}, func() string { return spread(text, width, rows) }, part)
 		if err != nil {
 			return err
 		}
@@ -290,24 +298,25 @@ func (t *tx) count(text string, width int, args []any) (n int64, err error) {
 
 // bulkQuery is bulk for a statement that answers rows.
 func (t *tx) bulkQuery(text string, width int, args []any, scan func(*sql.Rows) error, extra ...any) error {
-	return t.steps(text, width, args, extra, func(s *sql.Stmt, part []any) error {
+	return parts(width, args, extra, func(n int, part []any) error {
+		s, err := t.prepared(statementKey{text, n}, func() string { return spread(text, width, n) })
+		if err != nil {
+			return err
+		}
 		rows, err := s.QueryContext(t.ctx, part...)
 		return each(rows, err, scan)
 	})
 }
 
-func (t *tx) steps(text string, width int, args, extra []any, run func(*sql.Stmt, []any) error) error {
+// parts cuts the values of many rows into those of one statement each.
+func parts(width int, args, extra []any, run func(rows int, part []any) error) error {
 	for _, n := range steps {
 		for len(args) >= n*width {
-			s, err := t.prepared(statementKey{text, n}, func() string { return spread(text, width, n) })
-			if err != nil {
-				return err
-			}
 			part := args[:n*width]
 			if len(extra) > 0 {
 				part = append(append(make([]any, 0, len(extra)+len(part)), extra...), part...)
 			}
-			if err := run(s, part); err != nil {
+			if err := run(n, part); err != nil {
 				return err
 			}
 			args = args[n*width:]

@@ -70,6 +70,14 @@ func document(v any, empty bool) string {
 	return string(b)
 }
 
+// headers is document for the headers of an attempt.
+func headers(h posthorn.Headers) string {
+	if len(h) == 0 {
+		return ""
+	}
+	return string(h.AppendJSON(make([]byte, 0, 512)))
+}
+
 // decode reads what document stored.
 func decode(s string, into any) error {
 	if s == "" {
