@@ -13,14 +13,16 @@ import (
 // The arrays of batches, a column each. The driver would box every element and let the buffer grow with it; these are
 // measured first and written in one piece, which is a fifth of what a busy node allocates.
 type (
-	uuids     []posthorn.UUID // absent ids are NULL
-	moments   []time.Time     // zero times are NULL
-	texts     []string
-	blobs     [][]byte // nil is NULL; also of JSON, whose binary form is its text
-	booleans  []bool
-	integers  []int32
-	bigints   []int64
-	array     interface{ write(buf []byte, element uint32) []byte }
+	uuids    []posthorn.UUID // absent ids are NULL
+	moments  []time.Time     // zero times are NULL
+	texts    []string
+	blobs    [][]byte // nil is NULL; also of JSON, whose binary form is its text
+	booleans []bool
+	integers []int32
+	bigints  []int64
+	array    interface {
+		write(buf []byte, element uint32) []byte
+	}
 	arrayPlan struct{ element uint32 }
 )
 
