@@ -6,12 +6,12 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -37,8 +37,9 @@ type Handler struct {
 type file struct {
 	name, zipped string
 	mediaType    string
-	etag         string
 	immutable    bool
+	// etag is made when it is first asked for: reading every file would keep all of them in an idle node's memory.
+	etag func() string
 }
 
 // New is the handler for the embedded files; false when the binary was built without the dashboard (dist holds only
@@ -57,9 +58,8 @@ func open(fsys fs.FS) (*Handler, bool) {
 		if err != nil || entry.IsDir() || strings.HasPrefix(entry.Name(), ".") || strings.HasSuffix(name, ".gz") {
 			return err
 		}
-		f, err := describe(fsys, name)
-		h.files["/"+name] = f
-		return err
+		h.files["/"+name] = describe(fsys, name)
+		return nil
 	})
 	if _, ok := h.files["/index.html"]; err != nil || !ok {
 		return nil, false
@@ -67,22 +67,17 @@ func open(fsys fs.FS) (*Handler, bool) {
 	return h, true
 }
 
-func describe(fsys fs.FS, name string) (file, error) {
+func describe(fsys fs.FS, name string) file {
 	f := file{name: name, mediaType: mediaType(name), immutable: strings.HasPrefix(name, "assets/")}
-	content, err := fsys.Open(name)
-	if err != nil {
-		return f, fmt.Errorf("dashboard file: %w", err)
-	}
-	defer content.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, content); err != nil {
-		return f, fmt.Errorf("dashboard file: %w", err)
-	}
-	f.etag = base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:12])
+	f.etag = sync.OnceValue(func() string {
+		content, _ := fs.ReadFile(fsys, name) // it was there a moment ago: the files are the binary's
+		sum := sha256.Sum256(content)
+		return base64.RawURLEncoding.EncodeToString(sum[:12])
+	})
 	if _, err := fs.Stat(fsys, name+".gz"); err == nil {
 		f.zipped = name + ".gz"
 	}
-	return f, nil
+	return f
 }
 
 // mediaType does not ask the machine's tables, which differ.
@@ -135,7 +130,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, f file) {
-	name, etag := f.name, f.etag
+	name, etag := f.name, f.etag()
 	header := w.Header()
 	secure(header)
 	if f.zipped != "" {
