@@ -86,6 +86,9 @@ func (r *Report) details(b *strings.Builder) {
 				continue
 			}
 			fmt.Fprintf(b, "- `%s`: %s", s.Name, s.What)
+			if s.Long {
+				b.WriteString(" (four times as long)")
+			}
 			if base := r.Baselines[s.Name]; base != nil {
 				fmt.Fprintf(b, "; without storage %.0f/s, end to end p50 %.1f ms, p99 %.1f ms (ours is %.1f and %.1f times that)", base.Rate,
 					base.EndToEnd.P50, base.EndToEnd.P99, ratio(x.EndToEnd.P50, base.EndToEnd.P50), ratio(x.EndToEnd.P99, base.EndToEnd.P99))

@@ -131,13 +131,14 @@ type loadResult struct {
 // publish runs the scenario's load for its duration.
 func publish(ctx context.Context, o Options, s Scenario, c *client) (loadResult, error) {
 	run := &publishing{scenario: s, client: c}
-	ctx, cancel := context.WithTimeout(ctx, o.Duration+30*time.Second)
+	duration := s.duration(&o)
+	ctx, cancel := context.WithTimeout(ctx, duration+30*time.Second)
 	defer cancel()
 	start := time.Now()
 	if s.Rate > 0 {
-		run.openLoop(ctx, start, o.Duration)
+		run.openLoop(ctx, start, duration)
 	} else {
-		run.closedLoop(ctx, start.Add(o.Duration), o.Clients)
+		run.closedLoop(ctx, start.Add(duration), o.Clients)
 	}
 	run.result.took = time.Since(start)
 	return run.result, run.err
