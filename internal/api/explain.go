@@ -57,7 +57,7 @@ func explainCancelled(d *posthorn.Delivery) string {
 	case posthorn.ReasonFilterError:
 		return "Never sent: the subscription's filter failed on this event. Correct the filter, or retry it by hand to send it all the same."
 	case posthorn.ReasonExpired:
-		return "Cancelled because the event's expires_at passed before it was delivered." + revive
+		return "Cancelled because the event's expires_at passed before it was delivered. Publish it again to send it all the same."
 	case posthorn.ReasonSkipped:
 		return "Cancelled because its subscription was resumed without what it had held." + revive
 	case posthorn.ReasonPayloadErased:

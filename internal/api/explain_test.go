@@ -97,6 +97,12 @@ func TestExplain(t *testing.T) {
 			"Probing", pending(nil), active, probing,
 			"The receiver failed too often in a row; one delivery is trying it again, and the others follow when that succeeds.",
 		},
+		{
+			"Expired",
+			posthorn.Delivery{State: posthorn.Cancelled, Reason: posthorn.ReasonExpired},
+			active, free,
+			"Cancelled because the event's expires_at passed before it was delivered. Publish it again to send it all the same.",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

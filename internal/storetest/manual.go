@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -24,6 +25,7 @@ func manualTests() group {
 		{"RetryLostTooOftenIsDue", manualRetryLostDue},
 		{"RetryWritesTheLostLease", manualRetryWritesLost},
 		{"InterruptedIsStillManual", manualAgain},
+		{"RetryOfAnExpired", manualRetryExpired},
 		{"CancelWaiting", manualCancel},
 		{"CancelClaimed", manualCancelClaimed},
 		{"BulkRetry", manualBulkRetry},
@@ -325,6 +327,37 @@ func manualRetryWritesLost(f *Fixture) {
 	equal(f, "number", c.Number, posthorn.FreeInterruptions+2)
 	f.Record(f.Success(c))
 	f.wantState(id, posthorn.Delivered, posthorn.ReasonNone)
+}
+
+// manualRetryExpired: what would be sent is past its time, so a retry would only be cancelled again.
+func manualRetryExpired(f *Fixture) {
+	sub := f.Subscribe()
+	end := f.Store.Now().Add(time.Hour)
+	expiring := func(e *posthorn.Event) { e.ExpiresAt = end }
+	event, ids := f.PublishEvent(f.NewEvent(expiring), sub)
+	f.Record(f.Exhaustion(f.ClaimOne(ids[0])))
+	f.retry(ids[0])
+	f.Record(f.Exhaustion(f.ClaimOne(ids[0])))
+	_, waiting := f.PublishEvent(f.NewEvent(expiring), sub)
+	ids = append(ids, waiting...)
+	f.Elapse(61 * time.Minute)
+	stored, err := f.Store.GetEvent(f.Context(), f.Tenant, event)
+	f.must(err)
+	refused := func() {
+		for _, id := range ids {
+			_, err := f.Store.RetryDelivery(f.Context(), f.Tenant, id)
+			f.wantKind(err, posthorn.Conflict, "retry what has expired")
+			if want := posthorn.Expired(stored.ExpiresAt).Message; !strings.Contains(err.Error(), want) {
+				f.T.Errorf("the refusal is %q, want %q", err, want)
+			}
+		}
+		matched, changed, _ := f.bulk(posthorn.BulkChange{On: posthorn.OnRetry, Limit: 100})
+		equal(f, "matched", matched, 0)
+		equal(f, "changed", changed, 0)
+	}
+	refused()
+	f.wantEnded(posthorn.ReasonExpired, 1)
+	refused()
 }
 
 func manualCancel(f *Fixture) {
