@@ -260,6 +260,8 @@ type Insight interface {
 	Queue(ctx context.Context, tenant TenantID) (Queue, error)
 	// LaneBacklogs lists the lanes with the longest backlogs, at most limit.
 	LaneBacklogs(ctx context.Context, tenant TenantID, limit int) ([]LaneBacklog, error)
+	// Backlog counts what of one subscription is pending and not in flight, as LaneBacklogs does; capped says that there is more.
+	Backlog(ctx context.Context, id SubscriptionID) (n int, capped bool, err error)
 	// Stats reads the rollups; steps without anything are left out.
 	Stats(ctx context.Context, tenant TenantID, f StatsFilter) ([]StatsPoint, error)
 	// QueueHistory reads the samples of the queue of a tenant, or of all with the zero id, in steps; the subscription of the

@@ -197,8 +197,13 @@ func (h *Handler) showWithLane(ctx context.Context, s *posthorn.Subscription) (*
 	if err != nil {
 		return nil, err
 	}
+	backlog, capped, err := h.store.Backlog(ctx, s.ID)
+	if err != nil {
+		return nil, err
+	}
 	is := showSubscription(s)
 	is.Lane = showLane(lanes[s.ID], h.store.Now())
+	is.Lane.Backlog, is.Lane.Capped = &backlog, &capped
 	return replyWith(is), nil
 }
 

@@ -202,7 +202,8 @@ func TestPauseAndResume(t *testing.T) {
 	event := s.publish(s.admin, "a.b")
 	for range 2 {
 		got := s.call(http.MethodPost, path+"/pause", s.admin, nil).want(http.StatusOK).object()
-		if got["status"] != "paused" || got["lane"].(map[string]any)["held_since"] == nil {
+		lane := got["lane"].(map[string]any)
+		if got["status"] != "paused" || lane["held_since"] == nil || lane["backlog"] != 1.0 || lane["capped"] != false {
 			t.Errorf("paused: %s", jsonText(got))
 		}
 	}

@@ -157,7 +157,7 @@ export const cancelDelivery = <ThrowOnError extends boolean = false>(options: Op
 /**
  * Attempt a delivery now
  *
- * One attempt outside the automatic schedule, which stays as it is. Also revives an exhausted or cancelled delivery. 409 when it has succeeded or is being sent.
+ * One attempt outside the automatic schedule, which stays as it is. Also revives an exhausted or cancelled delivery. 409 when it has succeeded, is being sent, or its event has expired.
  *
  * Needs a key with the scope `manage`.
  */
@@ -398,7 +398,7 @@ export const erasePayload = <ThrowOnError extends boolean = false>(options: Opti
 /**
  * Deliver an event again
  *
- * Makes new deliveries: to the subscriptions named, or with `{}` to all that want the event now.
+ * Makes new deliveries: to the subscriptions named, or with `{}` to all that want the event now. 409 when its payload was erased or it has expired.
  *
  * Needs a key with the scope `manage`.
  */

@@ -641,9 +641,17 @@ export type KeyInput = {
 
 export type LaneState = {
     /**
+     * How many deliveries wait; only where one subscription is read.
+     */
+    backlog?: number;
+    /**
      * Too many failures: until then nothing is sent, then one probe.
      */
     breaker_until: string | null;
+    /**
+     * backlog is a lower bound.
+     */
+    capped?: boolean;
     /**
      * The first failure since the last success.
      */
