@@ -1,7 +1,13 @@
 import { Badge } from "@mantine/core";
 import { useNow } from "../components/clock";
-import { relative, span } from "../components/format";
+import { count, relative, span } from "../components/format";
 import type { LaneState } from "../data/api";
+import type { Backlog } from "../data/queue";
+
+/** A backlog as a figure: "–" when it is not known, "10K+" when there is more than was counted. */
+export function backlogOf(lane: Backlog | undefined): string {
+  return lane?.backlog === undefined ? "–" : `${count(lane.backlog)}${lane.capped ? "+" : ""}`;
+}
 
 /** What holds a subscription's deliveries back at present, in badges. */
 export function LaneBadges({ lane }: { lane?: LaneState }) {
