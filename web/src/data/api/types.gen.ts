@@ -4770,6 +4770,10 @@ export type PatchSubscriptionErrors = {
      */
     404: Problem;
     /**
+     * The present state does not allow it.
+     */
+    409: Problem;
+    /**
      * The body or the payload is larger than the limit.
      */
     413: Problem;
@@ -4831,6 +4835,10 @@ export type ReplaceSubscriptionErrors = {
      * There is no such thing, or it belongs to another tenant.
      */
     404: Problem;
+    /**
+     * The present state does not allow it.
+     */
+    409: Problem;
     /**
      * The body or the payload is larger than the limit.
      */
