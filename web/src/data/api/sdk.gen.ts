@@ -398,7 +398,7 @@ export const erasePayload = <ThrowOnError extends boolean = false>(options: Opti
 /**
  * Deliver an event again
  *
- * Makes new deliveries: to the subscriptions named, or with `{}` to all that want the event now. 409 when its payload was erased or it has expired.
+ * Makes new deliveries: to the subscriptions named, or with `{}` to all that want the event now, filters included: one that fails makes its delivery born cancelled, with the reason filter_error. 409 when its payload was erased or it has expired.
  *
  * Needs a key with the scope `manage`.
  */
