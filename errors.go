@@ -77,6 +77,11 @@ func NewError(k Kind, format string, args ...any) *Error {
 	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
 }
 
+// Expired is the Conflict of sending an event whose ExpiresAt is past.
+func Expired(at time.Time) *Error {
+	return NewError(Conflict, "the event expired at %s; publish it again", at.UTC().Format(time.RFC3339))
+}
+
 // Absent is the NotFound error for a noun: "subscription not found".
 func Absent(noun string) *Error { return NewError(NotFound, "%s not found", noun) }
 

@@ -49,7 +49,8 @@ type Intake interface {
 	// An error means that nothing was stored, unless it says so.
 	AcceptEvents(ctx context.Context, node NodeID, batch []Acceptance) ([]Accepted, error)
 	// Replay makes new deliveries of one stored event, due at once; with the subscriptions' lanes numbered as in
-	// AcceptEvents. NotFound without the event, Conflict when its payload was erased. Deleted subscriptions are left out.
+	// AcceptEvents. NotFound without the event, Conflict when its payload was erased or it has expired. Deleted subscriptions are
+	// left out.
 	Replay(ctx context.Context, tenant TenantID, event EventID, replay ReplayID, matches []Match) ([]Delivery, error)
 }
 
@@ -163,7 +164,7 @@ type DeliveryStore interface {
 	// ListAttempts lists a delivery's attempts by number, at most 1,000.
 	ListAttempts(ctx context.Context, tenant TenantID, id DeliveryID) ([]Attempt, error)
 	// RetryDelivery makes the delivery due now, outside its automatic schedule (see ManualRetry). Conflict when it has
-	// succeeded or is claimed, when its subscription is deleted or its payload erased.
+	// succeeded or is claimed, when its subscription is deleted, its payload erased or its event expired.
 	RetryDelivery(ctx context.Context, tenant TenantID, id DeliveryID) (*Delivery, error)
 	// CancelDelivery ends a pending delivery; a claim it had is lost, its attempt written as interrupted. Conflict
 	// when it has ended.
@@ -259,6 +260,8 @@ type Insight interface {
 	Queue(ctx context.Context, tenant TenantID) (Queue, error)
 	// LaneBacklogs lists the lanes with the longest backlogs, at most limit.
 	LaneBacklogs(ctx context.Context, tenant TenantID, limit int) ([]LaneBacklog, error)
+	// Backlog counts what of one subscription is pending and not in flight, as LaneBacklogs does; capped says that there is more.
+	Backlog(ctx context.Context, id SubscriptionID) (n int, capped bool, err error)
 	// Stats reads the rollups; steps without anything are left out.
 	Stats(ctx context.Context, tenant TenantID, f StatsFilter) ([]StatsPoint, error)
 	// QueueHistory reads the samples of the queue of a tenant, or of all with the zero id, in steps; the subscription of the

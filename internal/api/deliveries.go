@@ -27,7 +27,7 @@ func (h *Handler) registerDeliveries() {
 	handle(h, operation{
 		method: http.MethodPost, path: "/deliveries/{id}/retry", id: "retryDelivery", tag: "Deliveries", scope: posthorn.ScopeManage,
 		audit: "delivery.retry", summary: "Attempt a delivery now", status: http.StatusAccepted, refusals: []int{http.StatusConflict},
-		description: "One attempt outside the automatic schedule, which stays as it is. Also revives an exhausted or cancelled delivery. 409 when it has succeeded or is being sent.",
+		description: "One attempt outside the automatic schedule, which stays as it is. Also revives an exhausted or cancelled delivery. 409 when it has succeeded, is being sent, or its event has expired.",
 	}, h.retryDelivery)
 	handle(h, operation{
 		method: http.MethodPost, path: "/deliveries/{id}/cancel", id: "cancelDelivery", tag: "Deliveries", scope: posthorn.ScopeManage,

@@ -48,7 +48,7 @@ func (h *Handler) registerEvents() {
 		method: http.MethodPost, path: "/events/{id}/replay", id: "replayEvent", tag: "Events", scope: posthorn.ScopeManage, publishes: true,
 		audit: "event.replay", summary: "Deliver an event again", status: http.StatusAccepted, refusals: []int{http.StatusConflict},
 		example:     map[string]any{"subscription_ids": []string{"sub_06f1kz9qj4v3g7c8n2m5x0y1za"}},
-		description: "Makes new deliveries: to the subscriptions named, or with `{}` to all that want the event now.",
+		description: "Makes new deliveries: to the subscriptions named, or with `{}` to all that want the event now, filters included: one that fails makes its delivery born cancelled, with the reason filter_error. 409 when its payload was erased or it has expired.",
 	}, h.replayEvent)
 }
 

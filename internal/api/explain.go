@@ -57,7 +57,7 @@ func explainCancelled(d *posthorn.Delivery) string {
 	case posthorn.ReasonFilterError:
 		return "Never sent: the subscription's filter failed on this event. Correct the filter, or retry it by hand to send it all the same."
 	case posthorn.ReasonExpired:
-		return "Cancelled because the event's expires_at passed before it was delivered." + revive
+		return "Cancelled because the event's expires_at passed before it was delivered. Publish it again to send it all the same."
 	case posthorn.ReasonSkipped:
 		return "Cancelled because its subscription was resumed without what it had held." + revive
 	case posthorn.ReasonPayloadErased:
@@ -113,9 +113,24 @@ func explainWaiting(d *posthorn.Delivery, s *posthorn.Subscription, lane *postho
 	case lane.BreakerOpens > 0:
 		return past + "The receiver failed too often in a row; one delivery is trying it again, and the others follow when that succeeds."
 	case s.Ordering == posthorn.OrderingFIFO && d.Sequence >= 0:
-		return past + "It waits for its turn: this subscription gets its deliveries in order, one after the other."
+		return past + "It waits for its turn: this subscription gets its deliveries in order, one after the other" +
+			allowance(", within its rate limit of", s.RateLimit) + "."
+	case s.RateLimit != nil:
+		return past + "It is due now and waits for its subscription's rate limit" + allowance(" of", s.RateLimit) + "."
 	}
-	return past + "It is due now and is sent as soon as a worker has room for this subscription."
+	room := ""
+	if s.MaxInFlight > 0 {
+		room = fmt.Sprintf(", which has at most %d in flight at once", s.MaxInFlight)
+	}
+	return past + "It is due now and is sent as soon as a worker has room for this subscription" + room + "."
+}
+
+// allowance is a rate limit in words; nothing where there is none.
+func allowance(before string, l *posthorn.RateLimit) string {
+	if l == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s %d a %s", before, l.Limit, l.Per)
 }
 
 // remaining says how many attempts the policy leaves, the next one included.

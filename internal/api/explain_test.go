@@ -13,6 +13,13 @@ func TestExplain(t *testing.T) {
 	now := time.Date(2026, 1, 31, 9, 30, 0, 0, time.UTC)
 	active := &posthorn.Subscription{Status: posthorn.StatusActive, Policy: posthorn.Policy{Retry: posthorn.DefaultRetryPolicy()}}
 	fifo := &posthorn.Subscription{Status: posthorn.StatusActive, Policy: posthorn.Policy{Ordering: posthorn.OrderingFIFO}}
+	narrow := &posthorn.Subscription{Status: posthorn.StatusActive, Policy: posthorn.Policy{MaxInFlight: 2}}
+	limited := &posthorn.Subscription{Status: posthorn.StatusActive, Policy: posthorn.Policy{
+		Retry: posthorn.DefaultRetryPolicy(), MaxInFlight: 64, RateLimit: &posthorn.RateLimit{Limit: 10, Per: "second"},
+	}}
+	slow := &posthorn.Subscription{Status: posthorn.StatusActive, Policy: posthorn.Policy{
+		Ordering: posthorn.OrderingFIFO, RateLimit: &posthorn.RateLimit{Limit: 3, Per: "minute"},
+	}}
 	paused := &posthorn.Subscription{Status: posthorn.StatusPaused}
 	gone := &posthorn.Subscription{Status: posthorn.StatusDisabled, DisabledReason: posthorn.DisabledGone}
 	failing := &posthorn.Subscription{Status: posthorn.StatusDisabled, DisabledReason: posthorn.DisabledFailing}
@@ -48,6 +55,23 @@ func TestExplain(t *testing.T) {
 			"Delivered: attempt 3 was answered 204 No Content.",
 		},
 		{"Due", pending(nil), active, free, "It is due now and is sent as soon as a worker has room for this subscription."},
+		{
+			"DueWithinRoom", pending(nil), narrow, free,
+			"It is due now and is sent as soon as a worker has room for this subscription, which has at most 2 in flight at once.",
+		},
+		{"DueLimited", pending(nil), limited, free, "It is due now and waits for its subscription's rate limit of 10 a second."},
+		{
+			"RetryLimited", failed(0), limited, free,
+			"Attempt 2 was answered 503 Service Unavailable. It is due now and waits for its subscription's rate limit of 10 a second.",
+		},
+		{
+			"LaterLimited", failed(5 * time.Minute), limited, free,
+			"Attempt 2 was answered 503 Service Unavailable. The next attempt is due at 2026-01-31 09:35:00 UTC (in 5 min 0 s); 8 are left in its retry policy.",
+		},
+		{
+			"DueLimitedFIFO", pending(nil), slow, free,
+			"It waits for its turn: this subscription gets its deliveries in order, one after the other, within its rate limit of 3 a minute.",
+		},
 		{"DueFIFO", pending(nil), fifo, free, "It waits for its turn: this subscription gets its deliveries in order, one after the other."},
 		{
 			"Later", pending(func(d *posthorn.Delivery) { d.DueAt = now.Add(26 * time.Hour) }), active, free,
@@ -96,6 +120,12 @@ func TestExplain(t *testing.T) {
 		{
 			"Probing", pending(nil), active, probing,
 			"The receiver failed too often in a row; one delivery is trying it again, and the others follow when that succeeds.",
+		},
+		{
+			"Expired",
+			posthorn.Delivery{State: posthorn.Cancelled, Reason: posthorn.ReasonExpired},
+			active, free,
+			"Cancelled because the event's expires_at passed before it was delivered. Publish it again to send it all the same.",
 		},
 	}
 	for _, test := range tests {

@@ -11,6 +11,8 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
+//go:generate go test -run TestOpenAPIDocument . -update
+
 var update = flag.Bool("update", false, "write the golden files")
 
 const goldenDocument = "../../docs/openapi.json"

@@ -101,12 +101,7 @@ func (h *Handler) rotateSecret(ctx context.Context, c *call, p *subscriptionPath
 		if err != nil {
 			return err
 		}
-		now := h.store.Now()
-		if len(s.Live(now)) >= maxSecrets && overlap > 0 {
-			return posthorn.NewError(posthorn.Conflict, "%d secrets sign already; wait until one expires, or rotate with overlap_seconds 0", maxSecrets)
-		}
-		rotate(s, key, overlap, now)
-		return nil
+		return rotate(s, key, overlap, h.store.Now())
 	})
 	if err != nil {
 		return nil, err
@@ -145,19 +140,25 @@ func nextSecret(text secretText, s *posthorn.Subscription) (*signing.Key, error)
 	return newSecret(text, s)
 }
 
-// rotate puts a new secret before the present ones, which expire with the overlap at the latest.
-func rotate(s *posthorn.Subscription, key *signing.Key, overlap time.Duration, now time.Time) {
+// rotate puts a new secret before the present ones, which expire with the overlap at the latest. Conflict when that were more
+// than may sign at once: to drop one that a receiver still goes by is a person's to decide.
+func rotate(s *posthorn.Subscription, key *signing.Key, overlap time.Duration, now time.Time) error {
 	end := now.Add(overlap)
 	kept := []posthorn.Secret{stored(key, now)}
-	for _, old := range s.Live(now) {
-		if old.ExpiresAt.IsZero() || old.ExpiresAt.After(end) {
+	if overlap > 0 {
+		kept = append(kept, s.Live(now)...)
+	}
+	if len(kept) > maxSecrets {
+		return posthorn.NewError(posthorn.Conflict,
+			"%d secrets sign already; wait until one expires, revoke one, or rotate with overlap_seconds 0", maxSecrets)
+	}
+	for i := range kept[1:] {
+		if old := &kept[i+1]; old.ExpiresAt.IsZero() || old.ExpiresAt.After(end) {
 			old.ExpiresAt = end
-		}
-		if overlap > 0 && len(kept) <= maxSecrets {
-			kept = append(kept, old)
 		}
 	}
 	s.Secrets = kept
+	return nil
 }
 
 // publicKey is the text that verifies the newest secret's signatures, where it is an asymmetric one.

@@ -89,6 +89,8 @@ type laneState struct {
 	ThrottledUntil *time.Time `json:"throttled_until" doc:"The receiver asked for a pause (Retry-After or 429)."`
 	BreakerUntil   *time.Time `json:"breaker_until" doc:"Too many failures: until then nothing is sent, then one probe."`
 	FailingSince   *time.Time `json:"failing_since" doc:"The first failure since the last success."`
+	Backlog        *int       `json:"backlog,omitempty" doc:"How many deliveries wait; only where one subscription is read."`
+	Capped         *bool      `json:"capped,omitempty" doc:"backlog is a lower bound."`
 }
 
 // subscriptionInput is what a client writes: the body of POST and PUT, and what a PATCH results in.

@@ -27,13 +27,15 @@ func (h *Handler) registerSubscriptions() {
 	handleBody(h, operation{
 		method: http.MethodPut, path: "/subscriptions/{id}", id: "replaceSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
 		audit: "subscription.update", summary: "Replace a subscription", example: example, maxBody: subscriptionBody,
-		description: "Fields left out go back to their defaults, except the secret and the status. Header values and the secret parts of auth and tls may be sent back masked, as they were read, and stay as they are.",
+		description: "Fields left out go back to their defaults, except the secret and the status. Header values and the secret parts of auth and tls may be sent back masked, as they were read, and stay as they are. A disabled subscription cannot be paused, and at most five secrets sign at once (409).",
+		refusals:    []int{http.StatusConflict},
 	}, h.replaceSubscription)
 	handleRaw[subscriptionPath, subscriptionPatch](h, operation{
 		method: http.MethodPatch, path: "/subscriptions/{id}", id: "patchSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
 		audit: "subscription.update", summary: "Change a subscription", example: map[string]any{"event_types": []string{"order.*", "invoice.paid"}},
 		mergePatch: true, maxBody: subscriptionBody,
-		description: "A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another, as do auth of another type and signature of another profile.",
+		description: "A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another, as do auth of another type and signature of another profile. A disabled subscription cannot be paused, and at most five secrets sign at once (409).",
+		refusals:    []int{http.StatusConflict},
 	}, h.patchSubscription)
 	handle(h, operation{
 		method: http.MethodDelete, path: "/subscriptions/{id}", id: "deleteSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
@@ -42,7 +44,7 @@ func (h *Handler) registerSubscriptions() {
 	}, h.deleteSubscription)
 	handle(h, operation{
 		method: http.MethodPost, path: "/subscriptions/{id}/pause", id: "pauseSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
-		audit: "subscription.pause", summary: "Pause a subscription", description: "Its deliveries are held, also new ones, until it is resumed. Pausing again changes nothing.",
+		audit: "subscription.pause", summary: "Pause a subscription", description: "Its deliveries are held, also new ones, until it is resumed. Pausing again changes nothing; a disabled one cannot be paused (409).",
 		refusals: []int{http.StatusConflict},
 	}, h.pauseSubscription)
 	handleBody(h, operation{
@@ -197,8 +199,13 @@ func (h *Handler) showWithLane(ctx context.Context, s *posthorn.Subscription) (*
 	if err != nil {
 		return nil, err
 	}
+	backlog, capped, err := h.store.Backlog(ctx, s.ID)
+	if err != nil {
+		return nil, err
+	}
 	is := showSubscription(s)
 	is.Lane = showLane(lanes[s.ID], h.store.Now())
+	is.Lane.Backlog, is.Lane.Capped = &backlog, &capped
 	return replyWith(is), nil
 }
 
@@ -221,6 +228,11 @@ func (h *Handler) replaceSubscription(ctx context.Context, c *call, p *subscript
 
 // rewrite is write on a subscription that has a secret already: another one rotates.
 func (h *Handler) rewrite(in *subscriptionInput, s *posthorn.Subscription) error {
+	if in.Status == posthorn.StatusPaused {
+		if err := pausable(s); err != nil {
+			return err
+		}
+	}
 	if err := h.write(in, s); err != nil {
 		return err
 	}
@@ -232,8 +244,7 @@ func (h *Handler) rewrite(in *subscriptionInput, s *posthorn.Subscription) error
 	if err != nil || same {
 		return err
 	}
-	rotate(s, key, defaultOverlap, h.store.Now())
-	return nil
+	return rotate(s, key, defaultOverlap, h.store.Now())
 }
 
 func (h *Handler) patchSubscription(ctx context.Context, c *call, p *subscriptionPath, patch []byte) (*reply[subscription], error) {
@@ -274,12 +285,20 @@ func (h *Handler) deleteSubscription(ctx context.Context, c *call, p *subscripti
 
 func (h *Handler) pauseSubscription(ctx context.Context, c *call, p *subscriptionPath) (*reply[subscription], error) {
 	return h.update(ctx, c, p, func(s *posthorn.Subscription) error {
-		if s.Status == posthorn.StatusDisabled {
-			return posthorn.NewError(posthorn.Conflict, "the subscription is disabled, so nothing is sent anyway; resume it first")
+		if err := pausable(s); err != nil {
+			return err
 		}
 		s.Status = posthorn.StatusPaused
 		return nil
 	})
+}
+
+// pausable is nil, or the Conflict of a pause that would hide why Posthorn disabled the subscription.
+func pausable(s *posthorn.Subscription) error {
+	if s.Status != posthorn.StatusDisabled {
+		return nil
+	}
+	return posthorn.NewError(posthorn.Conflict, "the subscription is disabled, so nothing is sent anyway; resume it first")
 }
 
 // resumption says what becomes of what was held.

@@ -202,7 +202,8 @@ func TestPauseAndResume(t *testing.T) {
 	event := s.publish(s.admin, "a.b")
 	for range 2 {
 		got := s.call(http.MethodPost, path+"/pause", s.admin, nil).want(http.StatusOK).object()
-		if got["status"] != "paused" || got["lane"].(map[string]any)["held_since"] == nil {
+		lane := got["lane"].(map[string]any)
+		if got["status"] != "paused" || lane["held_since"] == nil || lane["backlog"] != 1.0 || lane["capped"] != false {
 			t.Errorf("paused: %s", jsonText(got))
 		}
 	}
@@ -215,6 +216,26 @@ func TestPauseAndResume(t *testing.T) {
 	}
 	if s.work(nil) != 1 {
 		t.Error("what was held is not due")
+	}
+}
+
+func TestPauseOfADisabled(t *testing.T) {
+	s := open(t, nil)
+	id := s.subscribe(s.admin, nil)
+	path := "/subscriptions/" + id
+	disable(t, s, id)
+	paused := map[string]any{"status": "paused"}
+	asked := s.call(http.MethodPost, path+"/pause", s.admin, nil).want(http.StatusConflict).object()
+	if patched := s.call(http.MethodPatch, path, s.admin, paused).want(http.StatusConflict).object(); patched["detail"] != asked["detail"] {
+		t.Errorf("PATCH says %q, /pause %q", patched["detail"], asked["detail"])
+	}
+	s.call(http.MethodPut, path, s.admin, map[string]any{"url": "https://example.com", "status": "paused"}).want(http.StatusConflict)
+	got := s.call(http.MethodPatch, path, s.admin, map[string]any{"description": "x"}).want(http.StatusOK).object()
+	if got["status"] != "disabled" || got["disabled_reason"] != posthorn.DisabledGone {
+		t.Errorf("another change: %s", jsonText(got))
+	}
+	if got = s.call(http.MethodPatch, path, s.admin, map[string]any{"status": "active"}).want(http.StatusOK).object(); got["status"] != "active" {
+		t.Errorf("resumed: %s", jsonText(got))
 	}
 }
 
@@ -257,6 +278,12 @@ func TestSecrets(t *testing.T) {
 	}
 	s.call(http.MethodPost, path+"/secret/rotate", s.admin, `{}`).want(http.StatusOK)
 	s.call(http.MethodPost, path+"/secret/rotate", s.admin, `{}`).want(http.StatusConflict)
+	another := signing.GenerateHMAC().Secret().Reveal()
+	s.call(http.MethodPut, path, s.admin, map[string]any{"url": "https://example.com", "secret": another}).want(http.StatusConflict)
+	s.call(http.MethodPatch, path, s.admin, map[string]any{"secret": another}).want(http.StatusConflict)
+	if v := read(); len(v.Previous) != maxSecrets-1 {
+		t.Errorf("%d secrets sign besides the newest, want %d", len(v.Previous), maxSecrets-1)
+	}
 	s.call(http.MethodPost, path+"/secret/rotate", s.admin, `{"overlap_seconds":0}`).want(http.StatusOK)
 	if v := read(); len(v.Previous) != 0 {
 		t.Errorf("without overlap %+v", v)

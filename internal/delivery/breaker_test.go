@@ -51,6 +51,8 @@ func TestBreakerLearnsFromOtherNodes(t *testing.T) {
 }
 
 func TestReach(t *testing.T) {
+	// What a network does that drops every packet.
+	const dropped = posthorn.Outcome("dropped")
 	type step struct {
 		host    string
 		outcome posthorn.Outcome
@@ -90,6 +92,15 @@ func TestReach(t *testing.T) {
 			{"e", posthorn.Blocked, false},
 			{"f", posthorn.ConnectError, false},
 		}},
+		{"NothingComesThrough", []step{
+			{"a", dropped, false},
+			{"b", dropped, false},
+			{"b", dropped, false},
+			{"c", dropped, true},
+			{"d", posthorn.ConnectError, true},
+			{"a", posthorn.HTTPError, false},
+			{"b", dropped, false},
+		}},
 		{"ATimeoutProvesNothing", []step{
 			{"a", posthorn.ConnectError, false},
 			{"b", posthorn.ConnectError, false},
@@ -102,7 +113,11 @@ func TestReach(t *testing.T) {
 			var r reach
 			for i, s := range c.steps {
 				connected := s.outcome == posthorn.Succeeded || s.outcome == posthorn.HTTPError
-				if ours := r.note(s.host, s.outcome, connected); ours != s.ours {
+				code := ""
+				if s.outcome == dropped {
+					s.outcome, code = posthorn.Timeout, connectTimeout
+				}
+				if ours := r.note(s.host, s.outcome, code, connected); ours != s.ours {
 					t.Errorf("step %d, %s at %s: our fault %v, want %v", i+1, s.outcome, s.host, ours, s.ours)
 				}
 			}
@@ -113,7 +128,7 @@ func TestReach(t *testing.T) {
 func TestReachIsBounded(t *testing.T) {
 	var r reach
 	for range 2 * maxHosts {
-		r.note(newSubscriptionID().String(), posthorn.ConnectError, false)
+		r.note(newSubscriptionID().String(), posthorn.ConnectError, "", false)
 	}
 	if len(r.lost) > maxHosts {
 		t.Errorf("%d hosts are remembered", len(r.lost))

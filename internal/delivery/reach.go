@@ -19,15 +19,18 @@ type reach struct {
 	lost map[string]struct{}
 }
 
-// note takes an attempt's outcome, and whether there was a connection at all, and reports whether a connect error is this
-// node's own fault. A reset is a connect error too, of a host that was reached.
-func (r *reach) note(host string, outcome posthorn.Outcome, connected bool) bool {
+// connectTimeout is egress's code of a timeout before there was a connection: a network that drops everything looks so.
+const connectTimeout = "connect_timeout"
+
+// note takes an attempt's outcome and its code, and whether there was a connection at all, and reports whether that there was
+// none is this node's own fault. A reset is a connect error too, of a host that was reached.
+func (r *reach) note(host string, outcome posthorn.Outcome, code string, connected bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case connected:
 		clear(r.lost)
-	case outcome == posthorn.ConnectError:
+	case outcome == posthorn.ConnectError, outcome == posthorn.Timeout && code == connectTimeout:
 		if r.lost == nil {
 			r.lost = make(map[string]struct{})
 		}

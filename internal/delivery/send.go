@@ -59,7 +59,7 @@ func (e *Engine) attempt(f *flight, windowLeft time.Duration) {
 		// Whether the receiver has it, nobody knows.
 		a.Outcome, a.OurFault, a.Error, a.Detail = posthorn.Interrupted, true, "interrupted", detail
 	}
-	if e.reach.note(x.host, a.Outcome, x.answer.Remote.IsValid() || a.StatusCode != 0) {
+	if e.reach.note(x.host, a.Outcome, a.Error, x.answer.Remote.IsValid() || a.StatusCode != 0) {
 		a.OurFault = true
 	}
 	f.verdict = decide(facts{

@@ -12,6 +12,7 @@ import (
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/bus"
 	"github.com/posthorn/posthorn/internal/cache"
+	"github.com/posthorn/posthorn/internal/catalogue"
 	"github.com/posthorn/posthorn/internal/delivery"
 	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/filter"
@@ -39,6 +40,8 @@ type Setup struct {
 	Tune func(*delivery.Options)
 	// NoWorker leaves the engine out: nothing is delivered.
 	NoWorker bool
+	// Strict makes the node refuse events that the tenant's catalogue of event types does not have or whose schema they break.
+	Strict bool
 	// Hold makes the node look every minute for what must not wait any longer than this hold; zero leaves it out.
 	Hold time.Duration
 	// Replays makes the node run replays.
@@ -162,6 +165,9 @@ func (n *Node) build() {
 	n.Bus = bus.New(bus.Options{Node: n.ID, Log: log})
 	n.Cache = cache.New(cache.Options{Store: n.Store, Bus: n.Bus})
 	o := ingest.Options{Store: n.Store, Matcher: n.Matcher(), Bus: n.Bus, Node: n.ID, Log: log}
+	if n.setup.Strict {
+		o.Catalogue = catalogue.New(catalogue.Options{Store: n.Store, Strict: true})
+	}
 	if !n.setup.NoWorker {
 		client := egress.Options{Policy: Policy(), Dial: n.Network.Dial}
 		if n.setup.Egress != nil {

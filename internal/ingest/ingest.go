@@ -245,13 +245,19 @@ func (p *Publisher) match(e *posthorn.Event, found Matched) posthorn.Acceptance 
 	for _, s := range found.Subscriptions {
 		a.Matches = append(a.Matches, p.reserve(e, s))
 	}
-	now := p.opts.Store.Now()
-	for _, s := range found.Failed {
-		a.Matches = append(a.Matches, posthorn.Match{
+	a.Matches = append(a.Matches, failed(found.Failed, p.opts.Store.Now())...)
+	return a
+}
+
+// failed are the matches of subscriptions whose filter failed.
+func failed(subscriptions []*posthorn.Subscription, now time.Time) []posthorn.Match {
+	var matches []posthorn.Match
+	for _, s := range subscriptions {
+		matches = append(matches, posthorn.Match{
 			SubscriptionID: s.ID, DeliveryID: posthorn.DeliveryID{UUID: posthorn.NewUUID(now)}, Reason: posthorn.ReasonFilterError,
 		})
 	}
-	return a
+	return matches
 }
 
 // reserve makes the match of one subscription, to be born claimed where this node has room for it now.
@@ -306,15 +312,16 @@ func (p *Publisher) Test(ctx context.Context, tenant posthorn.TenantID, id posth
 	return answers[0], answers[0].Err
 }
 
-// Replay makes new deliveries of a stored event, to the named subscriptions or, with none named, to those that match now.
+// Replay makes new deliveries of a stored event, to the named subscriptions or, with none named, to those that match now. Of
+// the latter, those whose filter fails on it are born cancelled, as in Publish.
 func (p *Publisher) Replay(ctx context.Context, tenant posthorn.TenantID, event posthorn.EventID, to []posthorn.SubscriptionID) ([]posthorn.Delivery, error) {
+	var found Matched
 	if len(to) == 0 {
 		e, err := p.opts.Store.GetEvent(ctx, tenant, event)
 		if err != nil {
 			return nil, err
 		}
-		found, err := p.opts.Matcher.Match(ctx, tenant, e, 0)
-		if err != nil {
+		if found, err = p.opts.Matcher.Match(ctx, tenant, e, 0); err != nil {
 			return nil, err
 		}
 		for _, s := range found.Subscriptions {
@@ -322,10 +329,11 @@ func (p *Publisher) Replay(ctx context.Context, tenant posthorn.TenantID, event 
 		}
 	}
 	now := p.opts.Store.Now()
-	matches := make([]posthorn.Match, len(to))
-	for i, id := range to {
-		matches[i] = posthorn.Match{SubscriptionID: id, DeliveryID: posthorn.DeliveryID{UUID: posthorn.NewUUID(now)}}
+	matches := make([]posthorn.Match, 0, len(to)+len(found.Failed))
+	for _, id := range to {
+		matches = append(matches, posthorn.Match{SubscriptionID: id, DeliveryID: posthorn.DeliveryID{UUID: posthorn.NewUUID(now)}})
 	}
+	matches = append(matches, failed(found.Failed, now)...)
 	// Its own id tells these deliveries from those that the event was born with.
 	made, err := p.opts.Store.Replay(ctx, tenant, event, posthorn.ReplayID{UUID: posthorn.NewUUID(now)}, matches)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,8 +15,10 @@ import (
 // maxBulk bounds one step of a bulk change.
 const maxBulk = 10_000
 
-// retryable is which deliveries a person may retry: not succeeded, not claimed now, their subscription and payload there.
+// retryable is which deliveries a person may retry: not succeeded, not claimed now, not expired, their subscription and
+// payload there.
 const retryable = `d.state <> 'succeeded' AND NOT (d.claim IS NOT NULL AND d.visible_at > now())
+	AND (d.expires_at IS NULL OR d.expires_at > now())
 	AND EXISTS (SELECT FROM lanes l WHERE l.subscription_id = d.subscription_id AND NOT l.deleted)
 	AND EXISTS (SELECT FROM events e WHERE e.tenant_id = d.tenant_id AND e.id = d.event_id AND e.payload_erased IS NULL)`
 
@@ -60,43 +63,51 @@ func retry(ctx context.Context, tx pgx.Tx, found []locked) (changed []posthorn.D
 	return changed, err
 }
 
-// lockDelivery reads a delivery for a change: what to lock it as, its state, and whether a condition in SQL holds.
-func lockDelivery(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.DeliveryID, allowed string,
-) (locked, posthorn.State, bool, error) {
-	rows, err := tx.Query(ctx, `SELECT d.state, `+allowed+`, `+lockedColumns+` FROM deliveries d
+// changeable is a delivery locked for a change.
+type changeable struct {
+	locked
+	state   posthorn.State
+	allowed bool
+	// expired is when the event expired; zero when it has not, or is being sent now.
+	expired time.Time
+}
+
+// lockDelivery reads a delivery for a change, and whether a condition in SQL allows it.
+func lockDelivery(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.DeliveryID, allowed string) (changeable, error) {
+	rows, err := tx.Query(ctx, `SELECT d.state, `+allowed+`, 
+		CASE WHEN d.expires_at <= now() AND (d.claim IS NULL OR d.visible_at <= now()) THEN d.expires_at END, `+lockedColumns+` FROM deliveries d
 		WHERE d.id = $1 AND d.tenant_id = $2 FOR UPDATE OF d`, uuid(id.UUID), uuid(tenant.UUID))
 	if err != nil {
-		return locked{}, "", false, err
+		return changeable{}, err
 	}
-	var state posthorn.State
-	var ok bool
-	p, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (locked, error) {
-		var p locked
-		err := row.Scan(append([]any{&state, &ok}, p.fields()...)...)
-		p.lost.delivery = p.id
-		return p, err
+	c, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (c changeable, err error) {
+		err = row.Scan(append([]any{&c.state, &c.allowed, (*moment)(&c.expired)}, c.fields()...)...)
+		c.lost.delivery = c.id
+		return c, err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return p, "", false, posthorn.Absent("delivery")
+		return c, posthorn.Absent("delivery")
 	}
-	return p, state, ok, err
+	return c, err
 }
 
 // RetryDelivery implements posthorn.DeliveryStore.
 func (s *Store) RetryDelivery(ctx context.Context, tenant posthorn.TenantID, id posthorn.DeliveryID) (*posthorn.Delivery, error) {
 	var changed []posthorn.Delivery
 	err := s.write(ctx, "retry delivery", func(ctx context.Context, tx pgx.Tx) error {
-		p, state, ok, err := lockDelivery(ctx, tx, tenant, id, retryable)
+		d, err := lockDelivery(ctx, tx, tenant, id, retryable)
 		switch {
 		case err != nil:
 			return err
-		case state == posthorn.Delivered:
+		case d.state == posthorn.Delivered:
 			return posthorn.NewError(posthorn.Conflict, "the delivery has succeeded; replay the event to send it again")
-		case !ok:
+		case !d.expired.IsZero():
+			return posthorn.Expired(d.expired)
+		case !d.allowed:
 			return posthorn.NewError(posthorn.Conflict,
 				"the delivery cannot be retried: it is being sent now, its subscription was deleted or its payload erased")
 		}
-		changed, err = retry(ctx, tx, []locked{p})
+		changed, err = retry(ctx, tx, []locked{d.locked})
 		return err
 	})
 	if err != nil {
@@ -109,14 +120,14 @@ func (s *Store) RetryDelivery(ctx context.Context, tenant posthorn.TenantID, id 
 func (s *Store) CancelDelivery(ctx context.Context, tenant posthorn.TenantID, id posthorn.DeliveryID) (*posthorn.Delivery, error) {
 	var changed []posthorn.Delivery
 	err := s.write(ctx, "cancel delivery", func(ctx context.Context, tx pgx.Tx) error {
-		p, state, _, err := lockDelivery(ctx, tx, tenant, id, "true")
+		d, err := lockDelivery(ctx, tx, tenant, id, "true")
 		if err != nil {
 			return err
 		}
-		if state != posthorn.Pending {
+		if d.state != posthorn.Pending {
 			return posthorn.NewError(posthorn.Conflict, "the delivery has ended already")
 		}
-		changed, err = end(ctx, tx, []ending{{p, posthorn.Cancelled, posthorn.ReasonRequested}})
+		changed, err = end(ctx, tx, []ending{{d.locked, posthorn.Cancelled, posthorn.ReasonRequested}})
 		return err
 	})
 	if err != nil {

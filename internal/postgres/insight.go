@@ -158,6 +158,13 @@ func (s *Store) LaneBacklogs(ctx context.Context, tenant posthorn.TenantID, limi
 	return s.nameLanes(ctx, ids, found)
 }
 
+// Backlog implements posthorn.Insight.
+func (s *Store) Backlog(ctx context.Context, id posthorn.SubscriptionID) (n int, capped bool, err error) {
+	var l posthorn.LaneBacklog
+	err = s.countLanes(ctx, uuids{id.UUID}, laneCap, map[posthorn.UUID]*posthorn.LaneBacklog{id.UUID: &l})
+	return l.Backlog, l.Capped, err
+}
+
 func (s *Store) countLanes(ctx context.Context, ids uuids, most int, found map[posthorn.UUID]*posthorn.LaneBacklog) error {
 	return s.do(ctx, "count lanes", func(ctx context.Context) error {
 		var b pgx.Batch

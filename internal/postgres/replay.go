@@ -48,6 +48,9 @@ func (s *Store) Replay(ctx context.Context, tenant posthorn.TenantID, event post
 	if !original.PayloadErased.IsZero() {
 		return nil, posthorn.NewError(posthorn.Conflict, "the event's payload was erased; it cannot be sent again")
 	}
+	if !original.ExpiresAt.IsZero() && !original.ExpiresAt.After(s.Now()) {
+		return nil, posthorn.Expired(original.ExpiresAt)
+	}
 	if len(wanted) == 0 {
 		return nil, nil
 	}

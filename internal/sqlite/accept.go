@@ -184,6 +184,9 @@ func (s *Store) Replay(ctx context.Context, tenant posthorn.TenantID, event post
 		if !e.PayloadErased.IsZero() {
 			return posthorn.NewError(posthorn.Conflict, "the event's payload was erased and cannot be sent again")
 		}
+		if !e.ExpiresAt.IsZero() && !e.ExpiresAt.After(t.now) {
+			return posthorn.Expired(e.ExpiresAt)
+		}
 		in := &intake{tx: t, counts: tally{}}
 		if err := in.load([]posthorn.Acceptance{{Event: e, Matches: matches}}); err != nil {
 			return err

@@ -123,7 +123,13 @@ type changing struct {
 	*ledger
 	on     posthorn.Trigger
 	lanes  map[posthorn.SubscriptionID]*lane
-	erased map[posthorn.EventID]bool
+	events map[posthorn.EventID]limits
+}
+
+// limits are what keeps an event from being sent again.
+type limits struct {
+	erased  bool
+	expires time.Time
 }
 
 func newChanging(t *tx, on posthorn.Trigger, deliveries []posthorn.Delivery) (*changing, error) {
@@ -131,7 +137,7 @@ func newChanging(t *tx, on posthorn.Trigger, deliveries []posthorn.Delivery) (*c
 	if err != nil {
 		return nil, err
 	}
-	c := &changing{ledger: g, on: on, erased: map[posthorn.EventID]bool{}}
+	c := &changing{ledger: g, on: on, events: map[posthorn.EventID]limits{}}
 	var lanes, events []any
 	for i := range deliveries {
 		lanes = append(lanes, deliveries[i].SubscriptionID.UUID[:])
@@ -140,11 +146,13 @@ func newChanging(t *tx, on posthorn.Trigger, deliveries []posthorn.Delivery) (*c
 	if c.lanes, err = t.lanes(lanes); err != nil {
 		return nil, err
 	}
-	err = t.bulkQuery(`SELECT id FROM events WHERE payload_erased > 0 AND (tenant_id, id) IN (VALUES ROWS)`, 2, events,
+	err = t.bulkQuery(`SELECT id, payload_erased > 0, expires_at FROM events
+		WHERE (payload_erased > 0 OR expires_at > 0) AND (tenant_id, id) IN (VALUES ROWS)`, 2, events,
 		func(rows *sql.Rows) error {
 			var id posthorn.EventID
-			err := rows.Scan(&id)
-			c.erased[id] = true
+			var l limits
+			err := rows.Scan(&id, &l.erased, instant{&l.expires})
+			c.events[id] = l
 			return err
 		})
 	return c, err
@@ -161,13 +169,15 @@ func (c *changing) allows(d *posthorn.Delivery) error {
 	if c.on != posthorn.OnRetry {
 		return nil
 	}
-	switch l := c.lanes[d.SubscriptionID]; {
+	switch l, e := c.lanes[d.SubscriptionID], c.events[d.EventID]; {
 	case d.ClaimedUntil.After(c.now):
 		return posthorn.NewError(posthorn.Conflict, "the delivery is being attempted now; wait for the result")
 	case l == nil || l.phase == laneGone:
 		return posthorn.NewError(posthorn.Conflict, "the delivery's subscription was deleted")
-	case c.erased[d.EventID]:
+	case e.erased:
 		return posthorn.NewError(posthorn.Conflict, "the event's payload was erased and cannot be sent again")
+	case !e.expires.IsZero() && !e.expires.After(c.now):
+		return posthorn.Expired(e.expires)
 	}
 	return nil
 }

@@ -196,13 +196,35 @@ func longest(r reader, tenant posthorn.TenantID, limit int) (list []*backlog, er
 	return list, err
 }
 
+// Backlog counts one lane's in the queue's index.
+func (s *Store) Backlog(ctx context.Context, id posthorn.SubscriptionID) (n int, capped bool, err error) {
+	err = s.snapshot(ctx, func(r reader) error {
+		err := r.queryRow(`SELECT count(*) FROM (SELECT 1 FROM deliveries INDEXED BY deliveries_queue
+			WHERE state = 0 AND subscription_id = ? LIMIT ?)`, id, laneCap).Scan(&n)
+		if capped = n == laneCap; err != nil || capped {
+			return err
+		}
+		sending, err := inFlight(r, id, s.Now())
+		n -= sending
+		return err
+	})
+	if err != nil {
+		return 0, false, fmt.Errorf("count backlog: %w", err)
+	}
+	return n, capped, nil
+}
+
+// inFlight counts the claims of a lane, which end within a lease from now; later times are retries'.
+func inFlight(r reader, id posthorn.SubscriptionID, now time.Time) (n int, err error) {
+	err = r.queryRow(`SELECT count(*) FROM deliveries INDEXED BY deliveries_queue WHERE state = 0 AND subscription_id = ?
+		AND visible_at > ? AND visible_at <= ? AND claim IS NOT NULL`, id, stamp(now), stamp(now.Add(posthorn.Lease))).Scan(&n)
+	return n, err
+}
+
 // detail fills in what only the lanes shown need.
 func detail(r reader, b *backlog, now time.Time) error {
-	// Claims end within a lease from now; later times are retries'.
-	err := r.queryRow(`SELECT count(*) FROM deliveries INDEXED BY deliveries_queue WHERE state = 0 AND subscription_id = ?
-		AND visible_at > ? AND visible_at <= ? AND claim IS NOT NULL`,
-		b.SubscriptionID, stamp(now), stamp(now.Add(posthorn.Lease))).Scan(&b.InFlight)
-	if err != nil {
+	var err error
+	if b.InFlight, err = inFlight(r, b.SubscriptionID, now); err != nil {
 		return err
 	}
 	if !b.Capped {

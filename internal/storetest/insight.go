@@ -15,6 +15,7 @@ func insightTests() group {
 		{"QueueOfTenant", insightQueueTenant},
 		{"QueueWithoutDeleted", insightQueueDeleted},
 		{"LaneBacklogs", insightBacklogs},
+		{"Backlog", insightBacklog},
 		{"QueueHistory", insightHistory},
 		{"QueueHistoryBySteps", insightHistorySteps},
 		{"StatsAddUp", insightStats},
@@ -183,6 +184,29 @@ func insightBacklogs(f *Fixture) {
 	f.must(err)
 	equal(f, "lanes of all tenants", len(list), 3)
 	equal(f, "in flight", list[0].InFlight, 2)
+}
+
+func insightBacklog(f *Fixture) {
+	sub, other := f.Subscribe(), f.Subscribe()
+	for range 3 {
+		f.PublishOne(sub)
+	}
+	f.Deliver(other)
+	want := func(id posthorn.SubscriptionID, want int) {
+		f.T.Helper()
+		n, capped, err := f.Store.Backlog(f.Context(), id)
+		f.must(err)
+		equal(f, "backlog", n, want)
+		equal(f, "capped", capped, false)
+	}
+	want(sub, 3)
+	want(other, 0)
+	f.ClaimBatch(func(r *posthorn.ClaimRequest) { r.Limit = 1 })
+	want(sub, 2)
+	f.SetStatus(sub, posthorn.StatusPaused)
+	want(sub, 2)
+	f.Elapse(afterLease)
+	want(sub, 3)
 }
 
 // stats sums the points of the tenant's stats.

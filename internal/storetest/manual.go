@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -24,6 +25,7 @@ func manualTests() group {
 		{"RetryLostTooOftenIsDue", manualRetryLostDue},
 		{"RetryWritesTheLostLease", manualRetryWritesLost},
 		{"InterruptedIsStillManual", manualAgain},
+		{"RetryOfAnExpired", manualRetryExpired},
 		{"CancelWaiting", manualCancel},
 		{"CancelClaimed", manualCancelClaimed},
 		{"BulkRetry", manualBulkRetry},
@@ -327,6 +329,37 @@ func manualRetryWritesLost(f *Fixture) {
 	f.wantState(id, posthorn.Delivered, posthorn.ReasonNone)
 }
 
+// manualRetryExpired: what would be sent is past its time, so a retry would only be cancelled again.
+func manualRetryExpired(f *Fixture) {
+	sub := f.Subscribe()
+	end := f.Store.Now().Add(time.Hour)
+	expiring := func(e *posthorn.Event) { e.ExpiresAt = end }
+	event, ids := f.PublishEvent(f.NewEvent(expiring), sub)
+	f.Record(f.Exhaustion(f.ClaimOne(ids[0])))
+	f.retry(ids[0])
+	f.Record(f.Exhaustion(f.ClaimOne(ids[0])))
+	_, waiting := f.PublishEvent(f.NewEvent(expiring), sub)
+	ids = append(ids, waiting...)
+	f.Elapse(61 * time.Minute)
+	stored, err := f.Store.GetEvent(f.Context(), f.Tenant, event)
+	f.must(err)
+	refused := func() {
+		for _, id := range ids {
+			_, err := f.Store.RetryDelivery(f.Context(), f.Tenant, id)
+			f.wantKind(err, posthorn.Conflict, "retry what has expired")
+			if want := posthorn.Expired(stored.ExpiresAt).Message; !strings.Contains(err.Error(), want) {
+				f.T.Errorf("the refusal is %q, want %q", err, want)
+			}
+		}
+		matched, changed, _ := f.bulk(posthorn.BulkChange{On: posthorn.OnRetry, Limit: 100})
+		equal(f, "matched", matched, 0)
+		equal(f, "changed", changed, 0)
+	}
+	refused()
+	f.wantEnded(posthorn.ReasonExpired, 1)
+	refused()
+}
+
 func manualCancel(f *Fixture) {
 	id := f.PublishOne(f.Subscribe())
 	d, err := f.Store.CancelDelivery(f.Context(), f.Tenant, id)
@@ -353,89 +386,6 @@ func manualCancelClaimed(f *Fixture) {
 	equal(f, "moved", report.Results[0].Moved, false)
 	f.wantState(id, posthorn.Cancelled, posthorn.ReasonRequested)
 	f.wantOutcomes(id, posthorn.Succeeded)
-}
-
-// bulk runs all steps of a bulk change.
-func (f *Fixture) bulk(c posthorn.BulkChange) (matched, changed, steps int) {
-	f.T.Helper()
-	for {
-		report, err := f.Store.ChangeDeliveries(f.Context(), f.Tenant, c)
-		f.must(err)
-		matched += report.Matched
-		changed += report.Changed
-		steps++
-		if report.Next.IsZero() {
-			return matched, changed, steps
-		}
-		if steps > 100 {
-			f.T.Fatal("a bulk change does not end")
-		}
-		c.Before = report.Next
-	}
-}
-
-func manualBulkRetry(f *Fixture) {
-	sub, other, gone := f.Subscribe(), f.Subscribe(), f.Subscribe()
-	want := []posthorn.DeliveryID{f.Exhaust(sub), f.Exhaust(sub)}
-	f.Exhaust(other)
-	f.Exhaust(gone)
-	f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, gone))
-	succeeded := f.Deliver(sub)
-	matched, changed, _ := f.bulk(posthorn.BulkChange{
-		Filter: posthorn.DeliveryFilter{SubscriptionID: sub}, On: posthorn.OnRetry, Limit: 100,
-	})
-	equal(f, "matched", matched, 2)
-	equal(f, "changed", changed, 2)
-	wantSet(f, "claimed", claimedIDs(f.Claim()), want...)
-	f.wantState(succeeded, posthorn.Delivered, posthorn.ReasonNone)
-	matched, changed, _ = f.bulk(posthorn.BulkChange{
-		Filter: posthorn.DeliveryFilter{States: []posthorn.State{posthorn.Exhausted}, SubscriptionID: gone},
-		On:     posthorn.OnRetry, Limit: 100,
-	})
-	equal(f, "matched of the deleted", matched, 0)
-	equal(f, "changed of the deleted", changed, 0)
-}
-
-func manualBulkCancel(f *Fixture) {
-	sub := f.Subscribe()
-	waiting := f.PublishOne(sub)
-	claimed := f.PublishOne(sub)
-	f.must(f.Store.ReleaseClaims(f.Context(), []posthorn.Claim{f.Claim()[0].Claim}))
-	exhausted := f.Exhaust(f.Subscribe())
-	_, changed, _ := f.bulk(posthorn.BulkChange{
-		Filter: posthorn.DeliveryFilter{States: []posthorn.State{posthorn.Pending}}, On: posthorn.OnCancel, Limit: 100,
-	})
-	equal(f, "changed", changed, 2)
-	f.wantState(waiting, posthorn.Cancelled, posthorn.ReasonRequested)
-	f.wantState(claimed, posthorn.Cancelled, posthorn.ReasonRequested)
-	f.wantState(exhausted, posthorn.Exhausted, posthorn.ReasonAttempts)
-	f.ClaimNone()
-}
-
-func manualBulkDryRun(f *Fixture) {
-	sub := f.Subscribe()
-	ids := []posthorn.DeliveryID{f.Exhaust(sub), f.Exhaust(sub), f.Exhaust(sub)}
-	matched, changed, _ := f.bulk(posthorn.BulkChange{On: posthorn.OnRetry, DryRun: true, Limit: 100})
-	equal(f, "matched", matched, 3)
-	equal(f, "changed", changed, 0)
-	for _, id := range ids {
-		f.wantState(id, posthorn.Exhausted, posthorn.ReasonAttempts)
-	}
-}
-
-func manualBulkSteps(f *Fixture) {
-	sub := f.Subscribe()
-	for range 25 {
-		f.Exhaust(sub)
-	}
-	_, changed, steps := f.bulk(posthorn.BulkChange{
-		Filter: posthorn.DeliveryFilter{States: []posthorn.State{posthorn.Exhausted}}, On: posthorn.OnRetry, Limit: 10,
-	})
-	equal(f, "changed", changed, 25)
-	if steps < 3 {
-		f.T.Fatalf("%d steps for 25 deliveries by 10", steps)
-	}
-	equal(f, "claims", len(f.Claim()), 25)
 }
 
 func manualForeign(f *Fixture) {

@@ -14,6 +14,7 @@ func replayTests() group {
 		{"UnknownEvent", replayUnknown},
 		{"StatusIsOfTheLatest", replayStatus},
 		{"DueAtOnce", replayDue},
+		{"OfAnExpiredEvent", replayExpired},
 	}}
 }
 
@@ -111,4 +112,16 @@ func replayDue(f *Fixture) {
 	e := f.NewEvent(func(e *posthorn.Event) { e.DeliverAt = f.Store.Now().Add(time.Hour) })
 	f.PublishEvent(e)
 	f.ClaimOne(f.replay(e.ID, sub)[0].ID)
+}
+
+func replayExpired(f *Fixture) {
+	sub := f.Subscribe()
+	e := f.NewEvent(func(e *posthorn.Event) { e.ExpiresAt = f.Store.Now().Add(time.Hour) })
+	_, ids := f.PublishEvent(e, sub)
+	f.Record(f.Success(f.ClaimOne(ids[0])))
+	f.Record(f.Success(f.ClaimOne(f.replay(e.ID, sub)[0].ID)))
+	f.Elapse(61 * time.Minute)
+	_, err := f.Store.Replay(f.Context(), f.Tenant, e.ID, posthorn.ReplayID{UUID: f.ID()}, f.matches(sub))
+	f.wantKind(err, posthorn.Conflict, "replay an expired event")
+	equal(f, "deliveries", len(f.deliveries(posthorn.DeliveryFilter{})), 2)
 }

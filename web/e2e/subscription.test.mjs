@@ -94,6 +94,24 @@ test("what the API refuses stands at its field, and nothing typed is lost", asyn
   assert.equal(await page.getByRole("textbox", { name: "URL", exact: true }).getAttribute("aria-invalid"), "true");
 });
 
+test("a paused subscription says what it holds, and is resumed without it", async () => {
+  const { id } = await server.subscribe(receiver.url, { description: "On holiday", event_types: ["holiday.*"] });
+  const page = await openPage(browser, server);
+  await page.goto(`/ui/subscriptions/${id}`);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await page.getByText("Its deliveries are held").waitFor();
+  await server.publish("holiday.over");
+  await page.getByText("1 at present").waitFor();
+  await page.getByText("What was held for 30 d is cancelled").waitFor();
+  await page.getByRole("button", { name: "More actions" }).click();
+  await page.getByRole("menuitem", { name: "Resume without the backlog (1)…" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Resume without it" }).click();
+  await page.getByRole("button", { name: "Pause" }).waitFor();
+  await server.until("/deliveries?event_type=holiday.over", (l) => l.data[0].status === "cancelled");
+  await server.api("DELETE", `/subscriptions/${id}`);
+  assert.deepEqual(page.faults, []);
+});
+
 test("an event says who did not get it, and a replay reaches them", async () => {
   await server.subscribe(receiver.url, { description: "Invoices only", event_types: ["invoice.*"] });
   const { id } = await server.publish("parcel.sent", { weight: 3 });

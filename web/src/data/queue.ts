@@ -1,17 +1,32 @@
 // The queue: how much waits, for how long, in which lanes, and how that was over time.
 import { queryOptions } from "@tanstack/react-query";
-import { getQueue, getQueueHistory, type QueueHistory, type QueuePoint } from "./api";
+import { getQueue, getQueueHistory, type QueueHistory, type QueuePoint, type QueueView } from "./api";
 import { ask } from "./client";
 import { type Range, steps } from "./stats";
 import { isoMoment } from "./timerange";
 
 export type { LaneView, QueueHistory, QueueView } from "./api";
 
-export function queue(lanes = 50) {
+/** How many lanes are read: those with the longest backlogs. */
+const mostLanes = 50;
+
+export function queue(lanes = mostLanes) {
   return queryOptions({
     queryKey: ["queue", lanes],
     queryFn: ({ signal }) => ask(getQueue({ signal, query: { limit: lanes } })),
   });
+}
+
+/** What waits in one lane; undefined when that is not known, as beyond the longest backlogs. */
+export interface Backlog {
+  backlog?: number;
+  capped?: boolean;
+}
+
+export function backlogIn(queue: QueueView | undefined, subscription: string): Backlog | undefined {
+  const lane = queue?.lanes.find((l) => l.subscription_id === subscription);
+  if (lane || !queue || queue.lanes.length >= mostLanes) return lane;
+  return { backlog: 0 };
 }
 
 export function queueHistory(range: Range) {

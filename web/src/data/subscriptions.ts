@@ -109,6 +109,11 @@ export function useHold(action: "pause" | "resume") {
   );
 }
 
+/** Resumes a subscription without what it held, which is cancelled. */
+export function useSkipBacklog() {
+  return useChange((id: string) => ask(resumeSubscription({ path: { id }, body: { backlog: "skip" } })));
+}
+
 /** Sends posthorn.test to one subscription and waits for the first attempt. */
 export function useTestSend() {
   return useMutation({ mutationFn: (id: string) => ask(testSubscription({ path: { id } })) });

@@ -1,7 +1,13 @@
 import { Badge } from "@mantine/core";
 import { useNow } from "../components/clock";
-import { relative, span } from "../components/format";
+import { count, relative, span } from "../components/format";
 import type { LaneState } from "../data/api";
+import type { Backlog } from "../data/queue";
+
+/** A backlog as a figure: "–" when it is not known, "10K+" when there is more than was counted. */
+export function backlogOf(lane: Backlog | undefined): string {
+  return lane?.backlog === undefined ? "–" : `${count(lane.backlog)}${lane.capped ? "+" : ""}`;
+}
 
 /** What holds a subscription's deliveries back at present, in badges. */
 export function LaneBadges({ lane }: { lane?: LaneState }) {
@@ -10,11 +16,16 @@ export function LaneBadges({ lane }: { lane?: LaneState }) {
   const until = (at: string) => relative(Date.parse(at), now).replace(/^in /, "for ");
   return (
     <>
-      {lane.breaker_until && (
-        <Badge color="red" title="Too many failures in a row: nothing is sent until one delivery has tried it again">
-          Breaker open
-        </Badge>
-      )}
+      {lane.breaker_until &&
+        (Date.parse(lane.breaker_until) > now ? (
+          <Badge color="red" title="Too many failures in a row: nothing is sent until one delivery has tried it again">
+            Breaker open
+          </Badge>
+        ) : (
+          <Badge color="orange" title="Too many failures in a row: one delivery tries it again, the others follow it">
+            Probing
+          </Badge>
+        ))}
       {lane.throttled_until && Date.parse(lane.throttled_until) > now && (
         <Badge color="orange" title="The receiver asked for a pause">
           Throttled {until(lane.throttled_until)}

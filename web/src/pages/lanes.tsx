@@ -9,7 +9,7 @@ import { SubscriptionName } from "../components/subscriptionname";
 import { Time } from "../components/time";
 import type { LaneView } from "../data/queue";
 import { useHold } from "../data/subscriptions";
-import { LaneBadges } from "./lane";
+import { backlogOf, LaneBadges } from "./lane";
 
 const columns: Column<LaneView>[] = [
   {
@@ -32,7 +32,7 @@ const columns: Column<LaneView>[] = [
       </Group>
     ),
   },
-  { title: "Backlog", width: "76px", align: "right", cell: (l) => `${count(l.backlog)}${l.capped ? "+" : ""}` },
+  { title: "Backlog", width: "76px", align: "right", cell: backlogOf },
   { title: "In flight", width: "70px", align: "right", narrow: "hidden", cell: (l) => count(l.in_flight) },
   {
     title: "Oldest due",

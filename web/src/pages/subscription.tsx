@@ -1,5 +1,4 @@
-import { Alert, Group, Stack, Tabs, Title } from "@mantine/core";
-import { IconAlertTriangle } from "@tabler/icons-react";
+import { Group, Stack, Tabs, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { Id } from "../components/copy";
@@ -7,9 +6,9 @@ import { hostPath } from "../components/format";
 import { Card, Page } from "../components/page";
 import { Loading, ProblemAlert } from "../components/states";
 import { StatusBadge } from "../components/status";
-import { Time } from "../components/time";
-import { type Subscription, subscriptionById } from "../data/subscriptions";
+import { subscriptionById } from "../data/subscriptions";
 import { FilterTrial } from "./filtertrial";
+import { Held } from "./held";
 import { LaneBadges } from "./lane";
 import { CodeSamples } from "./samples";
 import { Secret } from "./secret";
@@ -85,34 +84,5 @@ export default function SubscriptionPage() {
         </Tabs.Panel>
       </Tabs>
     </Page>
-  );
-}
-
-const reasons: Record<string, string> = {
-  gone: "The receiver answered 410 Gone, which means that it wants no more deliveries.",
-  failing: "Every attempt failed for so long that Posthorn stopped trying.",
-};
-
-/** Why nothing is sent, and what is done about it. */
-function Held({ subscription: s }: { subscription: Subscription }) {
-  if (s.status === "active") return null;
-  const disabled = s.status === "disabled";
-  return (
-    <Alert
-      color={disabled ? "red" : "yellow"}
-      variant="light"
-      icon={<IconAlertTriangle />}
-      title={disabled ? "Disabled by Posthorn" : "Paused"}
-    >
-      {disabled && s.disabled_reason && `${reasons[s.disabled_reason] ?? s.disabled_reason} `}
-      Its deliveries are held
-      {s.lane?.held_since && (
-        <>
-          {" "}
-          since <Time at={s.lane.held_since} as="moment" />
-        </>
-      )}{" "}
-      and are sent when it is resumed.
-    </Alert>
   );
 }

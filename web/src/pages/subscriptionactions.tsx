@@ -6,6 +6,7 @@ import {
   IconEdit,
   IconPlayerPause,
   IconPlayerPlay,
+  IconPlayerSkipForward,
   IconRefresh,
   IconRepeat,
   IconTrash,
@@ -13,14 +14,29 @@ import {
 import { useNavigate } from "@tanstack/react-router";
 import { ButtonLink } from "../components/link";
 import { ProblemAlert } from "../components/states";
-import { type Subscription, useDeleteSubscription, useHold } from "../data/subscriptions";
+import { type Subscription, useDeleteSubscription, useHold, useSkipBacklog } from "../data/subscriptions";
+import { backlogOf } from "./lane";
 
 export function SubscriptionActions({ subscription: s }: { subscription: Subscription }) {
   const pause = useHold("pause");
   const resume = useHold("resume");
   const remove = useDeleteSubscription();
   const navigate = useNavigate();
-  const failed = pause.error ?? resume.error ?? remove.error;
+  const skip = useSkipBacklog();
+  const failed = pause.error ?? resume.error ?? skip.error ?? remove.error;
+  const confirmSkip = () =>
+    modals.openConfirmModal({
+      title: "Resume without the backlog",
+      children: (
+        <Text size="sm">
+          What is held, {backlogOf(s.lane)} at present, is cancelled and not sent; it can be retried or replayed later.
+          New events are sent again.
+        </Text>
+      ),
+      labels: { confirm: "Resume without it", cancel: "Keep holding it" },
+      confirmProps: { color: "red" },
+      onConfirm: () => skip.mutate(s.id),
+    });
   const confirmDelete = () =>
     modals.openConfirmModal({
       title: "Delete the subscription",
@@ -75,6 +91,11 @@ export function SubscriptionActions({ subscription: s }: { subscription: Subscri
           </ActionIcon>
         </Menu.Target>
         <Menu.Dropdown>
+          {s.status !== "active" && (
+            <Menu.Item leftSection={<IconPlayerSkipForward size={16} />} onClick={confirmSkip}>
+              Resume without the backlog ({backlogOf(s.lane)})…
+            </Menu.Item>
+          )}
           <Menu.Item
             leftSection={<IconRefresh size={16} />}
             onClick={() =>

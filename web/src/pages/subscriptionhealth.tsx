@@ -12,6 +12,7 @@ import { queue } from "../data/queue";
 import { stats, successRate } from "../data/stats";
 import type { Subscription } from "../data/subscriptions";
 import { deliveryColumns } from "./deliveries";
+import { backlogOf } from "./lane";
 import { attemptSeries } from "./series";
 
 const Chart = lazy(() => import("../components/chart"));
@@ -19,7 +20,7 @@ const columns = deliveryColumns.filter((c) => c.title !== "To");
 
 export function SubscriptionHealth({ subscription: s }: { subscription: Subscription }) {
   const day = useQuery(stats("24h", s.id));
-  const lane = useQuery(queue()).data?.lanes.find((l) => l.subscription_id === s.id);
+  const oldest = useQuery(queue()).data?.lanes.find((l) => l.subscription_id === s.id)?.oldest_due_seconds ?? 0;
   const recent = useInfiniteQuery(deliveryList({ subscription: s.id }, 10));
   const totals = day.data?.totals;
   const share = totals && successRate(totals);
@@ -40,8 +41,8 @@ export function SubscriptionHealth({ subscription: s }: { subscription: Subscrip
         />
         <Stat
           name="Backlog"
-          value={lane ? `${count(lane.backlog)}${lane.capped ? "+" : ""}` : "0"}
-          note={lane && lane.oldest_due_seconds > 1 ? `oldest due for ${span(lane.oldest_due_seconds)}` : undefined}
+          value={backlogOf(s.lane)}
+          note={oldest > 1 ? `oldest due for ${span(oldest)}` : undefined}
         />
         <Stat
           name="Given up, 24 h"

@@ -11,10 +11,10 @@ import { type Column, rowLink } from "../components/rows";
 import { Sparkline } from "../components/sparkline";
 import { Empty } from "../components/states";
 import { StatusBadge } from "../components/status";
-import { queue } from "../data/queue";
+import { backlogIn, queue } from "../data/queue";
 import { everyStep, stats, successRate } from "../data/stats";
 import { type Subscription, subscriptionList } from "../data/subscriptions";
-import { LaneBadges } from "./lane";
+import { backlogOf, LaneBadges } from "./lane";
 
 const route = getRouteApi("/ui/subscriptions");
 
@@ -101,8 +101,7 @@ function Slowest({ id }: { id: string }) {
 }
 
 function Backlog({ id }: { id: string }) {
-  const lane = useQuery(queue()).data?.lanes.find((l) => l.subscription_id === id);
-  return <>{lane ? `${count(lane.backlog)}${lane.capped ? "+" : ""}` : "0"}</>;
+  return <>{backlogOf(backlogIn(useQuery(queue()).data, id))}</>;
 }
 
 function Activity({ id }: { id: string }) {

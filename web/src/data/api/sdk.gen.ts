@@ -157,7 +157,7 @@ export const cancelDelivery = <ThrowOnError extends boolean = false>(options: Op
 /**
  * Attempt a delivery now
  *
- * One attempt outside the automatic schedule, which stays as it is. Also revives an exhausted or cancelled delivery. 409 when it has succeeded or is being sent.
+ * One attempt outside the automatic schedule, which stays as it is. Also revives an exhausted or cancelled delivery. 409 when it has succeeded, is being sent, or its event has expired.
  *
  * Needs a key with the scope `manage`.
  */
@@ -398,7 +398,7 @@ export const erasePayload = <ThrowOnError extends boolean = false>(options: Opti
 /**
  * Deliver an event again
  *
- * Makes new deliveries: to the subscriptions named, or with `{}` to all that want the event now.
+ * Makes new deliveries: to the subscriptions named, or with `{}` to all that want the event now, filters included: one that fails makes its delivery born cancelled, with the reason filter_error. 409 when its payload was erased or it has expired.
  *
  * Needs a key with the scope `manage`.
  */
@@ -941,7 +941,7 @@ export const getSubscription = <ThrowOnError extends boolean = false>(options: O
 /**
  * Change a subscription
  *
- * A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another, as do auth of another type and signature of another profile.
+ * A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another, as do auth of another type and signature of another profile. A disabled subscription cannot be paused, and at most five secrets sign at once (409).
  *
  * Needs a key with the scope `manage`.
  */
@@ -962,7 +962,7 @@ export const patchSubscription = <ThrowOnError extends boolean = false>(options:
 /**
  * Replace a subscription
  *
- * Fields left out go back to their defaults, except the secret and the status. Header values and the secret parts of auth and tls may be sent back masked, as they were read, and stay as they are.
+ * Fields left out go back to their defaults, except the secret and the status. Header values and the secret parts of auth and tls may be sent back masked, as they were read, and stay as they are. A disabled subscription cannot be paused, and at most five secrets sign at once (409).
  *
  * Needs a key with the scope `manage`.
  */
@@ -1004,7 +1004,7 @@ export const testFilter = <ThrowOnError extends boolean = false>(options: Option
 /**
  * Pause a subscription
  *
- * Its deliveries are held, also new ones, until it is resumed. Pausing again changes nothing.
+ * Its deliveries are held, also new ones, until it is resumed. Pausing again changes nothing; a disabled one cannot be paused (409).
  *
  * Needs a key with the scope `manage`.
  */

@@ -641,9 +641,17 @@ export type KeyInput = {
 
 export type LaneState = {
     /**
+     * How many deliveries wait; only where one subscription is read.
+     */
+    backlog?: number;
+    /**
      * Too many failures: until then nothing is sent, then one probe.
      */
     breaker_until: string | null;
+    /**
+     * backlog is a lower bound.
+     */
+    capped?: boolean;
     /**
      * The first failure since the last success.
      */
@@ -4762,6 +4770,10 @@ export type PatchSubscriptionErrors = {
      */
     404: Problem;
     /**
+     * The present state does not allow it.
+     */
+    409: Problem;
+    /**
      * The body or the payload is larger than the limit.
      */
     413: Problem;
@@ -4823,6 +4835,10 @@ export type ReplaceSubscriptionErrors = {
      * There is no such thing, or it belongs to another tenant.
      */
     404: Problem;
+    /**
+     * The present state does not allow it.
+     */
+    409: Problem;
     /**
      * The body or the payload is larger than the limit.
      */
