@@ -187,9 +187,11 @@ func (r *recording) fill(result *posthorn.Result) error {
 	removed, err := answer.RowsAffected()
 	if err == nil && removed > 0 {
 		a := *result.Attempt
-		var reason posthorn.Reason
+		var erased bool
 		// What the receiver answered may repeat a payload that was erased meanwhile.
-		if err = r.queryRow(`SELECT reason FROM deliveries WHERE id = ?`, result.DeliveryID).Scan(&reason); reason == posthorn.ReasonPayloadErased {
+		err = r.queryRow(`SELECT EXISTS (SELECT 1 FROM deliveries AS d JOIN events AS e ON e.tenant_id = d.tenant_id AND e.id = d.event_id
+			WHERE d.id = ? AND e.payload_erased > 0)`, result.DeliveryID).Scan(&erased)
+		if erased {
 			a.Body, a.BodyTruncated = nil, len(a.Body) > 0
 		}
 		a.ID, a.DeliveryID, a.Number = result.Claim.Attempt, result.DeliveryID, result.Number
