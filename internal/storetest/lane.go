@@ -13,6 +13,7 @@ func laneTests() group {
 		{"ThrottleNeverShortens", laneThrottleNeverShortens},
 		{"BreakerGivesOneProbe", laneBreakerProbe},
 		{"BreakerOpensAgain", laneBreakerReopens},
+		{"ManualRetryIsNoProbe", laneManualNoProbe},
 		{"RecoveredClosesTheBreaker", laneRecovered},
 		{"FailingSinceOnTransitions", laneFailingSince},
 		{"Warned", laneWarned},
@@ -74,6 +75,19 @@ func laneBreakerProbe(f *Fixture) {
 	f.ClaimNone()
 	f.Elapse(afterLease)
 	equal(f, "probes after the first was lost", len(f.Claim()), 1)
+}
+
+func laneManualNoProbe(f *Fixture) {
+	sub := f.Subscribe()
+	byHand := f.Exhaust(sub)
+	f.Change(sub, posthorn.LaneChange{OpenFor: time.Minute})
+	f.Elapse(2 * time.Minute)
+	f.retry(byHand)
+	f.ClaimOne(byHand)
+	f.wantIn("breaker", f.Lane(sub).BreakerUntil, -time.Minute)
+	probe := f.PublishOne(sub)
+	f.ClaimOne(probe)
+	f.wantIn("breaker of the probe", f.Lane(sub).BreakerUntil, posthorn.Lease)
 }
 
 func laneBreakerReopens(f *Fixture) {
