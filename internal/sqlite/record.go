@@ -213,21 +213,29 @@ func (t *tx) changeLanes(changes []posthorn.LaneChange, report *posthorn.RecordR
 	if err != nil {
 		return err
 	}
+	own := func(c *posthorn.LaneChange) *lane {
+		if l := lanes[c.SubscriptionID]; l != nil && l.TenantID == c.TenantID {
+			return l
+		}
+		return nil
+	}
+	for i := range changes {
+		if l := own(&changes[i]); l != nil {
+			t.changeLane(l, &changes[i])
+		}
+	}
 	for i := range changes {
 		c := &changes[i]
-		l := lanes[c.SubscriptionID]
-		if l == nil || l.TenantID != c.TenantID {
+		l := own(c)
+		if l == nil || c.Disable == "" || l.phase == laneGone || c.Disable == posthorn.DisabledFailing && l.FailingSince.IsZero() {
 			continue
 		}
-		t.changeLane(l, c)
-		if c.Disable != "" && l.phase != laneGone {
-			disabled, err := t.disable(l, c.Disable)
-			if err != nil {
-				return err
-			}
-			if disabled {
-				report.Disabled = append(report.Disabled, c.SubscriptionID)
-			}
+		disabled, err := t.disable(l, c.Disable)
+		if err != nil {
+			return err
+		}
+		if disabled {
+			report.Disabled = append(report.Disabled, c.SubscriptionID)
 		}
 	}
 	for i := range changes {

@@ -16,6 +16,8 @@ func laneTests() group {
 		{"ManualRetryIsNoProbe", laneManualNoProbe},
 		{"RecoveredClosesTheBreaker", laneRecovered},
 		{"FailingSinceOnTransitions", laneFailingSince},
+		{"ChangesOfOneBatchInOrder", laneInOrder},
+		{"DisabledForFailingOnlyWhileFailing", laneDisableFailing},
 		{"Warned", laneWarned},
 		{"DisableHoldsAndMovesTheVersion", laneDisable},
 		{"DisableOnce", laneDisableOnce},
@@ -134,6 +136,48 @@ func laneFailingSince(f *Fixture) {
 	f.wantUnset("failing since", f.Lane(sub).FailingSince)
 	f.Change(sub, posthorn.LaneChange{Failed: true})
 	f.wantIn("failing since", f.Lane(sub).FailingSince, 0)
+}
+
+func laneInOrder(f *Fixture) {
+	failed := posthorn.LaneChange{Failed: true, OpenFor: time.Minute}
+	recovered := posthorn.LaneChange{Recovered: true}
+	for _, c := range []struct {
+		what    string
+		changes []posthorn.LaneChange
+		opens   int
+		failing bool
+	}{
+		{"failed, recovered", []posthorn.LaneChange{failed, recovered}, 0, false},
+		{"recovered, failed", []posthorn.LaneChange{recovered, failed}, 1, true},
+		{"failed twice", []posthorn.LaneChange{failed, failed}, 2, true},
+		{"failed, recovered, failed", []posthorn.LaneChange{failed, recovered, failed}, 1, true},
+	} {
+		sub := f.Subscribe()
+		batch := posthorn.RecordBatch{Node: f.Node}
+		for _, change := range c.changes {
+			change.SubscriptionID, change.TenantID = sub, f.Tenant
+			batch.Lanes = append(batch.Lanes, change)
+		}
+		f.RecordBatch(batch)
+		l := f.Lane(sub)
+		equal(f, "failing after "+c.what, !l.FailingSince.IsZero(), c.failing)
+		equal(f, "openings after "+c.what, l.BreakerOpens, c.opens)
+		equal(f, "open after "+c.what, !l.BreakerUntil.IsZero(), c.opens > 0)
+	}
+}
+
+func laneDisableFailing(f *Fixture) {
+	sub := f.Subscribe()
+	disable := posthorn.LaneChange{Disable: posthorn.DisabledFailing}
+	f.Change(sub, posthorn.LaneChange{Failed: true})
+	equal(f, "disabled while failing", len(f.Change(sub, disable).Disabled), 1)
+	f.SetStatus(sub, posthorn.StatusActive)
+	// A node that has not heard of it yet.
+	equal(f, "disabled though it was enabled", len(f.Change(sub, disable).Disabled), 0)
+	f.Change(sub, posthorn.LaneChange{Failed: true})
+	disable.Recovered = true
+	equal(f, "disabled though it has recovered", len(f.Change(sub, disable).Disabled), 0)
+	equal(f, "status", f.Subscription(sub).Status, posthorn.StatusActive)
 }
 
 func laneWarned(f *Fixture) {

@@ -124,7 +124,7 @@ func withdrawDisabled(f *Fixture) {
 	var id posthorn.DeliveryID
 	f.Aged(31*24*time.Hour, func() {
 		id = f.PublishOne(sub)
-		f.Change(sub, posthorn.LaneChange{Disable: posthorn.DisabledFailing})
+		f.Change(sub, posthorn.LaneChange{Failed: true, Disable: posthorn.DisabledFailing})
 	})
 	f.wantEnded(posthorn.ReasonHeldTooLong, 1)
 	f.wantState(id, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
