@@ -123,7 +123,7 @@ type LaneChange struct {
 	Failed, Recovered bool
 	// OpenFor opens the breaker, or opens it again.
 	OpenFor time.Duration
-	// Disable disables the subscription with a reason.
+	// Disable disables the subscription with a reason; with DisabledFailing only if it is failing after the batch's changes.
 	Disable string
 	// Warned notes that the owner was told.
 	Warned bool
@@ -133,7 +133,8 @@ type LaneChange struct {
 type RecordBatch struct {
 	Node    NodeID
 	Results []Result
-	Lanes   []LaneChange
+	// Lanes are changed in order.
+	Lanes []LaneChange
 	// Awaited says that somebody waits for these results, as the next delivery of a FIFO lane does: they do not wait
 	// to share a commit.
 	Awaited bool
@@ -143,7 +144,7 @@ type RecordBatch struct {
 type RecordReport struct {
 	// Results answer those of the batch, in order.
 	Results []Recorded
-	// Lanes are the changed lanes after the change; Disabled the subscriptions this batch really disabled.
+	// Lanes are the lanes of the batch's changes as they are then; Disabled the subscriptions this batch really disabled.
 	Lanes    []Lane
 	Disabled []SubscriptionID
 }

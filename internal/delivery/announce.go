@@ -16,14 +16,6 @@ const (
 	typeExhausted = "posthorn.delivery.exhausted"
 )
 
-// announceFailing warns that a subscription will be disabled unless it succeeds once.
-func (e *Engine) announceFailing(l *lane, now time.Time) {
-	e.announce(l.tenant, typeFailing, map[string]any{
-		"subscription_id": l.id.String(), "failing_since": l.state.FailingSince.UTC(),
-		"disabled_at": l.state.FailingSince.Add(e.opts.DisableAfter).UTC(), "at": now.UTC(),
-	})
-}
-
 // announceResults publishes the ends that someone may want to hear of. A delivery of one of Posthorn's own events never
 // makes another: that would be a loop.
 func (e *Engine) announceResults(batch []outcome, report posthorn.RecordReport) {
@@ -38,9 +30,7 @@ func (e *Engine) announceResults(batch []outcome, report posthorn.RecordReport) 
 		d := &o.item.Delivery
 		if o.change != nil && o.change.Disable != "" && disabled[o.item.lane.id] {
 			delete(disabled, o.item.lane.id)
-			e.announce(o.item.lane.tenant, typeDisabled, map[string]any{
-				"subscription_id": o.item.lane.id.String(), "reason": o.change.Disable,
-			})
+			e.announceDisabled(o.item.lane, o.change.Disable)
 		}
 		if r := report.Results[i]; r.Moved && r.State == posthorn.Exhausted && !strings.HasPrefix(d.EventType, posthorn.OperationalPrefix) {
 			e.announce(d.TenantID, typeExhausted, map[string]any{
@@ -51,21 +41,40 @@ func (e *Engine) announceResults(batch []outcome, report posthorn.RecordReport) 
 	}
 }
 
+func (e *Engine) announceDisabled(l *lane, reason string) {
+	e.announce(l.tenant, typeDisabled, map[string]any{"subscription_id": l.id.String(), "reason": reason})
+}
+
+// announceTimeout bounds the publishing of one event.
+const announceTimeout = 5 * time.Second
+
 // announce publishes in the background; losing an announcement loses no delivery.
 func (e *Engine) announce(tenant posthorn.TenantID, eventType string, data map[string]any) {
 	if e.opts.Announcer == nil {
 		return
 	}
-	payload, err := json.Marshal(data)
-	if err != nil {
-		return
-	}
 	e.background.Go(func() {
-		ctx, cancel := context.WithTimeout(e.life, 5*time.Second)
+		ctx, cancel := context.WithTimeout(e.life, announceTimeout)
 		defer cancel()
-		err := e.opts.Announcer.Announce(ctx, tenant, &posthorn.Event{Type: eventType, Payload: payload})
-		if err != nil && e.life.Err() == nil {
+		if err := e.tellOnce(ctx, tenant, eventType, "", data); err != nil && e.life.Err() == nil {
 			e.opts.Log.Warn("not announced", "type", eventType, "error", err)
 		}
 	})
+}
+
+// tellOnce publishes one of Posthorn's own events, once under a key where one is given.
+func (e *Engine) tellOnce(ctx context.Context, tenant posthorn.TenantID, eventType, key string, data map[string]any) error {
+	if e.opts.Announcer == nil {
+		return nil
+	}
+	payload, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	err = e.opts.Announcer.Announce(ctx, tenant, &posthorn.Event{Type: eventType, Payload: payload, IdempotencyKey: key})
+	if err != nil && posthorn.KindOf(err) == posthorn.Conflict {
+		// Told already, in other words.
+		return nil
+	}
+	return err
 }

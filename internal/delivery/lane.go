@@ -38,8 +38,10 @@ type lane struct {
 	// changing counts the changes of state that this node has made and the store has not confirmed: what it says
 	// meanwhile may be older.
 	changing int
-	target   *target
-	loading  bool
+	// minding says that its owner is being told of its failing, or that it is being disabled for that.
+	minding bool
+	target  *target
+	loading bool
 	// known is the version of the set that the target was read from, or the target's own.
 	known int64
 	// stale says that the subscription may have changed since it was loaded, in a set of at least a version.

@@ -213,42 +213,51 @@ func (t *tx) changeLanes(changes []posthorn.LaneChange, report *posthorn.RecordR
 	if err != nil {
 		return err
 	}
-	own := func(c *posthorn.LaneChange) *lane {
-		if l := lanes[c.SubscriptionID]; l != nil && l.TenantID == c.TenantID {
-			return l
-		}
-		return nil
-	}
 	for i := range changes {
-		if l := own(&changes[i]); l != nil {
+		if l := laneOf(lanes, &changes[i]); l != nil {
 			t.changeLane(l, &changes[i])
 		}
 	}
 	for i := range changes {
-		c := &changes[i]
-		l := own(c)
-		if l == nil || c.Disable == "" || l.phase == laneGone || c.Disable == posthorn.DisabledFailing && l.FailingSince.IsZero() {
-			continue
-		}
-		disabled, err := t.disable(l, c.Disable)
+		disabled, err := t.disableLane(laneOf(lanes, &changes[i]), changes[i].Disable)
 		if err != nil {
 			return err
 		}
 		if disabled {
-			report.Disabled = append(report.Disabled, c.SubscriptionID)
+			report.Disabled = append(report.Disabled, changes[i].SubscriptionID)
 		}
 	}
 	for i := range changes {
-		// A lane named twice is written once.
-		if l := lanes[changes[i].SubscriptionID]; l != nil && l.dirty {
+		l := laneOf(lanes, &changes[i])
+		if l == nil {
+			continue
+		}
+		if l.dirty {
 			if err := t.updateLane(l); err != nil {
 				return err
 			}
-			report.Lanes = append(report.Lanes, l.Lane)
-			l.dirty = false
 		}
+		// A lane named twice is told once.
+		report.Lanes = append(report.Lanes, l.Lane)
+		delete(lanes, l.SubscriptionID)
 	}
 	return nil
+}
+
+// laneOf is the lane that a change is about, or nil.
+func laneOf(lanes map[posthorn.SubscriptionID]*lane, c *posthorn.LaneChange) *lane {
+	if l := lanes[c.SubscriptionID]; l != nil && l.TenantID == c.TenantID {
+		return l
+	}
+	return nil
+}
+
+// disableLane disables a lane's subscription where there is a reason to.
+func (t *tx) disableLane(l *lane, reason string) (bool, error) {
+	if l == nil || reason == "" || l.phase == laneGone || reason == posthorn.DisabledFailing && l.FailingSince.IsZero() {
+		return false, nil
+	}
+	return t.disable(l, reason)
 }
 
 func (t *tx) changeLane(l *lane, c *posthorn.LaneChange) {

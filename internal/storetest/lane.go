@@ -130,8 +130,11 @@ func laneFailingSince(f *Fixture) {
 	f.wantUnset("failing since", f.Lane(sub).FailingSince)
 	f.Change(sub, posthorn.LaneChange{Failed: true})
 	f.Elapse(time.Hour)
-	f.Change(sub, posthorn.LaneChange{Failed: true})
+	report := f.Change(sub, posthorn.LaneChange{Failed: true})
 	f.wantIn("failing since", f.Lane(sub).FailingSince, -time.Hour)
+	// Whoever did not know learns since when.
+	equal(f, "lanes told", len(report.Lanes), 1)
+	f.wantIn("failing since, as told", report.Lanes[0].FailingSince, -time.Hour)
 	f.Change(sub, posthorn.LaneChange{Recovered: true})
 	f.wantUnset("failing since", f.Lane(sub).FailingSince)
 	f.Change(sub, posthorn.LaneChange{Failed: true})
