@@ -178,10 +178,14 @@ func (e *Engine) takeLaneStates(states []posthorn.Lane, leased time.Time) map[po
 	return known
 }
 
-// refill claims again for a lane that had more and has used up half of its room, or for a node that was full.
+// refill claims again for a lane that had more and has used up half of its room (a limited one of what may wait), or for a node that was full.
 func (e *Engine) refill(l *lane) {
 	if l.more {
-		if held, limit := e.rooms.of(l.id); limit > 0 && held <= limit/2 {
+		held, limit := e.rooms.of(l.id)
+		if l.limited() {
+			held, limit = held-l.inFlight, limit-l.inFlight
+		}
+		if limit > 0 && held <= limit/2 {
 			l.more = false
 			e.claimSoon()
 		}
