@@ -172,7 +172,7 @@ func (e *Engine) takeLaneStates(states []posthorn.Lane, leased time.Time) map[po
 		if l.changing > 0 || l.stateAt.After(leased) {
 			known[l.id] = true
 		} else {
-			e.setLaneState(l, state)
+			e.hearLaneState(l, state)
 		}
 	}
 	return known

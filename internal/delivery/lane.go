@@ -233,6 +233,15 @@ func (l *lane) learn(a *posthorn.Attempt) {
 	l.trusted = a.Outcome == posthorn.Succeeded && !slow
 }
 
+// hearLaneState takes the state of a lane that another node may have changed. After a pause or an open breaker that only others
+// have met, this node too begins with one request at a time.
+func (e *Engine) hearLaneState(l *lane, state posthorn.Lane) {
+	if state.ThrottledUntil.After(l.state.ThrottledUntil) || state.BreakerOpens > 0 && l.state.BreakerOpens == 0 {
+		l.window = 1
+	}
+	e.setLaneState(l, state)
+}
+
 // setLaneState takes what the store says of the lane, gives back what may not be sent now, and claims again when it may.
 func (e *Engine) setLaneState(l *lane, state posthorn.Lane) {
 	now := e.opts.Store.Now()
