@@ -77,6 +77,8 @@ type ClaimRequest struct {
 type ClaimBatch struct {
 	// Claims come the first of each lane first, then the second of each, so that no lane waits behind another's backlog.
 	Claims []Claimed
+	// Ended are the deliveries that were found to have lost one lease too many.
+	Ended []Update
 	// Lanes are the states of the lanes claimed from.
 	Lanes []Lane
 	// Next is the wait until something may be claimed again, as far as the store knows cheaply: zero when it stopped at

@@ -136,6 +136,7 @@ func (e *Engine) takeClaims(req posthorn.ClaimRequest, batch posthorn.ClaimBatch
 	if len(batch.Claims) == 0 {
 		e.claims.empty = time.Now()
 	}
+	e.tellEnded(batch.Ended)
 	known := e.takeLaneStates(batch.Lanes, leased)
 	now := e.opts.Store.Now()
 	got := make(map[posthorn.SubscriptionID]int)
@@ -160,6 +161,16 @@ func (e *Engine) takeClaims(req posthorn.ClaimRequest, batch posthorn.ClaimBatch
 			asked = req.PerLane
 		}
 		l.more = got[id] >= asked
+	}
+}
+
+// tellEnded shows and announces the deliveries that a claim has ended.
+func (e *Engine) tellEnded(ended []posthorn.Update) {
+	if len(ended) > 0 && e.opts.Bus.Watched() {
+		e.opts.Bus.Publish(e.life, posthorn.Signal{From: e.opts.Node, Updates: ended})
+	}
+	for _, u := range ended {
+		e.announceEnd(u)
 	}
 }
 
