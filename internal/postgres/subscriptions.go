@@ -207,8 +207,7 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 			breaker_until = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE breaker_until END,
 			failing_since = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END,
 			skipped_at = CASE WHEN $6 AND $3 = 'active' AND status <> 'active' THEN now() ELSE skipped_at END
-		WHERE subscription_id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, fifo, sub.Retry.Budget(), sub.SkipHeld,
-		sub.Retry.OwnWindow())
+		WHERE subscription_id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, fifo, sub.Retry.Budget(), sub.SkipHeld, sub.Retry.OwnWindow())
 	if fifo && before.Ordering != posthorn.OrderingFIFO {
 		// What is waiting joins the new order by age.
 		b.Queue(`
