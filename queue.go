@@ -77,6 +77,8 @@ type ClaimRequest struct {
 type ClaimBatch struct {
 	// Claims come the first of each lane first, then the second of each, so that no lane waits behind another's backlog.
 	Claims []Claimed
+	// Ended are the deliveries that were found to have lost one lease too many.
+	Ended []Update
 	// Lanes are the states of the lanes claimed from.
 	Lanes []Lane
 	// Next is the wait until something may be claimed again, as far as the store knows cheaply: zero when it stopped at
@@ -123,7 +125,7 @@ type LaneChange struct {
 	Failed, Recovered bool
 	// OpenFor opens the breaker, or opens it again.
 	OpenFor time.Duration
-	// Disable disables the subscription with a reason.
+	// Disable disables the subscription with a reason; with DisabledFailing only if it is failing after the batch's changes.
 	Disable string
 	// Warned notes that the owner was told.
 	Warned bool
@@ -133,7 +135,8 @@ type LaneChange struct {
 type RecordBatch struct {
 	Node    NodeID
 	Results []Result
-	Lanes   []LaneChange
+	// Lanes are changed in order.
+	Lanes []LaneChange
 	// Awaited says that somebody waits for these results, as the next delivery of a FIFO lane does: they do not wait
 	// to share a commit.
 	Awaited bool
@@ -143,7 +146,7 @@ type RecordBatch struct {
 type RecordReport struct {
 	// Results answer those of the batch, in order.
 	Results []Recorded
-	// Lanes are the changed lanes after the change; Disabled the subscriptions this batch really disabled.
+	// Lanes are the lanes of the batch's changes as they are then; Disabled the subscriptions this batch really disabled.
 	Lanes    []Lane
 	Disabled []SubscriptionID
 }

@@ -65,10 +65,15 @@ func (p RetryPolicy) Final(status int) bool { return slices.Contains(p.FinalStat
 
 // Within is the policy's retry window where the operator's is the given one: the shorter of the two.
 func (p RetryPolicy) Within(window time.Duration) time.Duration {
-	if p.Window <= 0 {
-		return window
+	if own := p.OwnWindow(); own > 0 {
+		return min(window, own)
 	}
-	return min(window, time.Duration(p.Window*float64(time.Second)))
+	return window
+}
+
+// OwnWindow is the policy's own retry window; zero without one.
+func (p RetryPolicy) OwnWindow() time.Duration {
+	return max(0, time.Duration(p.Window*float64(time.Second)))
 }
 
 // Budget is how many attempts the policy allows, the first included.

@@ -281,8 +281,8 @@ func (c receiverCase) playFailingForDays(t *testing.T) bool {
 	}
 	s.WantStatus(At(122*time.Hour), shop, posthorn.StatusDisabled, posthorn.DisabledFailing)
 	s.Do(At(123*time.Hour), "count the notices", func(*Node) {
-		if got := owner.Receiver.Count(); got != 2 {
-			t.Errorf("%d notices, want one warning and one of the end", got)
+		if got := owner.Receiver.Count(); got != 3 {
+			t.Errorf("%d notices, want two warnings and one of the end", got)
 		}
 	})
 	s.Run()

@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -11,21 +10,11 @@ import (
 
 // The types of the events that the engine publishes about its own work.
 const (
-	typeFailing   = "posthorn.subscription.failing"
-	typeDisabled  = "posthorn.subscription.disabled"
-	typeExhausted = "posthorn.delivery.exhausted"
+	typeFailing  = "posthorn.subscription.failing"
+	typeDisabled = "posthorn.subscription.disabled"
 )
 
-// announceFailing warns that a subscription will be disabled unless it succeeds once.
-func (e *Engine) announceFailing(l *lane, now time.Time) {
-	e.announce(l.tenant, typeFailing, map[string]any{
-		"subscription_id": l.id.String(), "failing_since": l.state.FailingSince.UTC(),
-		"disabled_at": l.state.FailingSince.Add(e.opts.DisableAfter).UTC(), "at": now.UTC(),
-	})
-}
-
-// announceResults publishes the ends that someone may want to hear of. A delivery of one of Posthorn's own events never
-// makes another: that would be a loop.
+// announceResults publishes the ends that someone may want to hear of.
 func (e *Engine) announceResults(batch []outcome, report posthorn.RecordReport) {
 	if e.opts.Announcer == nil {
 		return
@@ -35,37 +24,58 @@ func (e *Engine) announceResults(batch []outcome, report posthorn.RecordReport) 
 		disabled[id] = true
 	}
 	for i, o := range batch {
-		d := &o.item.Delivery
 		if o.change != nil && o.change.Disable != "" && disabled[o.item.lane.id] {
 			delete(disabled, o.item.lane.id)
-			e.announce(o.item.lane.tenant, typeDisabled, map[string]any{
-				"subscription_id": o.item.lane.id.String(), "reason": o.change.Disable,
-			})
+			e.announceDisabled(o.item.lane, o.change.Disable)
 		}
-		if r := report.Results[i]; r.Moved && r.State == posthorn.Exhausted && !strings.HasPrefix(d.EventType, posthorn.OperationalPrefix) {
-			e.announce(d.TenantID, typeExhausted, map[string]any{
-				"delivery_id": d.ID.String(), "event_id": d.EventID.String(), "event_type": d.EventType,
-				"subscription_id": d.SubscriptionID.String(), "attempts": o.item.Number, "reason": o.result.Reason,
-			})
+		if r := report.Results[i]; r.Moved {
+			e.announceEnd(update(o, r))
 		}
 	}
 }
 
+func (e *Engine) announceDisabled(l *lane, reason string) {
+	e.announce(l.tenant, &posthorn.Event{Type: typeDisabled, Payload: content(map[string]any{
+		"subscription_id": l.id.String(), "reason": reason,
+	})})
+}
+
+// content is the payload of one of Posthorn's own events, of texts and times, which can always be written.
+func content(data map[string]any) []byte {
+	payload, _ := json.Marshal(data)
+	return payload
+}
+
+// announceTimeout bounds the publishing of one event.
+const announceTimeout = 5 * time.Second
+
+// announceEnd publishes that a delivery ended without success, where it did.
+func (e *Engine) announceEnd(u posthorn.Update) {
+	if event := u.Exhausted(); event != nil {
+		e.announce(u.TenantID, event)
+	}
+}
+
 // announce publishes in the background; losing an announcement loses no delivery.
-func (e *Engine) announce(tenant posthorn.TenantID, eventType string, data map[string]any) {
-	if e.opts.Announcer == nil {
-		return
-	}
-	payload, err := json.Marshal(data)
-	if err != nil {
-		return
-	}
+func (e *Engine) announce(tenant posthorn.TenantID, event *posthorn.Event) {
 	e.background.Go(func() {
-		ctx, cancel := context.WithTimeout(e.life, 5*time.Second)
+		ctx, cancel := context.WithTimeout(e.life, announceTimeout)
 		defer cancel()
-		err := e.opts.Announcer.Announce(ctx, tenant, &posthorn.Event{Type: eventType, Payload: payload})
-		if err != nil && e.life.Err() == nil {
-			e.opts.Log.Warn("not announced", "type", eventType, "error", err)
+		if err := e.tellOnce(ctx, tenant, event); err != nil && e.life.Err() == nil {
+			e.opts.Log.Warn("not announced", "type", event.Type, "error", err)
 		}
 	})
+}
+
+// tellOnce publishes one of Posthorn's own events, once under a key where it has one.
+func (e *Engine) tellOnce(ctx context.Context, tenant posthorn.TenantID, event *posthorn.Event) error {
+	if e.opts.Announcer == nil {
+		return nil
+	}
+	err := e.opts.Announcer.Announce(ctx, tenant, event)
+	if err != nil && posthorn.KindOf(err) == posthorn.Conflict {
+		// Told already, in other words.
+		return nil
+	}
+	return err
 }

@@ -136,6 +136,7 @@ func (e *Engine) takeClaims(req posthorn.ClaimRequest, batch posthorn.ClaimBatch
 	if len(batch.Claims) == 0 {
 		e.claims.empty = time.Now()
 	}
+	e.tellEnded(batch.Ended)
 	known := e.takeLaneStates(batch.Lanes, leased)
 	now := e.opts.Store.Now()
 	got := make(map[posthorn.SubscriptionID]int)
@@ -163,6 +164,16 @@ func (e *Engine) takeClaims(req posthorn.ClaimRequest, batch posthorn.ClaimBatch
 	}
 }
 
+// tellEnded shows and announces the deliveries that a claim has ended.
+func (e *Engine) tellEnded(ended []posthorn.Update) {
+	if len(ended) > 0 && e.opts.Bus.Watched() {
+		e.opts.Bus.Publish(e.life, posthorn.Signal{From: e.opts.Node, Updates: ended})
+	}
+	for _, u := range ended {
+		e.announceEnd(u)
+	}
+}
+
 // takeLaneStates takes the states that came with a claim, but for lanes of which this node has heard since the claim was
 // sent: what it sent and what it was told may cross. It returns those.
 func (e *Engine) takeLaneStates(states []posthorn.Lane, leased time.Time) map[posthorn.SubscriptionID]bool {
@@ -172,16 +183,20 @@ func (e *Engine) takeLaneStates(states []posthorn.Lane, leased time.Time) map[po
 		if l.changing > 0 || l.stateAt.After(leased) {
 			known[l.id] = true
 		} else {
-			e.setLaneState(l, state)
+			e.hearLaneState(l, state)
 		}
 	}
 	return known
 }
 
-// refill claims again for a lane that had more and has used up half of its room, or for a node that was full.
+// refill claims again for a lane that had more and has used up half of its room (a limited one of what may wait), or for a node that was full.
 func (e *Engine) refill(l *lane) {
 	if l.more {
-		if held, limit := e.rooms.of(l.id); limit > 0 && held <= limit/2 {
+		held, limit := e.rooms.of(l.id)
+		if l.limited() {
+			held, limit = held-l.inFlight, limit-l.inFlight
+		}
+		if limit > 0 && held <= limit/2 {
 			l.more = false
 			e.claimSoon()
 		}

@@ -250,7 +250,7 @@ func (e *Engine) hear(s posthorn.Signal) {
 	e.call(func() {
 		for i := range s.Lanes {
 			if l := e.lanes[s.Lanes[i].SubscriptionID]; l != nil && l.changing == 0 && s.From != e.opts.Node {
-				e.setLaneState(l, s.Lanes[i])
+				e.hearLaneState(l, s.Lanes[i])
 			}
 		}
 		for _, c := range s.Changed {

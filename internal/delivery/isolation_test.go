@@ -206,6 +206,60 @@ func TestRateLimitSpreads(t *testing.T) {
 	})
 }
 
+// TestRateLimitIsReachedBySlowReceivers: what is in flight takes nothing from what a limited lane may hold, so that it comes to
+// its limit with as many requests at once as that takes.
+func TestRateLimitIsReachedBySlowReceivers(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit posthorn.RateLimit
+		// want is how many requests five minutes allow.
+		want int
+	}{
+		"Minute": {posthorn.RateLimit{Limit: 60, Per: "minute"}, 300},
+		"Second": {posthorn.RateLimit{Limit: 4, Per: "second"}, 1200},
+		"Seldom": {posthorn.RateLimit{Limit: 12, Per: "minute"}, 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			Play(t, Setup{}, func(t *testing.T, n *Node) {
+				r, _ := n.Receive("limited", func(s *posthorn.Subscription) { s.RateLimit = &c.limit })
+				r.Reply(Status(200).After(7 * time.Second))
+				start := time.Now()
+				for range 2 * c.want {
+					n.Publish(event())
+				}
+				time.Sleep(7 * time.Minute)
+				synctest.Wait()
+				// At first the lane learns how many at once its receiver takes.
+				if got := within(r, start, 2*time.Minute, 7*time.Minute); got < c.want*98/100 || got > c.want+1 {
+					t.Errorf("%d requests in five minutes, want %d", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+// TestRateLimitEdited: what an older limit has granted is not used under a lower one.
+func TestRateLimitEdited(t *testing.T) {
+	Play(t, Setup{}, func(t *testing.T, n *Node) {
+		r, sub := n.Receive("limited", func(s *posthorn.Subscription) {
+			s.RateLimit = &posthorn.RateLimit{Limit: 1000, Per: "second"}
+			s.MaxInFlight = 4
+		})
+		r.Reply(Status(200).After(time.Second))
+		for range 100 {
+			n.Publish(event())
+		}
+		time.Sleep(2500 * time.Millisecond)
+		n.Update(sub.ID, func(s *posthorn.Subscription) { s.RateLimit = &posthorn.RateLimit{Limit: 1, Per: "minute"} })
+		synctest.Wait()
+		before := r.Count()
+		time.Sleep(59 * time.Second)
+		synctest.Wait()
+		if got := r.Count() - before; got > 1 {
+			t.Errorf("%d requests within a minute of a limit of one", got)
+		}
+	})
+}
+
 // TestLimitedLanesHoldLittle: backlogs of limited lanes must not fill the node, or they would stop the others.
 func TestLimitedLanesHoldLittle(t *testing.T) {
 	small := func(o *delivery.Options) { o.MaxHeld = 256 }

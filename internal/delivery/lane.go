@@ -13,7 +13,7 @@ const (
 	// minLaneRoom and maxLaneRoom bound it later: four times what may be in flight, so that a fast lane never waits for
 	// a claim while a slow one holds little.
 	minLaneRoom, maxLaneRoom = 8, 512
-	// rateRoom is how long a rate limit may take for what its lane holds: such a lane gains nothing by holding more.
+	// rateRoom is how long a rate limit may take for what waits in its lane: such a lane gains nothing by holding more.
 	rateRoom = 2 * time.Second
 	// newLaneWindow is how many requests a lane starts with.
 	newLaneWindow = 8
@@ -38,8 +38,10 @@ type lane struct {
 	// changing counts the changes of state that this node has made and the store has not confirmed: what it says
 	// meanwhile may be older.
 	changing int
-	target   *target
-	loading  bool
+	// minding says that its owner is being told of its failing, or that it is being disabled for that.
+	minding bool
+	target  *target
+	loading bool
 	// known is the version of the set that the target was read from, or the target's own.
 	known int64
 	// stale says that the subscription may have changed since it was loaded, in a set of at least a version.
@@ -123,15 +125,27 @@ func (e *Engine) setRoom(l *lane) {
 // fittingRoom is how much the lane can make use of.
 func (l *lane) fittingRoom() int {
 	room := min(max(4*min(l.window, l.most), minLaneRoom), maxLaneRoom)
-	if l.target != nil && l.target.sub.RateLimit != nil {
+	if l.limited() {
 		rate := *l.target.sub.RateLimit
-		room = min(room, max(1, int(int64(rate.Limit)*int64(rateRoom)/int64(rate.Interval()))))
+		room = min(room, l.inFlight+max(1, int(int64(rate.Limit)*int64(rateRoom)/int64(rate.Interval()))))
 	}
 	return room
 }
 
+// limited reports whether the subscription has a rate limit.
+func (l *lane) limited() bool { return l.target != nil && l.target.sub.RateLimit != nil }
+
 // dispatch sends what the lane may send now.
 func (e *Engine) dispatch(l *lane) {
+	e.sendWaiting(l)
+	if l.limited() {
+		// What is in flight makes room for as much.
+		e.setRoom(l)
+		e.refill(l)
+	}
+}
+
+func (e *Engine) sendWaiting(l *lane) {
 	for len(l.queue) > 0 && l.inFlight < min(l.window, l.most) {
 		if !e.knows(l, l.queue[0].Version) {
 			return
@@ -151,7 +165,7 @@ func (e *Engine) dispatch(l *lane) {
 			return
 		}
 		it := l.pop()
-		if l.target.sub.RateLimit != nil {
+		if l.limited() {
 			l.permits--
 		}
 		l.inFlight++
@@ -177,14 +191,19 @@ func (e *Engine) permitted(l *lane, now time.Time) bool {
 		ctx, cancel := context.WithTimeout(e.life, time.Second)
 		defer cancel()
 		granted, wait := e.opts.Limiter.Take(ctx, l.id.String(), limit, want)
-		e.call(func() { e.permit(l, granted, wait) })
+		e.call(func() { e.permit(l, limit, granted, wait) })
 	})
 	return false
 }
 
 // permit takes the limiter's answer and comes back when there may be more.
-func (e *Engine) permit(l *lane, granted int, wait time.Duration) {
+func (e *Engine) permit(l *lane, limit posthorn.RateLimit, granted int, wait time.Duration) {
 	l.asking = false
+	if !l.limited() || *l.target.sub.RateLimit != limit {
+		// It was changed meanwhile.
+		e.dispatch(l)
+		return
+	}
 	l.permits += granted
 	if granted == 0 {
 		wait = max(wait, time.Millisecond)
@@ -212,6 +231,15 @@ func (l *lane) learn(a *posthorn.Attempt) {
 		l.window = max(l.window/2, 1)
 	}
 	l.trusted = a.Outcome == posthorn.Succeeded && !slow
+}
+
+// hearLaneState takes the state of a lane that another node may have changed. After a pause or an open breaker that only others
+// have met, this node too begins with one request at a time.
+func (e *Engine) hearLaneState(l *lane, state posthorn.Lane) {
+	if state.ThrottledUntil.After(l.state.ThrottledUntil) || state.BreakerOpens > 0 && l.state.BreakerOpens == 0 {
+		l.window = 1
+	}
+	e.setLaneState(l, state)
 }
 
 // setLaneState takes what the store says of the lane, gives back what may not be sent now, and claims again when it may.

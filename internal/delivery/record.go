@@ -198,6 +198,7 @@ func (e *Engine) recorded(batch []outcome, report posthorn.RecordReport) {
 	for _, state := range report.Lanes {
 		if l := e.lanes[state.SubscriptionID]; l != nil && l.changing == 0 {
 			e.setLaneState(l, state)
+			e.mind(l)
 		}
 	}
 }

@@ -173,7 +173,13 @@ func (e *Engine) laneChange(l *lane, f *flight) *posthorn.LaneChange {
 		}
 	case a.OurFault:
 	default:
-		e.failed(l, &c, storeNow)
+		if l.state.FailingSince.IsZero() {
+			// It may have failed before: the store's answer tells.
+			c.Failed = true
+			l.state.FailingSince = storeNow
+		} else {
+			e.mind(l)
+		}
 		// A throttled lane is not broken, and a manual retry passes an open breaker without being its probe.
 		if f.verdict.throttle == 0 && !(a.Manual && l.state.BreakerOpens > 0) {
 			c.OpenFor = l.breaker.failed(f.openings)
@@ -189,29 +195,6 @@ func (e *Engine) laneChange(l *lane, f *flight) *posthorn.LaneChange {
 	e.applyChange(l, &c, storeNow)
 	l.changing++
 	return &c
-}
-
-// failed notes a failure that was the subscriber's fault: the start of a failing time, its warning, or its end.
-func (e *Engine) failed(l *lane, c *posthorn.LaneChange, now time.Time) {
-	if l.state.FailingSince.IsZero() {
-		c.Failed = true
-		l.state.FailingSince = now
-		return
-	}
-	failing := now.Sub(l.state.FailingSince)
-	switch {
-	case failing >= e.opts.DisableAfter:
-		c.Disable = posthorn.DisabledFailing
-	case failing >= warnAfter(e.opts.DisableAfter) && l.state.WarnedAt.Before(l.state.FailingSince):
-		c.Warned = true
-		l.state.WarnedAt = now
-		e.announceFailing(l, now)
-	}
-}
-
-// warnAfter is when a failing subscription's owner is told: a day before it is disabled, or half-way when that is sooner.
-func warnAfter(disableAfter time.Duration) time.Duration {
-	return max(disableAfter-24*time.Hour, disableAfter/2)
 }
 
 // applyChange makes the lane obey a change before the store has confirmed it.

@@ -121,6 +121,9 @@ func (e *Engine) loaded(l *lane, t *target, version int64, err error) {
 		return
 	}
 	l.loading = false
+	if l.limited() && (t.sub.RateLimit == nil || *t.sub.RateLimit != *l.target.sub.RateLimit) {
+		l.permits, l.askAgain = 0, time.Time{}
+	}
 	l.target, l.known, l.most = t, max(version, t.sub.Version), t.sub.MaxInFlight
 	if t.sub.Ordering == posthorn.OrderingFIFO {
 		// One per key and lease: the store gives no two that must wait for each other.

@@ -57,6 +57,51 @@ func TestThrottleReleasesTheQueue(t *testing.T) {
 	})
 }
 
+// TestThrottleSpreadsOnEveryNode: a node that only hears of a pause, or of an open breaker, begins as carefully afterwards as if it
+// had been told itself.
+func TestThrottleSpreadsOnEveryNode(t *testing.T) {
+	Play(t, Setup{Quiet: true}, func(t *testing.T, n *Node) {
+		other := StartNode(t, Setup{Beside: n, Quiet: true})
+		n.Bus.Subscribe(func(s posthorn.Signal) {
+			if s.From == n.ID {
+				other.Bus.Publish(t.Context(), s)
+			}
+		})
+		r, _ := n.Receive("shop")
+		for range 200 {
+			n.Publish(event())
+			other.Publish(event())
+		}
+		time.Sleep(time.Minute)
+		r.ReplyBy(func(q Request) Reply {
+			if r.Count() == 401 {
+				return Respond(429).Header("Retry-After", "60").Reply()
+			}
+			return Status(200).After(100 * time.Millisecond)
+		})
+		n.Publish(event())
+		synctest.Wait()
+		for range 200 {
+			other.Publish(event())
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		got := r.Requests()[401:]
+		if len(got) != 201 {
+			t.Fatalf("%d requests after the pause", len(got))
+		}
+		first := 0
+		for _, q := range got {
+			if q.At.Sub(got[0].At) < 50*time.Millisecond {
+				first++
+			}
+		}
+		if first > 34 {
+			t.Errorf("%d requests at once after the pause", first)
+		}
+	})
+}
+
 // TestThrottleCrossesClaims throttles while claims and publishes are under way all the time: whatever crosses, nothing is
 // sent during the pause but what was on its way.
 func TestThrottleCrossesClaims(t *testing.T) {

@@ -186,6 +186,7 @@ func (j *Janitor) withdraw() {
 			}
 			j.opts.Log.Info("deliveries withdrawn", "by_reason", report.Ended)
 			j.tell(report)
+			j.announceEnded(report.Updates)
 		}
 		if report.Done || !j.rest() {
 			return

@@ -2,6 +2,7 @@ package janitor
 
 import (
 	"encoding/json"
+	"sync"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -41,6 +42,34 @@ func (j *Janitor) warn() {
 	}
 	if _, err := j.opts.Store.RecordAttempts(j.life, told); err != nil {
 		j.fault("announced backlogs not noted", err)
+	}
+}
+
+// announcers is how many announcements are made at a time: those that come together share a commit.
+const announcers = 16
+
+// announceEnded says which deliveries ended without success. They are those of one step, which bounds them; losing an
+// announcement loses no delivery.
+func (j *Janitor) announceEnded(updates []posthorn.Update) {
+	if j.opts.Announcer == nil {
+		return
+	}
+	var working sync.WaitGroup
+	defer working.Wait()
+	slots := make(chan struct{}, announcers)
+	for i := range updates {
+		event := updates[i].Exhausted()
+		if event == nil {
+			continue
+		}
+		slots <- struct{}{}
+		working.Go(func() {
+			defer func() { <-slots }()
+			err := j.opts.Announcer.Announce(j.life, updates[i].TenantID, event)
+			if err != nil && posthorn.KindOf(err) != posthorn.Conflict {
+				j.fault("exhausted delivery not announced", err)
+			}
+		})
 	}
 }
 

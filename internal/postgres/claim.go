@@ -220,6 +220,9 @@ func (c *claim) batch() posthorn.ClaimBatch {
 	for i := range c.taken {
 		d := c.taken[i].Delivery
 		event := c.events[d.EventID]
+		if c.taken[i].ended() {
+			b.Ended = append(b.Ended, updateOf(&d, d.UpdatedAt))
+		}
 		if !c.taken[i].given() || event == nil {
 			continue
 		}

@@ -62,6 +62,8 @@ type dueLane struct {
 	active, open, probe, fifo bool
 	// strays: the lane became FIFO lately, so an overlapping publish may have left deliveries without a number.
 	strays bool
+	// window is the subscription's own retry window; zero without one.
+	window time.Duration
 	// deleted: the subscription is a tombstone.
 	deleted bool
 }
@@ -91,7 +93,7 @@ WITH lane AS (
 const selectDue = `
 SELECT now(), lane.visible_at, CASE WHEN lane.expires_at IS NULL OR lane.expires_at > now() THEN lane.id END,
 	l.status = 'active' AND NOT l.deleted, l.fifo,
-	coalesce(l.fifo AND l.fifo_since > now() - interval '10 minutes', false), l.deleted,
+	coalesce(l.fifo AND l.fifo_since > now() - interval '10 minutes', false), l.deleted, l.retry_window,
 	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens = 0,
 	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens > 0 AND coalesce(l.breaker_until <= now(), true),
 	` + laneColumns + `
@@ -99,6 +101,6 @@ FROM lane CROSS JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = la
 
 func (d *dueLane) fields(now *time.Time) []any {
 	return append([]any{
-		(*moment)(now), (*moment)(&d.first), (*uuid)(&d.oldest), &d.active, &d.fifo, &d.strays, &d.deleted, &d.open, &d.probe,
+		(*moment)(now), (*moment)(&d.first), (*uuid)(&d.oldest), &d.active, &d.fifo, &d.strays, &d.deleted, (*span)(&d.window), &d.open, &d.probe,
 	}, laneFields(&d.Lane)...)
 }

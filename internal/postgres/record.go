@@ -65,10 +65,11 @@ WITH late AS (
 ), filled AS (
 	UPDATE attempts a SET recorded_at = now(), outcome = i.outcome, status_code = i.status_code, error = i.error, detail = i.detail,
 		started_at = i.started_at, our_fault = i.our_fault, request = i.request, response = i.response,
-		body = CASE WHEN NOT EXISTS (SELECT FROM deliveries d WHERE d.id = i.id AND d.reason = 'payload_erased') THEN i.body END,
-		body_truncated = i.body_truncated, dns_us = i.dns_us, connect_us = i.connect_us, tls_us = i.tls_us,
+		body = CASE WHEN NOT i.erased THEN i.body END, body_truncated = i.body_truncated OR i.erased AND length(i.body) > 0, dns_us = i.dns_us, connect_us = i.connect_us, tls_us = i.tls_us,
 		first_byte_us = i.first_byte_us, total_us = i.total_us, reused = i.reused
-	FROM late i WHERE i.sent AND a.delivery_id = i.id AND a.id = i.token AND a.outcome = 'interrupted'
+	FROM (SELECT i.*, EXISTS (SELECT FROM deliveries d JOIN events e ON e.tenant_id = d.tenant_id AND e.id = d.event_id
+			WHERE d.id = i.id AND e.payload_erased IS NOT NULL) AS erased FROM late i) i
+	WHERE i.sent AND a.delivery_id = i.id AND a.id = i.token AND a.outcome = 'interrupted'
 )
 SELECT now(), i.n, d.state, d.due_at FROM late i
 	CROSS JOIN LATERAL (SELECT * FROM deliveries d WHERE d.id = i.id OFFSET 0) d`

@@ -87,9 +87,10 @@ func (s *Store) CreateSubscription(ctx context.Context, sub *posthorn.Subscripti
 			return err
 		}
 		_, err = tx.Exec(ctx, `
-			INSERT INTO lanes (subscription_id, tenant_id, version, status, fifo, budget, held_since)
-			VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $4 <> 'active' THEN now() END)`,
-			uuid(sub.ID.UUID), uuid(sub.TenantID.UUID), sub.Version, sub.Status, sub.Ordering == posthorn.OrderingFIFO, sub.Retry.Budget())
+			INSERT INTO lanes (subscription_id, tenant_id, version, status, fifo, budget, retry_window, held_since)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $4 <> 'active' THEN now() END)`,
+			uuid(sub.ID.UUID), uuid(sub.TenantID.UUID), sub.Version, sub.Status, sub.Ordering == posthorn.OrderingFIFO, sub.Retry.Budget(),
+			sub.Retry.OwnWindow())
 		return err
 	})
 	if codeOf(err) == codeUnique {
@@ -198,7 +199,7 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 	b.Queue(`UPDATE subscriptions SET version = $2, status = $3, disabled_reason = $4, policy = $5,
 			confidential = coalesce($6, confidential), updated_at = now()
 		WHERE id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, sub.DisabledReason, policy, sealed)
-	b.Queue(`UPDATE lanes SET version = $2, status = $3, fifo = $4, budget = $5,
+	b.Queue(`UPDATE lanes SET version = $2, status = $3, fifo = $4, budget = $5, retry_window = $7,
 			fifo_since = CASE WHEN $4 THEN CASE WHEN fifo THEN fifo_since ELSE now() END END,
 			held_since = CASE WHEN $3 <> 'active' THEN coalesce(held_since, now()) END,
 			held_for = held_for + CASE WHEN $3 = 'active' THEN coalesce(now() - held_since, '0') ELSE '0' END,
@@ -206,7 +207,7 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 			breaker_until = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE breaker_until END,
 			failing_since = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END,
 			skipped_at = CASE WHEN $6 AND $3 = 'active' AND status <> 'active' THEN now() ELSE skipped_at END
-		WHERE subscription_id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, fifo, sub.Retry.Budget(), sub.SkipHeld)
+		WHERE subscription_id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, fifo, sub.Retry.Budget(), sub.SkipHeld, sub.Retry.OwnWindow())
 	if fifo && before.Ordering != posthorn.OrderingFIFO {
 		// What is waiting joins the new order by age.
 		b.Queue(`

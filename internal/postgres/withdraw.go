@@ -13,11 +13,11 @@ import (
 type withdrawal struct {
 	reason posthorn.Reason
 	state  posthorn.State
-	// lanes to look into; nil where the query needs none.
+	// lanes to look into, each for what is of an age; nil where the query needs none.
 	lanes uuids
-	// query locks at most $2 deliveries, of lanes $1, with ids below $3; $4 is the hold or the window.
+	ages  []time.Duration
+	// query locks at most $2 deliveries, of lanes $1, with ids below those of $3; $4 are the ages: the hold or the window.
 	query string
-	age   time.Duration
 }
 
 // skipLooked is for how long after a resumption without the backlog it is looked for. It is gone within seconds; of what a
@@ -29,18 +29,18 @@ const (
 		WHERE d.state = 'pending' AND d.expires_at IS NOT NULL AND d.expires_at <= now()
 		ORDER BY d.expires_at LIMIT $1 FOR UPDATE SKIP LOCKED) d`
 	// ofLanes reads pending deliveries along the queue's index, lane by lane, as long as more are wanted.
-	ofLanes = `SELECT ` + lockedColumns + ` FROM unnest($1::uuid[]) AS q(lane)
+	ofLanes = `SELECT ` + lockedColumns + ` FROM unnest($1::uuid[], $3::uuid[], $4::interval[]) AS q(lane, below, age)
 		CROSS JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = q.lane OFFSET 0) l
 		CROSS JOIN LATERAL (SELECT * FROM deliveries d
-			WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.id < $3 AND `
+			WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.id < q.below AND `
 	ofLanesEnd = ` ORDER BY d.subscription_id, d.visible_at LIMIT $2 FOR UPDATE SKIP LOCKED) d LIMIT $2`
 
-	withdrawSkipped = ofLanes + `d.created_at <= l.skipped_at AND d.manual <> 2 AND $4::interval IS NOT NULL` + ofLanesEnd
-	withdrawDeleted = ofLanes + `l.deleted AND $4::interval IS NOT NULL` + ofLanesEnd
-	withdrawHeld    = ofLanes + `greatest(l.held_since, d.created_at) + $4::interval <= now()` + ofLanesEnd
-	// A retry by hand passes the window.
-	withdrawLate = ofLanes + `l.held_since IS NULL AND d.manual = 0
-		AND d.created_at + $4::interval + l.held_for - coalesce(d.held_base, '0') <= now()` + ofLanesEnd
+	withdrawSkipped = ofLanes + `d.created_at <= l.skipped_at AND d.manual <> 2` + ofLanesEnd
+	withdrawDeleted = ofLanes + `l.deleted` + ofLanesEnd
+	withdrawHeld    = ofLanes + `greatest(l.held_since, d.created_at) + q.age <= now()` + ofLanesEnd
+	// A retry by hand passes the window, and so does what is in flight.
+	withdrawLate = ofLanes + `l.held_since IS NULL AND d.manual = 0 AND (d.claim IS NULL OR d.visible_at <= now())
+		AND d.created_at + q.age + l.held_for - coalesce(d.held_base, '0') <= now()` + ofLanesEnd
 )
 
 // WithdrawDeliveries implements posthorn.Upkeep.
@@ -78,23 +78,25 @@ func (s *Store) WithdrawDeliveries(ctx context.Context, w posthorn.Withdrawal) (
 // causes sorts the lanes with pending deliveries by what could end them.
 func (s *Store) causes(ctx context.Context, w posthorn.Withdrawal) ([]withdrawal, error) {
 	deleted := withdrawal{reason: posthorn.ReasonSubscriptionDeleted, state: posthorn.Cancelled, query: withdrawDeleted}
-	held := withdrawal{reason: posthorn.ReasonHeldTooLong, state: posthorn.Cancelled, query: withdrawHeld, age: w.Hold}
-	late := withdrawal{reason: posthorn.ReasonWindow, state: posthorn.Exhausted, query: withdrawLate, age: w.Window}
+	held := withdrawal{reason: posthorn.ReasonHeldTooLong, state: posthorn.Cancelled, query: withdrawHeld}
+	late := withdrawal{reason: posthorn.ReasonWindow, state: posthorn.Exhausted, query: withdrawLate}
 	skipped := withdrawal{reason: posthorn.ReasonSkipped, state: posthorn.Cancelled, query: withdrawSkipped}
 	err := s.eachLane(ctx, func(l *walkedLane) {
 		id := l.SubscriptionID.UUID
 		if !l.deleted && l.SkippedAt.After(l.now.Add(-skipLooked)) {
-			skipped.lanes = append(skipped.lanes, id)
+			skipped.add(id, 0)
 		}
 		switch {
 		case l.deleted:
-			deleted.lanes = append(deleted.lanes, id)
+			deleted.add(id, 0)
 		case !l.HeldSince.IsZero():
 			if l.now.Sub(l.HeldSince) >= w.Hold {
-				held.lanes = append(held.lanes, id)
+				held.add(id, w.Hold)
 			}
+		case l.window > 0:
+			late.add(id, min(w.Window, l.window))
 		default:
-			late.lanes = append(late.lanes, id)
+			late.add(id, w.Window)
 		}
 	})
 	expired := withdrawal{reason: posthorn.ReasonExpired, state: posthorn.Cancelled, query: withdrawExpired}
@@ -105,6 +107,10 @@ func (s *Store) causes(ctx context.Context, w posthorn.Withdrawal) ([]withdrawal
 		}
 	}
 	return causes, err
+}
+
+func (w *withdrawal) add(lane posthorn.UUID, age time.Duration) {
+	w.lanes, w.ages = append(w.lanes, lane), append(w.ages, age)
 }
 
 // eachLane visits every lane that has pending deliveries, in order of id.
@@ -136,7 +142,11 @@ func (s *Store) withdraw(ctx context.Context, c withdrawal, n int) ([]posthorn.D
 		ended = nil
 		args := []any{n}
 		if c.lanes != nil {
-			args = []any{c.lanes, n, uuid(posthorn.MinUUID(s.Now().Add(s.slack - c.age))), c.age}
+			below := make(uuids, len(c.ages))
+			for i, age := range c.ages {
+				below[i] = posthorn.MinUUID(s.Now().Add(s.slack - age))
+			}
+			args = []any{c.lanes, n, below, c.ages}
 		}
 		var found []locked
 		var b pgx.Batch

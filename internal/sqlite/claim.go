@@ -179,7 +179,7 @@ func (c *claiming) take(row *candidate) (full bool, err error) {
 			return false, err
 		}
 	}
-	if l.BreakerOpens > 0 && !l.BreakerUntil.After(c.now) {
+	if l.BreakerOpens > 0 && !l.BreakerUntil.After(c.now) && row.Manual == posthorn.NotManual {
 		l.BreakerUntil = c.leaseEnd()
 		l.dirty = true
 	}

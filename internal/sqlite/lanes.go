@@ -23,17 +23,19 @@ type lane struct {
 	phase    int
 	fifo     bool
 	sequence int64
-	dirty    bool
+	// window is the subscription's own retry window; zero without one.
+	window time.Duration
+	dirty  bool
 }
 
 const laneColumns = `subscription_id, tenant_id, version, phase, fifo, sequence, throttled_until, breaker_opens, breaker_until,
-	failing_since, held_since, held_for, warned_at, skipped_at`
+	failing_since, held_since, held_for, warned_at, skipped_at, retry_window`
 
 func scanLane(rows interface{ Scan(...any) error }) (*lane, error) {
 	var l lane
 	err := rows.Scan(&l.SubscriptionID, &l.TenantID, &l.version, &l.phase, &l.fifo, &l.sequence, instant{&l.ThrottledUntil},
 		&l.BreakerOpens, instant{&l.BreakerUntil}, instant{&l.FailingSince}, instant{&l.HeldSince}, interval{&l.HeldFor},
-		instant{&l.WarnedAt}, instant{&l.SkippedAt})
+		instant{&l.WarnedAt}, instant{&l.SkippedAt}, interval{&l.window})
 	return &l, err
 }
 
@@ -58,24 +60,34 @@ func (t *tx) lane(id posthorn.SubscriptionID) (*lane, error) {
 }
 
 func (t *tx) insertLane(l *lane) error {
-	_, err := t.exec(`INSERT INTO lanes (`+laneColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := t.exec(`INSERT INTO lanes (`+laneColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		l.SubscriptionID, l.TenantID, l.version, l.phase, l.fifo, l.sequence, stamp(l.ThrottledUntil), l.BreakerOpens,
-		stamp(l.BreakerUntil), stamp(l.FailingSince), stamp(l.HeldSince), l.HeldFor.Microseconds(), stamp(l.WarnedAt), stamp(l.SkippedAt))
+		stamp(l.BreakerUntil), stamp(l.FailingSince), stamp(l.HeldSince), l.HeldFor.Microseconds(), stamp(l.WarnedAt), stamp(l.SkippedAt),
+		l.window.Microseconds())
 	return err
 }
 
 func (t *tx) updateLane(l *lane) error {
 	_, err := t.exec(`UPDATE lanes SET version = ?, phase = ?, fifo = ?, sequence = ?, throttled_until = ?,
-		breaker_opens = ?, breaker_until = ?, failing_since = ?, held_since = ?, held_for = ?, warned_at = ?, skipped_at = ?
+		breaker_opens = ?, breaker_until = ?, failing_since = ?, held_since = ?, held_for = ?, warned_at = ?, skipped_at = ?, retry_window = ?
 		WHERE subscription_id = ?`,
 		l.version, l.phase, l.fifo, l.sequence, stamp(l.ThrottledUntil), l.BreakerOpens, stamp(l.BreakerUntil),
-		stamp(l.FailingSince), stamp(l.HeldSince), l.HeldFor.Microseconds(), stamp(l.WarnedAt), stamp(l.SkippedAt), l.SubscriptionID)
+		stamp(l.FailingSince), stamp(l.HeldSince), l.HeldFor.Microseconds(), stamp(l.WarnedAt), stamp(l.SkippedAt), l.window.Microseconds(),
+		l.SubscriptionID)
 	return err
 }
 
 // sends says that nothing but the deliveries' own times keeps the lane from sending.
 func (l *lane) sends(now time.Time) bool {
 	return l.phase == laneOpen && !l.ThrottledUntil.After(now) && l.BreakerOpens == 0
+}
+
+// within is the retry window where the operator's is the given one.
+func (l *lane) within(window time.Duration) time.Duration {
+	if l.window > 0 {
+		return min(window, l.window)
+	}
+	return window
 }
 
 // hold and resume begin and end the time in which nothing is sent and no window runs.

@@ -192,9 +192,11 @@ func (r *recording) fill(result *posthorn.Result) error {
 	removed, err := answer.RowsAffected()
 	if err == nil && removed > 0 {
 		a := *result.Attempt
-		var reason posthorn.Reason
+		var erased bool
 		// What the receiver answered may repeat a payload that was erased meanwhile.
-		if err = r.queryRow(`SELECT reason FROM deliveries WHERE id = ?`, result.DeliveryID).Scan(&reason); reason == posthorn.ReasonPayloadErased {
+		err = r.queryRow(`SELECT EXISTS (SELECT 1 FROM deliveries AS d JOIN events AS e ON e.tenant_id = d.tenant_id AND e.id = d.event_id
+			WHERE d.id = ? AND e.payload_erased > 0)`, result.DeliveryID).Scan(&erased)
+		if erased {
 			a.Body, a.BodyTruncated = nil, len(a.Body) > 0
 		}
 		a.ID, a.DeliveryID, a.Number = result.Claim.Attempt, result.DeliveryID, result.Number
@@ -217,33 +219,50 @@ func (t *tx) changeLanes(changes []posthorn.LaneChange, report *posthorn.RecordR
 		return err
 	}
 	for i := range changes {
-		c := &changes[i]
-		l := lanes[c.SubscriptionID]
-		if l == nil || l.TenantID != c.TenantID {
-			continue
-		}
-		t.changeLane(l, c)
-		if c.Disable != "" && l.phase != laneGone {
-			disabled, err := t.disable(l, c.Disable)
-			if err != nil {
-				return err
-			}
-			if disabled {
-				report.Disabled = append(report.Disabled, c.SubscriptionID)
-			}
+		if l := laneOf(lanes, &changes[i]); l != nil {
+			t.changeLane(l, &changes[i])
 		}
 	}
 	for i := range changes {
-		// A lane named twice is written once.
-		if l := lanes[changes[i].SubscriptionID]; l != nil && l.dirty {
+		disabled, err := t.disableLane(laneOf(lanes, &changes[i]), changes[i].Disable)
+		if err != nil {
+			return err
+		}
+		if disabled {
+			report.Disabled = append(report.Disabled, changes[i].SubscriptionID)
+		}
+	}
+	for i := range changes {
+		l := laneOf(lanes, &changes[i])
+		if l == nil {
+			continue
+		}
+		if l.dirty {
 			if err := t.updateLane(l); err != nil {
 				return err
 			}
-			report.Lanes = append(report.Lanes, l.Lane)
-			l.dirty = false
 		}
+		// A lane named twice is told once.
+		report.Lanes = append(report.Lanes, l.Lane)
+		delete(lanes, l.SubscriptionID)
 	}
 	return nil
+}
+
+// laneOf is the lane that a change is about, or nil.
+func laneOf(lanes map[posthorn.SubscriptionID]*lane, c *posthorn.LaneChange) *lane {
+	if l := lanes[c.SubscriptionID]; l != nil && l.TenantID == c.TenantID {
+		return l
+	}
+	return nil
+}
+
+// disableLane disables a lane's subscription where there is a reason to.
+func (t *tx) disableLane(l *lane, reason string) (bool, error) {
+	if l == nil || reason == "" || l.phase == laneGone || reason == posthorn.DisabledFailing && l.FailingSince.IsZero() {
+		return false, nil
+	}
+	return t.disable(l, reason)
 }
 
 func (t *tx) changeLane(l *lane, c *posthorn.LaneChange) {

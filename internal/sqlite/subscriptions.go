@@ -82,7 +82,7 @@ func (s *Store) CreateSubscription(ctx context.Context, sub *posthorn.Subscripti
 			return err
 		}
 		l := &lane{Lane: posthorn.Lane{SubscriptionID: made.ID, TenantID: made.TenantID}, version: made.Version}
-		l.fifo = made.Ordering == posthorn.OrderingFIFO
+		l.fifo, l.window = made.Ordering == posthorn.OrderingFIFO, made.Retry.OwnWindow()
 		if made.Status != posthorn.StatusActive {
 			l.hold(t.now)
 		}
@@ -249,7 +249,7 @@ func (s *Store) updateSubscription(t *tx, sub, before *posthorn.Subscription) (e
 			return err
 		}
 	}
-	l.fifo = fifo
+	l.fifo, l.window = fifo, sub.Retry.OwnWindow()
 	return t.updateLane(l)
 }
 

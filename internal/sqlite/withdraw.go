@@ -83,14 +83,29 @@ func (s *Store) overdue(ctx context.Context, w posthorn.Withdrawal, limit int) (
 				stamp(end), oldest(end), stamp(end))
 		}
 		if err == nil && w.Window > 0 {
-			end := now.Add(-w.Window)
-			err = find(r, `deliveries AS d INDEXED BY deliveries_queue CROSS JOIN lanes AS l ON l.subscription_id = d.subscription_id
-				WHERE d.state = 0 AND d.id < ? AND d.manual = 0 AND l.phase = 0 AND d.created_at + l.held_for - d.held_base < ?`,
-				oldest(end), stamp(end))
+			err = findLate(r, find, w.Window, now)
 		}
 		return err
 	})
 	return ids, err
+}
+
+// findLate finds what is past the operator's window, and then what is past a subscription's own.
+func findLate(r reader, find func(reader, string, ...any) error, window time.Duration, now time.Time) error {
+	end := now.Add(-window)
+	err := find(r, `deliveries AS d INDEXED BY deliveries_queue CROSS JOIN lanes AS l ON l.subscription_id = d.subscription_id
+		WHERE d.state = 0 AND d.id < ? AND d.manual = 0 AND l.phase = 0 AND d.created_at + l.held_for - d.held_base < ?
+		AND (d.claim IS NULL OR d.visible_at <= ?)`, oldest(end), stamp(end), stamp(now))
+	if err != nil {
+		return err
+	}
+	// As oldest, for each lane: the first six bytes of an id are its milliseconds.
+	return find(r, `lanes AS l CROSS JOIN deliveries AS d INDEXED BY deliveries_queue
+		ON d.state = 0 AND d.subscription_id = l.subscription_id
+		WHERE l.retry_window > 0 AND l.retry_window < ?1 AND l.phase = 0
+		AND d.id < unhex(printf('%012x', (?2 - l.retry_window) / 1000 + 1000)) AND d.manual = 0
+		AND d.created_at + l.held_for - d.held_base < ?2 - l.retry_window AND (d.claim IS NULL OR d.visible_at <= ?2)`,
+		window.Microseconds(), stamp(now))
 }
 
 // oldest is the highest id that a row made before a moment can have.
@@ -155,7 +170,8 @@ func verdict(d *posthorn.Delivery, l *lane, expires time.Time, w posthorn.Withdr
 		return posthorn.Cancelled, posthorn.ReasonSkipped
 	case l.phase == laneHeld && w.Hold > 0 && waiting.Add(w.Hold).Before(now):
 		return posthorn.Cancelled, posthorn.ReasonHeldTooLong
-	case l.phase == laneOpen && w.Window > 0 && d.Manual == posthorn.NotManual && d.WindowEnd(&l.Lane, w.Window, now).Before(now):
+	case l.phase == laneOpen && w.Window > 0 && d.Manual == posthorn.NotManual && !d.ClaimedUntil.After(now) &&
+		d.WindowEnd(&l.Lane, l.within(w.Window), now).Before(now):
 		return posthorn.Exhausted, posthorn.ReasonWindow
 	}
 	return d.State, posthorn.ReasonNone

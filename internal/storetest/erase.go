@@ -12,6 +12,7 @@ func eraseTests() group {
 		{"NothingIsLeftAtRest", eraseAtRest},
 		{"PendingAreCancelled", erasePending},
 		{"ClaimsAreLost", eraseClaimed},
+		{"LateAnswerOfAnEndedDelivery", eraseEnded},
 		{"NeverSentAgain", eraseFinal},
 		{"AgainChangesNothing", eraseAgain},
 		{"UnknownEvent", eraseUnknown},
@@ -109,6 +110,22 @@ func eraseClaimed(f *Fixture) {
 	a := f.wantOutcomes(ids[0], posthorn.Succeeded)[0]
 	equal(f, "a late answer's body", len(a.Body), 0)
 	f.wantState(ids[0], posthorn.Cancelled, posthorn.ReasonPayloadErased)
+}
+
+// eraseEnded: the delivery ended before the payload was erased, and says nothing of that.
+func eraseEnded(f *Fixture) {
+	event, ids := f.Publish(f.Subscribe())
+	c := f.ClaimOne(ids[0])
+	_, err := f.Store.CancelDelivery(f.Context(), f.Tenant, ids[0])
+	f.must(err)
+	f.erase(event)
+	late := f.Success(c)
+	late.Attempt.Body = []byte(`{"amount":1200}`)
+	f.RecordBatch(posthorn.RecordBatch{Node: f.Node, Results: []posthorn.Result{late}})
+	a := f.wantOutcomes(ids[0], posthorn.Succeeded)[0]
+	equal(f, "a late answer's body", len(a.Body), 0)
+	equal(f, "body cut", a.BodyTruncated, true)
+	f.wantState(ids[0], posthorn.Cancelled, posthorn.ReasonRequested)
 }
 
 func eraseFinal(f *Fixture) {

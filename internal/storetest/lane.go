@@ -13,8 +13,11 @@ func laneTests() group {
 		{"ThrottleNeverShortens", laneThrottleNeverShortens},
 		{"BreakerGivesOneProbe", laneBreakerProbe},
 		{"BreakerOpensAgain", laneBreakerReopens},
+		{"ManualRetryIsNoProbe", laneManualNoProbe},
 		{"RecoveredClosesTheBreaker", laneRecovered},
 		{"FailingSinceOnTransitions", laneFailingSince},
+		{"ChangesOfOneBatchInOrder", laneInOrder},
+		{"DisabledForFailingOnlyWhileFailing", laneDisableFailing},
 		{"Warned", laneWarned},
 		{"DisableHoldsAndMovesTheVersion", laneDisable},
 		{"DisableOnce", laneDisableOnce},
@@ -76,6 +79,19 @@ func laneBreakerProbe(f *Fixture) {
 	equal(f, "probes after the first was lost", len(f.Claim()), 1)
 }
 
+func laneManualNoProbe(f *Fixture) {
+	sub := f.Subscribe()
+	byHand := f.Exhaust(sub)
+	f.Change(sub, posthorn.LaneChange{OpenFor: time.Minute})
+	f.Elapse(2 * time.Minute)
+	f.retry(byHand)
+	f.ClaimOne(byHand)
+	f.wantIn("breaker", f.Lane(sub).BreakerUntil, -time.Minute)
+	probe := f.PublishOne(sub)
+	f.ClaimOne(probe)
+	f.wantIn("breaker of the probe", f.Lane(sub).BreakerUntil, posthorn.Lease)
+}
+
 func laneBreakerReopens(f *Fixture) {
 	sub := f.Subscribe()
 	f.PublishOne(sub)
@@ -114,12 +130,57 @@ func laneFailingSince(f *Fixture) {
 	f.wantUnset("failing since", f.Lane(sub).FailingSince)
 	f.Change(sub, posthorn.LaneChange{Failed: true})
 	f.Elapse(time.Hour)
-	f.Change(sub, posthorn.LaneChange{Failed: true})
+	report := f.Change(sub, posthorn.LaneChange{Failed: true})
 	f.wantIn("failing since", f.Lane(sub).FailingSince, -time.Hour)
+	// Whoever did not know learns since when.
+	equal(f, "lanes told", len(report.Lanes), 1)
+	f.wantIn("failing since, as told", report.Lanes[0].FailingSince, -time.Hour)
 	f.Change(sub, posthorn.LaneChange{Recovered: true})
 	f.wantUnset("failing since", f.Lane(sub).FailingSince)
 	f.Change(sub, posthorn.LaneChange{Failed: true})
 	f.wantIn("failing since", f.Lane(sub).FailingSince, 0)
+}
+
+func laneInOrder(f *Fixture) {
+	failed := posthorn.LaneChange{Failed: true, OpenFor: time.Minute}
+	recovered := posthorn.LaneChange{Recovered: true}
+	for _, c := range []struct {
+		what    string
+		changes []posthorn.LaneChange
+		opens   int
+		failing bool
+	}{
+		{"failed, recovered", []posthorn.LaneChange{failed, recovered}, 0, false},
+		{"recovered, failed", []posthorn.LaneChange{recovered, failed}, 1, true},
+		{"failed twice", []posthorn.LaneChange{failed, failed}, 2, true},
+		{"failed, recovered, failed", []posthorn.LaneChange{failed, recovered, failed}, 1, true},
+	} {
+		sub := f.Subscribe()
+		batch := posthorn.RecordBatch{Node: f.Node}
+		for _, change := range c.changes {
+			change.SubscriptionID, change.TenantID = sub, f.Tenant
+			batch.Lanes = append(batch.Lanes, change)
+		}
+		f.RecordBatch(batch)
+		l := f.Lane(sub)
+		equal(f, "failing after "+c.what, !l.FailingSince.IsZero(), c.failing)
+		equal(f, "openings after "+c.what, l.BreakerOpens, c.opens)
+		equal(f, "open after "+c.what, !l.BreakerUntil.IsZero(), c.opens > 0)
+	}
+}
+
+func laneDisableFailing(f *Fixture) {
+	sub := f.Subscribe()
+	disable := posthorn.LaneChange{Disable: posthorn.DisabledFailing}
+	f.Change(sub, posthorn.LaneChange{Failed: true})
+	equal(f, "disabled while failing", len(f.Change(sub, disable).Disabled), 1)
+	f.SetStatus(sub, posthorn.StatusActive)
+	// A node that has not heard of it yet.
+	equal(f, "disabled though it was enabled", len(f.Change(sub, disable).Disabled), 0)
+	f.Change(sub, posthorn.LaneChange{Failed: true})
+	disable.Recovered = true
+	equal(f, "disabled though it has recovered", len(f.Change(sub, disable).Disabled), 0)
+	equal(f, "status", f.Subscription(sub).Status, posthorn.StatusActive)
 }
 
 func laneWarned(f *Fixture) {

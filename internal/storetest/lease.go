@@ -194,14 +194,24 @@ func leaseInterruptionsEnd(f *Fixture) {
 	sub := f.Subscribe(func(s *posthorn.Subscription) { s.Retry = posthorn.RetryPolicy{Schedule: []float64{60}} })
 	id := f.PublishOne(sub)
 	claims := 0
+	var ended []posthorn.Update
 	for range posthorn.FreeInterruptions + 10 {
-		claims += len(f.Claim())
+		batch := f.ClaimBatch()
+		claims += len(batch.Claims)
+		ended = append(ended, batch.Ended...)
 		f.Elapse(afterLease)
 	}
 	// Five are free and two cost the policy's budget: a delivery that brings its node down each time must end too.
 	equal(f, "claims", claims, posthorn.FreeInterruptions+2)
 	f.wantState(id, posthorn.Exhausted, posthorn.ReasonAttempts)
 	equal(f, "attempts", len(f.Attempts(id)), claims)
+	equal(f, "ends told", len(ended), 1)
+	u := ended[0]
+	equal(f, "delivery told", u.DeliveryID, id)
+	equal(f, "event told", u.EventType, "invoice.paid")
+	equal(f, "state told", u.State, posthorn.Exhausted)
+	equal(f, "reason told", u.Reason, posthorn.ReasonAttempts)
+	equal(f, "attempts told", u.Attempts, claims)
 }
 
 func leaseInterruptionsInARow(f *Fixture) {

@@ -43,6 +43,7 @@ func modelRandomActs(f *Fixture) {
 			"Retry":    m.retry,
 			"Cancel":   m.cancel,
 			"Hold":     m.hold,
+			"Change":   m.change,
 			"Wait":     m.wait,
 			"SetBack":  m.setBack,
 			"Crash":    m.crash,
@@ -66,7 +67,7 @@ type model struct {
 type modelLane struct {
 	id             posthorn.SubscriptionID
 	fifo, skips    bool
-	held           bool
+	held, failing  bool
 	throttledUntil time.Duration
 	sequence       int
 }

@@ -202,6 +202,7 @@ func (m *model) setStatus(t *rapid.T, l *modelLane, status posthorn.Status) {
 		return nil
 	})
 	m.must(t, err)
+	l.failing = l.failing && (!l.held || status != posthorn.StatusActive)
 	l.held = status != posthorn.StatusActive
 }
 
@@ -269,6 +270,15 @@ func (m *model) crash(t *rapid.T) {
 
 // check holds every row against the model.
 func (m *model) check(t *rapid.T) {
+	ids := make([]posthorn.SubscriptionID, len(m.lanes))
+	for i, l := range m.lanes {
+		ids[i] = l.id
+	}
+	lanes, err := m.f.Store.Lanes(m.ctx, m.f.Tenant, ids)
+	m.must(t, err)
+	for i := range lanes {
+		m.checkLane(t, m.lanes[slices.Index(ids, lanes[i].SubscriptionID)], &lanes[i])
+	}
 	for _, d := range m.all {
 		is, err := m.f.Store.GetDelivery(m.ctx, m.f.Tenant, d.id)
 		m.must(t, err)

@@ -17,6 +17,8 @@ func withdrawTests() group {
 		{"WindowStandsStillWhileHeld", withdrawWindowHeld},
 		{"WindowBeginsWithDeliverAt", withdrawWindowDeferred},
 		{"WindowSparesManualRetries", withdrawWindowManual},
+		{"WindowSparesWhatIsInFlight", withdrawWindowClaimed},
+		{"WindowOfTheSubscription", withdrawOwnWindow},
 		{"Expired", withdrawExpired},
 		{"InSteps", withdrawSteps},
 		{"Skipped", withdrawSkipped},
@@ -124,7 +126,7 @@ func withdrawDisabled(f *Fixture) {
 	var id posthorn.DeliveryID
 	f.Aged(31*24*time.Hour, func() {
 		id = f.PublishOne(sub)
-		f.Change(sub, posthorn.LaneChange{Disable: posthorn.DisabledFailing})
+		f.Change(sub, posthorn.LaneChange{Failed: true, Disable: posthorn.DisabledFailing})
 	})
 	f.wantEnded(posthorn.ReasonHeldTooLong, 1)
 	f.wantState(id, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
@@ -195,6 +197,43 @@ func withdrawWindowManual(f *Fixture) {
 	f.retry(pending)
 	f.wantEnded(posthorn.ReasonWindow, 0)
 	wantSet(f, "claimed", claimedIDs(f.Claim()), ended, pending)
+}
+
+func withdrawWindowClaimed(f *Fixture) {
+	sub := f.Subscribe()
+	var id posthorn.DeliveryID
+	f.Aged(73*time.Hour, func() { id = f.PublishOne(sub) })
+	c := f.ClaimOne(id)
+	f.wantEnded(posthorn.ReasonWindow, 0)
+	f.Record(f.Success(c))
+	f.Aged(73*time.Hour, func() { id = f.PublishOne(sub) })
+	f.ClaimOne(id)
+	f.Elapse(afterLease)
+	f.wantEnded(posthorn.ReasonWindow, 1)
+	f.wantOutcomes(id, posthorn.Interrupted)
+}
+
+func withdrawOwnWindow(f *Fixture) {
+	own := func(seconds float64) func(*posthorn.Subscription) {
+		return func(s *posthorn.Subscription) { s.Retry.Window = seconds }
+	}
+	short, long, edited := f.Subscribe(own(3600)), f.Subscribe(own(1e6)), f.Subscribe()
+	var ids []posthorn.DeliveryID
+	f.Aged(50*time.Minute, func() { _, ids = f.Publish(short, long, edited) })
+	f.Change(short, posthorn.LaneChange{Throttle: 1000 * time.Hour})
+	f.wantEnded(posthorn.ReasonWindow, 0)
+	f.Elapse(11 * time.Minute)
+	equal(f, "ended", f.wantEnded(posthorn.ReasonWindow, 1)[0].DeliveryID, ids[0])
+	f.wantState(ids[0], posthorn.Exhausted, posthorn.ReasonWindow)
+	_, err := f.Store.UpdateSubscription(f.Context(), f.Tenant, edited, func(s *posthorn.Subscription) error {
+		s.Retry.Window = 60
+		return nil
+	})
+	f.must(err)
+	equal(f, "ended after the edit", f.wantEnded(posthorn.ReasonWindow, 1)[0].DeliveryID, ids[2])
+	// The operator's is the longest there is.
+	f.Elapse(72 * time.Hour)
+	equal(f, "ended by the operator's", f.wantEnded(posthorn.ReasonWindow, 1)[0].DeliveryID, ids[1])
 }
 
 func withdrawExpired(f *Fixture) {
