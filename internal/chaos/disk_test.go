@@ -66,7 +66,7 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("SIGTERM ended the node with %v", err)
 	}
 	v := w.judge(w.facts(start))
-	figures.add(scenario{
+	figures.add(t, scenario{
 		Name: "disk full", Store: sqliteStore, Seed: *seed, Length: fmt.Sprintf("%d times, %s", full, how),
 		Figures: []figure{
 			number("events acknowledged", "", v.events, true),

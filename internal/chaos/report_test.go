@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -74,14 +75,16 @@ func grouped(n int) string {
 	return text
 }
 
-// add prints a scenario and saves it.
-func (r *notebook) add(s scenario) {
+// add prints a scenario and saves it. A figure that is not kept fails the test.
+func (r *notebook) add(t testing.TB, s scenario) {
+	t.Helper()
 	s.Version, s.Servers, s.Machine = r.version, servers(), machine()
 	s.Date = time.Now().UTC().Format(time.DateOnly)
 	for _, f := range s.Figures {
 		mark := "  "
 		if !f.Kept {
 			mark = "✗ "
+			t.Errorf("%s %s: %s: %s%s", s.Name, s.Store, f.What, f.Value, goal(f))
 		}
 		say("%s %s: %s%s: %s%s", s.Name, s.Store, mark, f.What, f.Value, goal(f))
 	}

@@ -31,7 +31,7 @@ func TestSimulation(t *testing.T) {
 			say("simulation: %d of %d worlds, %d broken: %s", n+1, *seeds, len(broken), sum)
 		}
 	}
-	figures.add(scenario{
+	figures.add(t, scenario{
 		Name: "simulation", Store: sqliteStore, Seed: *seed,
 		Length: fmt.Sprintf("%s worlds in fake time, in %s", grouped(int(*seeds)), time.Since(began).Round(time.Second)),
 		Figures: []figure{

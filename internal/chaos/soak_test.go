@@ -264,12 +264,7 @@ func (s *soak) judge() {
 		}
 		list = append(list, f)
 	}
-	for _, f := range list {
-		if !f.Kept {
-			s.t.Errorf("%s: %s, want %s", f.What, f.Value, f.Goal)
-		}
-	}
-	figures.add(scenario{
+	figures.add(s.t, scenario{
 		Name: "soak", Store: s.store, Seed: *seed, Figures: list,
 		Length: fmt.Sprintf("%s of both stores at once, at %d events/s of the %.0f/s that it delivers in a closed loop beside the other; a fault every %s, a day passes every %s and 72 h are kept",
 			s.lasts, s.rate, s.deliverable, s.every, s.day),
