@@ -90,6 +90,18 @@ func (s *breakingStore) Replay(ctx context.Context, tenant posthorn.TenantID, ev
 	})
 }
 
+func (s *breakingStore) StepReplay(ctx context.Context, step posthorn.ReplayStep) (*posthorn.Replay, error) {
+	return around(ctx, s.points, failpoint.CopiesBefore, failpoint.CopiesAfter, func(ctx context.Context) (*posthorn.Replay, error) {
+		return s.Store.StepReplay(ctx, step)
+	})
+}
+
+func (s *breakingStore) ChangeDeliveries(ctx context.Context, tenant posthorn.TenantID, c posthorn.BulkChange) (posthorn.BulkReport, error) {
+	return around(ctx, s.points, failpoint.ChangeBefore, failpoint.ChangeAfter, func(ctx context.Context) (posthorn.BulkReport, error) {
+		return s.Store.ChangeDeliveries(ctx, tenant, c)
+	})
+}
+
 func (s *breakingStore) ClaimDeliveries(ctx context.Context, req posthorn.ClaimRequest) (posthorn.ClaimBatch, error) {
 	return around(ctx, s.points, failpoint.ClaimBefore, failpoint.ClaimAfter, func(ctx context.Context) (posthorn.ClaimBatch, error) {
 		return s.Store.ClaimDeliveries(ctx, req)

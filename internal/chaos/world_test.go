@@ -142,18 +142,8 @@ func (w *world) open() posthorn.Store {
 
 // pending counts the pending deliveries as a node tells it; -1 when it does not.
 func (w *world) pending() int {
-	req, err := http.NewRequest(http.MethodGet, w.site.url()+"/queue", nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+key)
-	resp, err := w.producer.client.Do(req)
-	if err != nil {
-		return -1
-	}
-	defer resp.Body.Close()
 	said := struct{ Pending *int }{}
-	if json.NewDecoder(resp.Body).Decode(&said) != nil || said.Pending == nil {
+	if !w.get("/queue", &said) || said.Pending == nil {
 		return -1
 	}
 	return *said.Pending
@@ -198,6 +188,7 @@ func (w *world) facts(from mark) ledger.Facts {
 		w.t.Fatal(err)
 	}
 	w.gatherLanes(store, tenant.ID, &f)
+	w.gatherReplays(store, tenant.ID, from, &f)
 	filter := posthorn.DeliveryFilter{Since: from.at.Add(-time.Second)}
 	page := posthorn.Page{Limit: 200}
 	known := map[posthorn.EventID]bool{}

@@ -42,6 +42,12 @@ const (
 	ReplayBefore   Point = "replay.before"
 	ReplayCommit   Point = "replay.commit"
 	ReplayAfter    Point = "replay.after"
+	CopiesBefore   Point = "bulkreplay.before" // a step of a bulk replay
+	CopiesCommit   Point = "bulkreplay.commit"
+	CopiesAfter    Point = "bulkreplay.after"
+	ChangeBefore   Point = "bulkchange.before" // a step of a bulk retry or cancellation
+	ChangeCommit   Point = "bulkchange.commit"
+	ChangeAfter    Point = "bulkchange.after"
 	CleanupBefore  Point = "cleanup.before"
 	CleanupCommit  Point = "cleanup.commit"
 	CleanupAfter   Point = "cleanup.after"
@@ -60,7 +66,7 @@ const (
 var All = []Point{
 	PublishRead, AcceptBefore, AcceptCommit, AcceptAfter, HandoffBefore, HandoffAfter, ClaimBefore, ClaimCommit, ClaimAfter,
 	RequestBefore, RequestAfter, RecordBefore, RecordCommit, RecordAfter, RenewBefore, RenewAfter, ReleaseBefore, ReleaseAfter,
-	ReplayBefore, ReplayCommit, ReplayAfter, CleanupBefore, CleanupCommit, CleanupAfter, WithdrawBefore, WithdrawCommit,
+	ReplayBefore, ReplayCommit, ReplayAfter, CopiesBefore, CopiesCommit, CopiesAfter, ChangeBefore, ChangeCommit, ChangeAfter, CleanupBefore, CleanupCommit, CleanupAfter, WithdrawBefore, WithdrawCommit,
 	WithdrawAfter, MigrateBefore, MigrateAfter, StopPart, StopAfter, DNS, Clock,
 }
 
