@@ -222,13 +222,14 @@ func breakableResolver(points *failpoint.Points) egress.Resolver {
 }
 
 func (r *breakingResolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
-	if err := r.points.Hit(failpoint.DNS); err != nil {
+	addr, ok, err := r.points.Answer()
+	if err != nil {
 		return nil, &net.DNSError{Err: err.Error(), Name: host, IsTemporary: true}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, &net.DNSError{Err: err.Error(), Name: host, IsTimeout: true}
 	}
-	if addr, ok := r.points.Answer(); ok {
+	if ok {
 		return []netip.Addr{addr}, nil
 	}
 	return r.Resolver.LookupNetIP(ctx, network, host)

@@ -3,71 +3,70 @@
 package chaos_test
 
 import (
-	"context"
-	"errors"
-	"os/exec"
-	"strconv"
-	"strings"
+	"database/sql"
+	"testing"
 
-	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver pgx; internal/sqlite brings the driver sqlite
 
 	"github.com/posthorn/posthorn"
 )
 
-// ask runs a statement in the store, past the service, and gives the numbers of its one row; none where it has no row.
-func (w *world) ask(statement string) []int {
+// database opens the store's database past the service, which may run.
+func (w *world) database() *sql.DB {
 	w.t.Helper()
-	var list []int
-	var err error
-	if w.store == sqliteStore {
-		list, err = askSQLite(w.settings.SQLitePath(), statement)
-	} else {
-		list, err = askPostgres(w.settings.DatabaseURL, statement)
+	if w.store == postgresStore {
+		return openDatabase(w.t, w.store, w.settings.DatabaseURL)
 	}
+	return openDatabase(w.t, w.store, w.settings.SQLitePath())
+}
+
+func openDatabase(t testing.TB, store, name string) *sql.DB {
+	t.Helper()
+	driver := "pgx"
+	if store == sqliteStore {
+		driver, name = "sqlite", "file:"+name+"?_pragma=busy_timeout(5000)"
+	}
+	db, err := sql.Open(driver, name)
 	if err != nil {
-		w.t.Fatalf("%s: %v", statement, err)
+		t.Fatal(err)
+	}
+	return db
+}
+
+// ask runs a statement past the service and gives the values of its rows, one after the other.
+func ask[T any](t testing.TB, db *sql.DB, statement string) (list []T) {
+	t.Helper()
+	rows, err := db.Query(statement)
+	if err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		values, at := make([]T, len(columns)), make([]any, len(columns))
+		for i := range values {
+			at[i] = &values[i]
+		}
+		if err := rows.Scan(at...); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+		list = append(list, values...)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatalf("%s: %v", statement, err)
 	}
 	return list
 }
 
-func askSQLite(path, statement string) (list []int, err error) {
-	out, err := exec.Command("sqlite3", "-cmd", ".timeout 5000", path, statement).CombinedOutput()
-	if err != nil {
-		return nil, errors.New(string(out))
-	}
-	for _, text := range strings.FieldsFunc(string(out), func(r rune) bool { return r == '|' || r == '\n' }) {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, n)
-	}
-	return list, nil
-}
-
-func askPostgres(url, statement string) (list []int, err error) {
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close(ctx)
-	rows, err := conn.Query(ctx, statement)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		values, err := rows.Values()
-		if err != nil {
-			return nil, err
-		}
-		for _, v := range values {
-			n, _ := v.(int64)
-			list = append(list, int(n))
-		}
-	}
-	return list, rows.Err()
+// ask runs a statement of numbers in the store.
+func (w *world) ask(statement string) []int {
+	w.t.Helper()
+	db := w.database()
+	defer db.Close()
+	return ask[int](w.t, db, statement)
 }
 
 // state is a delivery's state as the store's statements have it.

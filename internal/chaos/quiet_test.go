@@ -4,7 +4,6 @@ package chaos_test
 
 import (
 	"fmt"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -58,55 +57,6 @@ func firstStart(t *testing.T, store string) {
 		number("kill -9 while a store was made", "", killed, true),
 		number("stores that the next start could not use", "0", times-served, served == times),
 		length("slowest start after them", "", slowest, true),
-	}})
-}
-
-// TestNames gives receivers a name, and makes looking it up fail at first: nothing is the subscriber's fault, and all arrives.
-func TestNames(t *testing.T) { bothStores(t, names) }
-
-func names(t *testing.T, store string) {
-	w := newWorld(t, store, 8)
-	first := w.site.start("").await()
-	named := &lane{name: "named"}
-	url := strings.Replace(w.receiver.url("named"), "127.0.0.1", "receiver.example.com", 1)
-	w.add(named, map[string]any{
-		"url": url, "event_types": []string{"chaos.named"}, "timeout_seconds": 10,
-		"retry": map[string]any{"initial": 0.2, "multiplier": 1, "maximum": 1, "attempts": 40},
-	})
-	first.Kill()
-	start := w.mark()
-	w.producer.kinds = []kind{{"chaos.named", []*lane{named}, 0}}
-	n := w.site.start("dns=answer(127.0.0.1);dns=error@1-5").await()
-	began := time.Now()
-	w.producer.more(100)
-	if !w.drain(time.Minute) {
-		t.Errorf("%d events are not acknowledged and %d deliveries pending", w.producer.waiting.Load(), w.pending())
-	}
-	took := time.Since(began)
-	n.Signal(syscall.SIGTERM)
-	_ = n.Wait(stopWithin)
-	f := w.facts(start)
-	v := w.judge(f)
-	ours, failed, blamed := 0, 0, 0
-	for i := range f.Attempts {
-		if a := &f.Attempts[i]; a.Outcome == posthorn.DNSError || a.Outcome == posthorn.Timeout {
-			failed++
-			if a.OurFault {
-				ours++
-			}
-		}
-	}
-	for _, s := range f.Subscriptions {
-		if s.ID == named.subscription && (s.Lane.BreakerOpens > 0 || !s.Lane.FailingSince.IsZero()) {
-			blamed++
-		}
-	}
-	figures.add(t, scenario{Name: "names", Store: store, Seed: *seed, Length: "the resolver fails 5 times", Figures: []figure{
-		number("attempts that failed, all of them our own fault", "", failed, failed > 0 && ours == failed).and("%d", ours),
-		length("all delivered after", "", took, true),
-		number("subscriptions blamed", "0", blamed, blamed == 0),
-		number("acknowledged events lost", "0", v.lost, v.lost == 0),
-		number("other rules of the ledger broken", "0", len(v.violations)-v.lost, len(v.violations) == v.lost),
 	}})
 }
 
