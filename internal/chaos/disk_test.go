@@ -24,9 +24,6 @@ func TestDiskFull(t *testing.T) {
 	w := &world{t: t, store: sqliteStore, receiver: newReceiver(t)}
 	w.settings = config.Settings{DataDir: filepath.Join(t.TempDir(), "data"), EncryptionKeys: seal.Generate()}
 	ballast, how := smallDisk(t, w.settings.DataDir)
-	if ballast == "" {
-		return
-	}
 	w.settings.DatabaseURL = "sqlite://" + filepath.Join(w.settings.DataDir, "posthorn.db")
 	w.begin(8, w.settings.DatabaseURL)
 	w.producer.retry = 50 * time.Millisecond
@@ -103,8 +100,7 @@ func smallDisk(t testing.TB, directory string) (ballast, how string) {
 	}
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=24m", "posthorn-chaos", directory).CombinedOutput(); err != nil {
 		// In a container or as an ordinary user there is no mounting: a directory of /dev/shm would fill the machine's memory.
-		t.Logf("no file system of its own: %v %s", err, out)
-		return "", ""
+		t.Skipf("no file system of its own: %v %s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("umount", directory).CombinedOutput(); err != nil {

@@ -166,4 +166,4 @@ func machine() string {
 }
 
 // order is that of the document.
-var order = []string{"kill", "first start", "upgrade", "stop", "rolling restarts", "outage", "proxy", "redis", "disk full", "freeze", "lease", "clock", "names", "slow names", "rebinding names", "black hole", "calm", "simulation", "soak"}
+var order = []string{"kill", "first start", "upgrade", "stop", "rolling restarts", "outage", "proxy", "redis", "disk full", "read-only", "freeze", "lease", "shared lease", "clock", "names", "slow names", "rebinding names", "receivers", "black hole", "calm", "simulation", "soak"}
