@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -58,10 +57,7 @@ func TestDiskFull(t *testing.T) {
 			t.Errorf("with room again, %d events are not acknowledged and %d deliveries pending", w.producer.waiting.Load(), w.pending())
 		}
 	}
-	n.Signal(syscall.SIGTERM)
-	if err := n.Wait(stopWithin + time.Second); err != nil {
-		t.Errorf("SIGTERM ended the node with %v", err)
-	}
+	n.stop()
 	v := w.judge(w.facts(start))
 	figures.add(t, scenario{
 		Name: "disk full", Store: sqliteStore, Seed: *seed, Length: fmt.Sprintf("%d times, %s", full, how),

@@ -87,10 +87,7 @@ func (w *world) finish(name string, least int, how string, start mark, hurt time
 	}
 	after(2 * time.Second) // what wakes late still tells its results
 	for _, n := range nodes {
-		n.Signal(syscall.SIGTERM)
-		if err := n.Wait(stopWithin + time.Second); err != nil {
-			w.t.Errorf("SIGTERM ended %s with %v", n.Name, err)
-		}
+		n.stop()
 	}
 	f := w.facts(start)
 	v := w.judge(f)

@@ -88,10 +88,7 @@ func (w *world) killBatch(sum *tally, from, to int) {
 		w.t.Errorf("%s: %d events are not acknowledged and %d deliveries pending a minute and a half after the last kill",
 			w.store, w.producer.waiting.Load(), w.pending())
 	}
-	calm.Signal(syscall.SIGTERM)
-	if err := calm.Wait(31 * time.Second); err != nil {
-		w.t.Errorf("SIGTERM ended the node with %v", err)
-	}
+	calm.stop()
 	v := w.judge(w.facts(start))
 	sum.take(v)
 	kept := "kept"

@@ -199,10 +199,7 @@ func (o *outages) suffer(t *testing.T, one outage) {
 	}
 	resumed := o.receiver.firstAfter(back).Sub(back)
 	for _, n := range nodes {
-		n.Signal(syscall.SIGTERM)
-		if err := n.Wait(stopWithin + time.Second); err != nil {
-			t.Errorf("SIGTERM ended %s with %v", n.Name, err)
-		}
+		n.stop()
 	}
 	v := o.judge(o.facts(start))
 	slowest := p99(answeredOf(refused))

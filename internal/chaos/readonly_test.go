@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os/exec"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -50,10 +49,7 @@ func TestReadOnly(t *testing.T) {
 		refused += len(answeredOf(told))
 		slowest = max(slowest, p99(answeredOf(told)))
 	}
-	n.Signal(syscall.SIGTERM)
-	if err := n.Wait(stopWithin + time.Second); err != nil {
-		t.Errorf("SIGTERM ended the node with %v", err)
-	}
+	n.stop()
 	v := w.judge(w.facts(start))
 	figures.add(t, scenario{Name: "read-only", Store: sqliteStore, Seed: *seed, Length: fmt.Sprintf("%d times for 1.5 s, 100 events/s", times), Figures: []figure{
 		number("events acknowledged", "", v.events, true),

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -112,10 +111,7 @@ func (c *redisFaults) suffer(t *testing.T, one redisFault) {
 	}
 	slowest := c.slowestSince(start.at, c.lanes["flaky"])
 	for _, n := range nodes {
-		n.Signal(syscall.SIGTERM)
-		if err := n.Wait(stopWithin + time.Second); err != nil {
-			t.Errorf("SIGTERM ended %s with %v", n.Name, err)
-		}
+		n.stop()
 	}
 	v := c.judge(c.facts(start))
 	list := []figure{

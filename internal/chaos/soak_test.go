@@ -111,10 +111,7 @@ func (s *soak) measureRate(lasts time.Duration) float64 {
 
 func (s *soak) stop() {
 	s.t.Helper()
-	s.node.Signal(syscall.SIGTERM)
-	if err := s.node.Wait(stopWithin + time.Second); err != nil {
-		s.t.Errorf("SIGTERM ended the node with %v", err)
-	}
+	s.node.stop()
 }
 
 // run is the whole time of load and faults.
