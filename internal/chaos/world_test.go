@@ -304,7 +304,7 @@ func (v *verdict) count(f ledger.Facts) {
 	for i := range f.Requests {
 		r := &f.Requests[i]
 		at := to{r.Event, r.Subscription}
-		if r.Status/100 == 2 {
+		if r.Status/100 == 2 && !r.Unread {
 			answered[at]++
 		}
 	}
