@@ -26,22 +26,20 @@ func TestFreeze(t *testing.T) {
 	w.producer.urls = append(w.producer.urls, other.url())
 	frozen, killed := w.site.start("").await(), other.start("").await()
 	start := w.mark()
-	loading := make(chan struct{})
-	go func() {
-		defer close(loading)
-		w.producer.at(300, 3*time.Second)
-	}()
-	after(time.Second)
+	w.producer.at(100, time.Second)
+	if !w.producer.settle(5 * time.Second) {
+		t.Error("events are not acknowledged")
+	}
 	at := frozen.Signal(syscall.SIGSTOP)
 	killed.Kill()
 	last := third.start("").await()
 	w.producer.to(third.url())
-	<-loading
+	w.producer.kinds = usual
+	w.producer.at(300, 2*time.Second)
 	after(time.Until(at.Add(posthorn.Lease + 4*time.Second)))
 	frozen.Signal(syscall.SIGCONT)
-	w.producer.kinds = usual
 	w.producer.at(100, 2*time.Second)
-	w.finish("freeze", 200, fmt.Sprintf("SIGSTOP for %s and kill -9 of another node, 300 events/s", posthorn.Lease+4*time.Second), start, at, frozen, last)
+	w.finish("freeze", 200, fmt.Sprintf("SIGSTOP for %s and kill -9 of another node, with hundreds of deliveries in flight", posthorn.Lease+4*time.Second), start, at, frozen, last)
 }
 
 // TestLease holds a node's results back for longer than its leases by fail points, which a frozen network would do too: two nodes
@@ -64,15 +62,18 @@ func TestLease(t *testing.T) {
 	w.finish("lease", 1, "results held back for "+held.String()+" and renewals refused", start, at, late, second)
 }
 
+// lateLanes are so many that what a node had of each starts again at once, below what a lane lets be in flight.
+const lateLanes = 16
+
 // addLate adds receivers that take their time, so that a node has hundreds of deliveries in flight when it is hurt.
 func (w *world) addLate() {
 	w.t.Helper()
 	first := w.site.start("").await()
 	late := kind{name: "chaos.late"}
-	for n := range 8 {
-		l := &lane{name: fmt.Sprintf("late-%d", n), takes: 4 * time.Second}
+	for n := range lateLanes {
+		l := &lane{name: fmt.Sprintf("late-%d", n), takes: 1500 * time.Millisecond}
 		w.lanes[l.name] = l
-		w.add(l, map[string]any{"url": w.receiver.url(l.name), "event_types": []string{late.name}, "max_in_flight": 256, "timeout_seconds": 30})
+		w.add(l, map[string]any{"url": w.receiver.url(l.name), "event_types": []string{late.name}, "timeout_seconds": 30})
 		late.lanes = append(late.lanes, l)
 	}
 	w.producer.kinds = append(slices.Clone(w.producer.kinds), late)

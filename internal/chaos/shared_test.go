@@ -18,9 +18,6 @@ func TestSharedLease(t *testing.T) {
 	w := newWorld(t, postgresStore, 16)
 	w.addLate()
 	w.producer.kinds = w.producer.kinds[len(w.producer.kinds)-1:]
-	for _, l := range w.producer.kinds[0].lanes {
-		l.takes = 700 * time.Millisecond
-	}
 	other := newSite(t, w.site.env...)
 	w.producer.urls = append(w.producer.urls, other.url())
 	nodes := []*node{w.site.start("").await(), other.start("").await()}
@@ -29,7 +26,7 @@ func TestSharedLease(t *testing.T) {
 	loading := make(chan struct{})
 	go func() {
 		defer close(loading)
-		w.producer.at(60, lasts)
+		w.producer.at(20, lasts)
 	}()
 	d := dice(*seed)
 	handed := 0
@@ -50,7 +47,7 @@ func TestSharedLease(t *testing.T) {
 	v := w.judge(f)
 	_, moved := again(f, start.at)
 	told := toldLate(f)
-	figures.add(t, scenario{Name: "shared lease", Store: w.store, Seed: *seed, Length: fmt.Sprintf("leases of deliveries in flight set back for %s, two nodes, 60 events/s to 8 receivers each", lasts), Figures: []figure{
+	figures.add(t, scenario{Name: "shared lease", Store: w.store, Seed: *seed, Length: fmt.Sprintf("leases of deliveries in flight set back for %s, two nodes, 20 events/s to %d receivers each", lasts, lateLanes), Figures: []figure{
 		number("leases set back", "", handed, true),
 		number("results told by a node whose claim another had by then", "hundreds", told, told >= 100),
 		number("of them, that moved a delivery", "0", moved, moved == 0),
