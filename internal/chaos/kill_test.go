@@ -16,6 +16,8 @@ const (
 	roundEvents = 40
 	// roundLasts is how long a node is given to reach its fail point before it is killed from outside.
 	roundLasts = 1200 * time.Millisecond
+	// queueLength is more than a lane has in flight at first.
+	queueLength = 60
 	// batch is how many rounds are judged together: over PostgreSQL their end costs a lease.
 	sqliteBatch, postgresBatch = 25, 60
 	// shortRounds over each store are part of `make test`.
@@ -129,8 +131,11 @@ func (w *world) killRound(sum *tally, turn int, since mark) string {
 	case <-time.After(patience):
 		w.t.Fatalf("%s does not listen:\n%s", n.Name, n.LastLines(20))
 	}
-	if hurt.slow {
-		w.slowEvents(3)
+	switch {
+	case hurt.slow:
+		w.publishTo("slow", 3)
+	case hurt.queue:
+		w.publishTo("queued", queueLength)
 	}
 	w.producer.more(roundEvents)
 	if hurt.changes {
@@ -188,17 +193,17 @@ func (w *world) provoke(n *node, hurt wound, d *rand.Rand, since mark) {
 	}
 }
 
-// slowEvents are delivered in more than ten seconds.
-func (w *world) slowEvents(n int) {
-	slow := &producer{
-		t: w.t, client: w.producer.client, kinds: []kind{{"chaos.slow", []*lane{w.lanes["slow"]}, 0}}, journal: w.producer.journal,
+// publishTo publishes some events to one lane alone: one that takes more than ten seconds, or one that soon has a queue.
+func (w *world) publishTo(name string, n int) {
+	one := &producer{
+		t: w.t, client: w.producer.client, kinds: []kind{{"chaos." + name, []*lane{w.lanes[name]}, 0}}, journal: w.producer.journal,
 		urls: w.producer.urls, retry: w.producer.retry,
 	}
 	for i := range n {
-		slow.waiting.Add(1)
-		slow.publish(1_000_000_000 + w.site.starts*10 + i)
+		one.waiting.Add(1)
+		one.publish(1_000_000_000 + w.site.starts*2*queueLength + i)
 	}
 	w.producer.mu.Lock()
-	w.producer.publishes = append(w.producer.publishes, slow.publishes...)
+	w.producer.publishes = append(w.producer.publishes, one.publishes...)
 	w.producer.mu.Unlock()
 }

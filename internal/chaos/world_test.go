@@ -72,16 +72,17 @@ func (w *world) begin(clients int, database string, further ...string) {
 	first.Kill()
 }
 
-// subscribe makes the lanes: two that answer, one of them in order, one that fails now and then, and one that takes long.
+// subscribe makes the lanes: two that answer, one of them in order, one that fails now and then, and some that take their time.
 func (w *world) subscribe() {
 	w.t.Helper()
 	w.lanes = map[string]*lane{
 		"plain": {name: "plain"}, "ordered": {name: "ordered"}, "flaky": {name: "flaky", flaky: true},
 		"slow": {name: "slow", takes: 12 * time.Second}, "hole": {name: "hole", hangs: true},
+		"queued": {name: "queued", takes: 300 * time.Millisecond},
 	}
 	types := map[string][]string{
 		"plain": {"chaos.plain", "chaos.all"}, "ordered": {"chaos.ordered", "chaos.all"}, "flaky": {"chaos.flaky", "chaos.all"},
-		"slow": {"chaos.slow"}, "hole": {"chaos.hole"},
+		"slow": {"chaos.slow"}, "hole": {"chaos.hole"}, "queued": {"chaos.queued"},
 	}
 	for name, l := range w.lanes {
 		body := map[string]any{

@@ -19,9 +19,9 @@ type wound struct {
 	// stops says that it gets SIGTERM first, replays that an event is replayed, copies that many are, changes that many
 	// deliveries are cancelled and retried, aged that its store has much to clean up.
 	stops, replays, copies, changes, aged bool
-	// lasts is how long the node is given; slow events make its leases be renewed.
-	lasts time.Duration
-	slow  bool
+	// lasts is how long the node is given; slow events make its leases be renewed, a queue of some gives it what it can release.
+	lasts       time.Duration
+	slow, queue bool
 }
 
 // underLoad are the points that any load passes, with the most often that a round can count on.
@@ -92,6 +92,7 @@ func draw(seed uint64, turn int, store string) wound {
 	case n == 23:
 		w.points, w.stops = at(failpoint.StopAfter, 1), true
 	case n == 24:
+		w.queue = true
 		w.points, w.stops = at([]failpoint.Point{failpoint.ReleaseBefore, failpoint.ReleaseAfter}[turn/turns%2], 1), true
 	case n < 28:
 		w.points, w.replays = at([]failpoint.Point{failpoint.ReplayBefore, failpoint.ReplayCommit, failpoint.ReplayAfter}[n-25], 1), true
