@@ -4,8 +4,8 @@
 #
 #   CHAOS_ROUNDS     kills over each store (default 500)
 #   CHAOS_SEED       seed of the first round or world; each has the next (default: the time)
-#   CHAOS_SCENARIO   one or more of kill, firststart, stop, outage, redis, diskfull, freeze, lease, clock, names, blackhole, calm,
-#                    simulation, soak, separated by | (default: all but soak)
+#   CHAOS_SCENARIO   one or more of kill, firststart, upgrade, stop, outage, redis, diskfull, readonly, freeze, lease, sharedlease, clock, names,
+#                    receivers, blackhole, calm, simulation, soak, separated by | (default: all but soak)
 #   CHAOS_SEEDS      worlds of the simulation (default 10000)
 #   CHAOS_MINUTES    length of the soak (default 60)
 #   CHAOS_RATE       events a second of the soak over each store (default: half of what it delivers)
@@ -24,7 +24,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 services_start
 
-scenario=${CHAOS_SCENARIO:-kill|firststart|stop|outage|redis|diskfull|freeze|lease|clock|names|blackhole|calm|simulation}
+scenario=${CHAOS_SCENARIO:-kill|firststart|upgrade|stop|outage|redis|diskfull|readonly|freeze|lease|sharedlease|clock|names|receivers|blackhole|calm|simulation}
 figures=${CHAOS_JSON:-$PWD/docs/reliability.json}
 flags=(-chaos.long -chaos.rounds "${CHAOS_ROUNDS:-500}" -chaos.calm "${CHAOS_CALM:-1000000}" -chaos.seeds "${CHAOS_SEEDS:-10000}"
   -chaos.rate "${CHAOS_RATE:-0}" -chaos.json "$figures")

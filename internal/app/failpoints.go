@@ -90,6 +90,18 @@ func (s *breakingStore) Replay(ctx context.Context, tenant posthorn.TenantID, ev
 	})
 }
 
+func (s *breakingStore) StepReplay(ctx context.Context, step posthorn.ReplayStep) (*posthorn.Replay, error) {
+	return around(ctx, s.points, failpoint.CopiesBefore, failpoint.CopiesAfter, func(ctx context.Context) (*posthorn.Replay, error) {
+		return s.Store.StepReplay(ctx, step)
+	})
+}
+
+func (s *breakingStore) ChangeDeliveries(ctx context.Context, tenant posthorn.TenantID, c posthorn.BulkChange) (posthorn.BulkReport, error) {
+	return around(ctx, s.points, failpoint.ChangeBefore, failpoint.ChangeAfter, func(ctx context.Context) (posthorn.BulkReport, error) {
+		return s.Store.ChangeDeliveries(ctx, tenant, c)
+	})
+}
+
 func (s *breakingStore) ClaimDeliveries(ctx context.Context, req posthorn.ClaimRequest) (posthorn.ClaimBatch, error) {
 	return around(ctx, s.points, failpoint.ClaimBefore, failpoint.ClaimAfter, func(ctx context.Context) (posthorn.ClaimBatch, error) {
 		return s.Store.ClaimDeliveries(ctx, req)
@@ -210,13 +222,14 @@ func breakableResolver(points *failpoint.Points) egress.Resolver {
 }
 
 func (r *breakingResolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
-	if err := r.points.Hit(failpoint.DNS); err != nil {
+	addr, ok, err := r.points.Answer()
+	if err != nil {
 		return nil, &net.DNSError{Err: err.Error(), Name: host, IsTemporary: true}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, &net.DNSError{Err: err.Error(), Name: host, IsTimeout: true}
 	}
-	if addr, ok := r.points.Answer(); ok {
+	if ok {
 		return []netip.Addr{addr}, nil
 	}
 	return r.Resolver.LookupNetIP(ctx, network, host)

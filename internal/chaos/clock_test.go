@@ -58,7 +58,7 @@ func clockSteps(t *testing.T, store string) {
 	// Rows have times of clocks that were moved on purpose.
 	f.Slack, f.Now = 72*time.Hour, time.Time{}
 	v := w.judge(f)
-	figures.add(scenario{Name: "clock", Store: store, Seed: *seed, Length: strings.Trim(fmt.Sprint(steps), "[]") + " under load in " + time.Since(began).Round(time.Second).String(), Figures: []figure{
+	figures.add(t, scenario{Name: "clock", Store: store, Seed: *seed, Length: strings.Trim(fmt.Sprint(steps), "[]") + " under load in " + time.Since(began).Round(time.Second).String(), Figures: []figure{
 		number("events acknowledged", "", v.events, true),
 		number("acknowledged events lost", "0", v.lost, v.lost == 0),
 		number("delivered twice, of interrupted attempts", "at most those", v.repeated, v.unexplained == 0).and("%d", v.interrupted),

@@ -27,7 +27,7 @@ Posthorn ships the crash test that these figures come from: anybody can run it, 
 an eye. This page is written from docs/reliability.json, which ` + "`make chaos`" + ` brings up to date.
 
 ` + "```sh" + `
-make chaos                                          # everything but the soak, about an hour
+make chaos                                          # everything but the soak, somewhat over an hour
 make chaos CHAOS_SCENARIO=kill CHAOS_ROUNDS=1000    # one scenario
 make chaos CHAOS_SCENARIO=kill CHAOS_ROUNDS=1 CHAOS_SEED=4711   # one round again, by its seed
 make chaos CHAOS_SCENARIO=simulation CHAOS_SEED=1   # 10,000 random worlds in fake time, from this seed on
@@ -41,7 +41,13 @@ acknowledgement to disk before it goes on. Receivers write every request to disk
 the PostgreSQL, the Redis, the disk or the network under it, is broken. At the end ` + "`internal/ledger`" + ` holds acknowledgements and
 requests against the store's rows: nothing acknowledged may be lost, changed, unsigned or stuck, nothing delivered that was not published,
 attempts are numbered without gaps, lanes keep their order, and what was delivered twice must have been in flight when its node
-was hurt. Every round prints the seed that chose its faults, and its verdict.
+was hurt. Every round prints the seed that chose its faults, and its verdict; a figure that misses its goal fails the run.
+
+A kill comes at each of the fail points below and at random: under load, while a node stops, opens its store or upgrades it from an older schema,
+amid replays of one event and of many, amid bulk changes, and while the janitor of a store that is four days older takes away what is over, keeps what a
+paused lane holds, and cancels what a deleted subscription left. From 300 rounds on, a point that no kill has reached fails the run. What a bulk replay made
+must be what it counts, once. A million deliveries without a fault are held against the store's rows: of each event its deliveries, of each
+delivery one attempt, and that a success.
 
 A soak counts instead, as its rows are cleaned up meanwhile: every event must have been answered by each of its receivers as it was published, and
 what was answered twice must have been in flight at a fault. In an hour the store's clock goes 24 days ahead, so that the usual retention of 72 hours has

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -110,6 +111,15 @@ func (n *node) await() *node {
 		n.T.Fatalf("%s does not listen:\n%s", n.Name, n.LastLines(20))
 	}
 	return n
+}
+
+// stop ends the node as an operator does.
+func (n *node) stop() {
+	n.T.Helper()
+	n.Signal(syscall.SIGTERM)
+	if err := n.Wait(stopWithin + time.Second); err != nil {
+		n.T.Errorf("SIGTERM ended %s with %v", n.Name, err)
+	}
 }
 
 // fired says at which fail point the node killed or froze itself, or "".

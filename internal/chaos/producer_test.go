@@ -197,7 +197,11 @@ func (p *producer) try(url string, n int, body []byte, entry ledger.Publish) boo
 }
 
 func (p *producer) post(url string, body []byte) (status int, text []byte, header http.Header, err error) {
-	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+	return p.send(http.MethodPost, url, body)
+}
+
+func (p *producer) send(method, url string, body []byte) (status int, text []byte, header http.Header, err error) {
+	req, err := http.NewRequest(method, url, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, nil, err
 	}

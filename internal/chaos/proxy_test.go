@@ -18,8 +18,8 @@ type proxy struct {
 	mode     atomic.Int32
 	// delayed is how long each piece is held back, in nanoseconds.
 	delayed atomic.Int64
-	// severed counts the connections reset in the middle of a commit.
-	severed atomic.Int64
+	// lost counts the answers that a commit's reset and the forgetting of answers kept from the nodes.
+	lost atomic.Int64
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -124,12 +124,15 @@ func (p *proxy) pump(from, to net.Conn, request bool, cut *atomic.Bool) {
 		}
 		mode := p.mode.Load()
 		switch {
-		case mode == silent, mode == answering && !request:
+		case mode == answering && !request:
+			p.lost.Add(1)
 			continue // read and forgotten
+		case mode == silent:
+			continue
 		case mode == severing && request && p.commits(buffer[:n]):
 			cut.Store(true)
 		case !request && cut.Load():
-			p.severed.Add(1)
+			p.lost.Add(1)
 			_ = to.(*net.TCPConn).SetLinger(0)
 			_ = to.Close()
 			return

@@ -4,7 +4,6 @@ package chaos_test
 
 import (
 	"fmt"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -54,66 +53,11 @@ func firstStart(t *testing.T, store string) {
 		}
 		n.Kill()
 	}
-	figures.add(scenario{Name: "first start", Store: store, Seed: *seed, Length: fmt.Sprintf("%d stores in %s", times, time.Since(began).Round(time.Second)), Figures: []figure{
+	figures.add(t, scenario{Name: "first start", Store: store, Seed: *seed, Length: fmt.Sprintf("%d stores in %s", times, time.Since(began).Round(time.Second)), Figures: []figure{
 		number("kill -9 while a store was made", "", killed, true),
 		number("stores that the next start could not use", "0", times-served, served == times),
 		length("slowest start after them", "", slowest, true),
 	}})
-	if served != times {
-		t.Errorf("%d of %d stores serve", served, times)
-	}
-}
-
-// TestNames gives receivers a name, and makes looking it up fail at first: nothing is the subscriber's fault, and all arrives.
-func TestNames(t *testing.T) { bothStores(t, names) }
-
-func names(t *testing.T, store string) {
-	w := newWorld(t, store, 8)
-	first := w.site.start("").await()
-	named := &lane{name: "named"}
-	url := strings.Replace(w.receiver.url("named"), "127.0.0.1", "receiver.example.com", 1)
-	w.add(named, map[string]any{
-		"url": url, "event_types": []string{"chaos.named"}, "timeout_seconds": 10,
-		"retry": map[string]any{"initial": 0.2, "multiplier": 1, "maximum": 1, "attempts": 40},
-	})
-	first.Kill()
-	start := w.mark()
-	w.producer.kinds = []kind{{"chaos.named", []*lane{named}, 0}}
-	n := w.site.start("dns=answer(127.0.0.1);dns=error@1-5").await()
-	began := time.Now()
-	w.producer.more(100)
-	if !w.drain(time.Minute) {
-		t.Errorf("%d events are not acknowledged and %d deliveries pending", w.producer.waiting.Load(), w.pending())
-	}
-	took := time.Since(began)
-	n.Signal(syscall.SIGTERM)
-	_ = n.Wait(stopWithin)
-	f := w.facts(start)
-	v := w.judge(f)
-	ours, failed, blamed := 0, 0, 0
-	for i := range f.Attempts {
-		if a := &f.Attempts[i]; a.Outcome == posthorn.DNSError || a.Outcome == posthorn.Timeout {
-			failed++
-			if a.OurFault {
-				ours++
-			}
-		}
-	}
-	for _, s := range f.Subscriptions {
-		if s.ID == named.subscription && (s.Lane.BreakerOpens > 0 || !s.Lane.FailingSince.IsZero()) {
-			blamed++
-		}
-	}
-	figures.add(scenario{Name: "names", Store: store, Seed: *seed, Length: "the resolver fails 5 times", Figures: []figure{
-		number("attempts that failed, all of them our own fault", "", failed, failed > 0 && ours == failed).and("%d", ours),
-		length("all delivered after", "", took, true),
-		number("subscriptions blamed", "0", blamed, blamed == 0),
-		number("acknowledged events lost", "0", v.lost, v.lost == 0),
-		number("other rules of the ledger broken", "0", len(v.violations)-v.lost, len(v.violations) == v.lost),
-	}})
-	if failed == 0 || ours != failed || blamed > 0 {
-		t.Errorf("%d attempts failed, %d by our own fault, %d subscriptions blamed", failed, ours, blamed)
-	}
 }
 
 // TestBlackHole has 10,000 deliveries wait for receivers that never answer: the others notice nothing.
@@ -144,13 +88,10 @@ func blackHole(t *testing.T, store string) {
 	}
 	slowest := w.slowestSince(began, w.lanes["hole"])
 	memory := residentOf(n.PID())
-	figures.add(scenario{Name: "black hole", Store: store, Seed: *seed, Length: fmt.Sprintf("%s deliveries to a receiver that never answers", grouped(waiting)), Figures: []figure{
+	figures.add(t, scenario{Name: "black hole", Store: store, Seed: *seed, Length: fmt.Sprintf("%s deliveries to a receiver that never answers", grouped(waiting)), Figures: []figure{
 		length("first attempt of the other lanes after the acknowledgement, 99th percentile", "1 s", slowest, slowest <= time.Second),
 		{What: "memory of the node", Value: fmt.Sprintf("%d MiB", memory>>20), Kept: true},
 	}})
-	if slowest > time.Second {
-		t.Errorf("other lanes waited %s", slowest)
-	}
 	w.receiver.release()
 	if !w.drain(2 * time.Minute) {
 		t.Errorf("%d deliveries are pending after the receiver answers", w.pending())
@@ -172,7 +113,7 @@ func calmly(t *testing.T, store string) {
 	node := w.site.start("").await()
 	start := w.mark()
 	began := time.Now()
-	events := n / 3
+	events := (n + 2) / 3
 	for sent := 0; sent < events; {
 		step := min(5000, events-sent)
 		w.producer.more(step)
@@ -189,19 +130,33 @@ func calmly(t *testing.T, store string) {
 	_ = node.Wait(stopWithin)
 	requests, altered, again := w.receiver.count.totals()
 	lost, repeated := w.receiver.count.lost(w.producer.kinds, events), len(again)
-	broken := altered
+	broken := altered + w.unlikeCalm(events)
 	if !w.receiver.counting {
 		f := w.facts(start)
 		f.Calm = true
 		broken += len(w.judge(f).violations)
 	}
-	figures.add(scenario{Name: "calm", Store: store, Seed: *seed, Length: fmt.Sprintf("%s deliveries in %s", grouped(events*3), took.Round(time.Second)), Figures: []figure{
+	figures.add(t, scenario{Name: "calm", Store: store, Seed: *seed, Length: fmt.Sprintf("%s deliveries in %s", grouped(events*3), took.Round(time.Second)), Figures: []figure{
 		number("requests", "", requests, requests == events*3),
 		number("acknowledged deliveries lost", "0", lost, lost == 0),
 		number("delivered twice", "0", repeated, repeated == 0),
 		number("rules of the ledger broken", "0", broken, broken == 0),
 	}})
-	if repeated > 0 || lost > 0 || altered > 0 || requests != events*3 {
-		t.Errorf("%d requests of %d, %d twice, %d lost, %d altered", requests, events*3, repeated, lost, altered)
+}
+
+// unlikeCalm counts the rows that so many events without any fault would not have left: each event has its three deliveries, and
+// each of them succeeded at its only attempt.
+func (w *world) unlikeCalm(events int) (rows int) {
+	w.t.Helper()
+	is := w.ask(`SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM deliveries),
+		(SELECT count(*) FROM (SELECT DISTINCT event_id, subscription_id FROM deliveries) AS d),
+		(SELECT count(*) FROM deliveries WHERE state = ` + w.state(posthorn.Delivered) + ` AND attempts = 1),
+		(SELECT count(*) FROM attempts), (SELECT count(DISTINCT delivery_id) FROM attempts WHERE number = 1 AND outcome = 'succeeded')`)
+	for i, want := range []int{events, 3 * events, 3 * events, 3 * events, 3 * events, 3 * events} {
+		rows += max(is[i]-want, want-is[i])
 	}
+	if rows > 0 {
+		w.t.Errorf("events, deliveries, different ones, successes of one attempt, attempts, deliveries with one: %d of %d events", is, events)
+	}
+	return rows
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -112,10 +111,7 @@ func (c *redisFaults) suffer(t *testing.T, one redisFault) {
 	}
 	slowest := c.slowestSince(start.at, c.lanes["flaky"])
 	for _, n := range nodes {
-		n.Signal(syscall.SIGTERM)
-		if err := n.Wait(stopWithin + time.Second); err != nil {
-			t.Errorf("SIGTERM ended %s with %v", n.Name, err)
-		}
+		n.stop()
 	}
 	v := c.judge(c.facts(start))
 	list := []figure{
@@ -126,10 +122,5 @@ func (c *redisFaults) suffer(t *testing.T, one redisFault) {
 		number("other rules of the ledger broken", "0", len(v.violations)-v.lost, len(v.violations) == v.lost),
 		length("acknowledged to first request, 99th percentile", "", slowest, true),
 	}
-	figures.add(scenario{Name: "Redis " + one.name, Seed: *seed, Length: fmt.Sprintf("%s away, 200 events/s to two nodes", back.Sub(gone).Round(100*time.Millisecond)), Figures: list})
-	for _, f := range list {
-		if !f.Kept {
-			t.Errorf("%s: %s, want %s", f.What, f.Value, f.Goal)
-		}
-	}
+	figures.add(t, scenario{Name: "Redis " + one.name, Seed: *seed, Length: fmt.Sprintf("%s away, 200 events/s to two nodes", back.Sub(gone).Round(100*time.Millisecond)), Figures: list})
 }

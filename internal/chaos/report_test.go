@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -74,14 +75,16 @@ func grouped(n int) string {
 	return text
 }
 
-// add prints a scenario and saves it.
-func (r *notebook) add(s scenario) {
+// add prints a scenario and saves it. A figure that is not kept fails the test.
+func (r *notebook) add(t testing.TB, s scenario) {
+	t.Helper()
 	s.Version, s.Servers, s.Machine = r.version, servers(), machine()
 	s.Date = time.Now().UTC().Format(time.DateOnly)
 	for _, f := range s.Figures {
 		mark := "  "
 		if !f.Kept {
 			mark = "✗ "
+			t.Errorf("%s %s: %s: %s%s", s.Name, s.Store, f.What, f.Value, goal(f))
 		}
 		say("%s %s: %s%s: %s%s", s.Name, s.Store, mark, f.What, f.Value, goal(f))
 	}
@@ -163,4 +166,4 @@ func machine() string {
 }
 
 // order is that of the document.
-var order = []string{"kill", "first start", "stop", "rolling restarts", "outage", "proxy", "redis", "disk full", "freeze", "lease", "clock", "names", "black hole", "calm", "simulation", "soak"}
+var order = []string{"kill", "first start", "upgrade", "stop", "rolling restarts", "outage", "proxy", "redis", "disk full", "read-only", "freeze", "lease", "shared lease", "clock", "names", "slow names", "rebinding names", "receivers", "black hole", "calm", "simulation", "soak"}

@@ -95,7 +95,7 @@ func stopUnderLoad(t *testing.T, store string) {
 	f := w.facts(start)
 	f.Calm = true // what is stopped gives back or finishes what it has
 	v := w.judge(f)
-	figures.add(scenario{
+	figures.add(t, scenario{
 		Name: "stop", Store: store, Seed: *seed, Length: fmt.Sprintf("%d stops in turn, %d nodes, %d events/s, %s", stops, len(sites), rate, time.Since(began).Round(time.Second)),
 		Figures: []figure{
 			length("slowest exit after SIGTERM", "30 s", slowest, slowest <= stopWithin),

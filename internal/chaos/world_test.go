@@ -72,16 +72,17 @@ func (w *world) begin(clients int, database string, further ...string) {
 	first.Kill()
 }
 
-// subscribe makes the lanes: two that answer, one of them in order, one that fails now and then, and one that takes long.
+// subscribe makes the lanes: two that answer, one of them in order, one that fails now and then, and some that take their time.
 func (w *world) subscribe() {
 	w.t.Helper()
 	w.lanes = map[string]*lane{
 		"plain": {name: "plain"}, "ordered": {name: "ordered"}, "flaky": {name: "flaky", flaky: true},
 		"slow": {name: "slow", takes: 12 * time.Second}, "hole": {name: "hole", hangs: true},
+		"queued": {name: "queued", takes: 300 * time.Millisecond},
 	}
 	types := map[string][]string{
 		"plain": {"chaos.plain", "chaos.all"}, "ordered": {"chaos.ordered", "chaos.all"}, "flaky": {"chaos.flaky", "chaos.all"},
-		"slow": {"chaos.slow"}, "hole": {"chaos.hole"},
+		"slow": {"chaos.slow"}, "hole": {"chaos.hole"}, "queued": {"chaos.queued"},
 	}
 	for name, l := range w.lanes {
 		body := map[string]any{
@@ -142,18 +143,8 @@ func (w *world) open() posthorn.Store {
 
 // pending counts the pending deliveries as a node tells it; -1 when it does not.
 func (w *world) pending() int {
-	req, err := http.NewRequest(http.MethodGet, w.site.url()+"/queue", nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+key)
-	resp, err := w.producer.client.Do(req)
-	if err != nil {
-		return -1
-	}
-	defer resp.Body.Close()
 	said := struct{ Pending *int }{}
-	if json.NewDecoder(resp.Body).Decode(&said) != nil || said.Pending == nil {
+	if !w.get("/queue", &said) || said.Pending == nil {
 		return -1
 	}
 	return *said.Pending
@@ -198,6 +189,7 @@ func (w *world) facts(from mark) ledger.Facts {
 		w.t.Fatal(err)
 	}
 	w.gatherLanes(store, tenant.ID, &f)
+	w.gatherReplays(store, tenant.ID, from, &f)
 	filter := posthorn.DeliveryFilter{Since: from.at.Add(-time.Second)}
 	page := posthorn.Page{Limit: 200}
 	known := map[posthorn.EventID]bool{}
@@ -313,7 +305,7 @@ func (v *verdict) count(f ledger.Facts) {
 	for i := range f.Requests {
 		r := &f.Requests[i]
 		at := to{r.Event, r.Subscription}
-		if r.Status/100 == 2 {
+		if r.Status/100 == 2 && !r.Unread {
 			answered[at]++
 		}
 	}

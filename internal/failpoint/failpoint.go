@@ -42,6 +42,12 @@ const (
 	ReplayBefore   Point = "replay.before"
 	ReplayCommit   Point = "replay.commit"
 	ReplayAfter    Point = "replay.after"
+	CopiesBefore   Point = "bulkreplay.before" // a step of a bulk replay
+	CopiesCommit   Point = "bulkreplay.commit"
+	CopiesAfter    Point = "bulkreplay.after"
+	ChangeBefore   Point = "bulkchange.before" // a step of a bulk retry or cancellation
+	ChangeCommit   Point = "bulkchange.commit"
+	ChangeAfter    Point = "bulkchange.after"
 	CleanupBefore  Point = "cleanup.before"
 	CleanupCommit  Point = "cleanup.commit"
 	CleanupAfter   Point = "cleanup.after"
@@ -60,7 +66,7 @@ const (
 var All = []Point{
 	PublishRead, AcceptBefore, AcceptCommit, AcceptAfter, HandoffBefore, HandoffAfter, ClaimBefore, ClaimCommit, ClaimAfter,
 	RequestBefore, RequestAfter, RecordBefore, RecordCommit, RecordAfter, RenewBefore, RenewAfter, ReleaseBefore, ReleaseAfter,
-	ReplayBefore, ReplayCommit, ReplayAfter, CleanupBefore, CleanupCommit, CleanupAfter, WithdrawBefore, WithdrawCommit,
+	ReplayBefore, ReplayCommit, ReplayAfter, CopiesBefore, CopiesCommit, CopiesAfter, ChangeBefore, ChangeCommit, ChangeAfter, CleanupBefore, CleanupCommit, CleanupAfter, WithdrawBefore, WithdrawCommit,
 	WithdrawAfter, MigrateBefore, MigrateAfter, StopPart, StopAfter, DNS, Clock,
 }
 
@@ -77,8 +83,14 @@ type Points struct {
 
 // Hit passes a point: it returns nil at once, or late, or an error that wraps ErrInjected, or never.
 func (p *Points) Hit(at Point) error {
+	_, err := p.pass(at)
+	return err
+}
+
+// pass says besides which time it was; 0 where nothing is armed.
+func (p *Points) pass(at Point) (int, error) {
 	if p == nil || p.rules[at] == nil {
-		return nil
+		return 0, nil
 	}
 	p.mu.Lock()
 	p.hits[at]++
@@ -95,7 +107,7 @@ func (p *Points) Hit(at Point) error {
 			err = failed
 		}
 	}
-	return err
+	return n, err
 }
 
 // act does what a rule says.
@@ -125,14 +137,16 @@ func (p *Points) Steps() bool { return p != nil && p.rules[Clock] != nil }
 // Now is the clock with the steps taken so far.
 func (p *Points) Now() time.Time { return time.Now().Add(time.Duration(p.step.Load())) }
 
-// Answer is the address that names are said to have; false where they are to be looked up.
-func (p *Points) Answer() (netip.Addr, bool) {
-	if p == nil {
-		return netip.Addr{}, false
+// Answer passes the point of a name's look-up, and gives the address that the name is said to have this time; false where it
+// is to be looked up.
+func (p *Points) Answer() (addr netip.Addr, ok bool, err error) {
+	n, err := p.pass(DNS)
+	if p == nil || err != nil {
+		return addr, false, err
 	}
-	i := slices.IndexFunc(p.rules[DNS], func(r *rule) bool { return r.action == answer })
+	i := slices.IndexFunc(p.rules[DNS], func(r *rule) bool { return r.action == answer && n >= r.from && n <= r.to })
 	if i < 0 {
-		return netip.Addr{}, false
+		return addr, false, nil
 	}
-	return p.rules[DNS][i].address, true
+	return p.rules[DNS][i].address, true, nil
 }

@@ -80,10 +80,24 @@ func TestDelayAndClock(t *testing.T) {
 			time.Sleep(6 * time.Second)
 			synctest.Wait()
 		}
-		if addr, ok := p.Answer(); !ok || addr.String() != "127.0.0.1" {
-			t.Errorf("names are at %s, %v", addr, ok)
+		if addr, ok, err := p.Answer(); !ok || err != nil || addr.String() != "127.0.0.1" {
+			t.Errorf("names are at %s, %v %v", addr, ok, err)
 		}
 	})
+}
+
+func TestAnswerComesOnTheTimesAsked(t *testing.T) {
+	p := parse(t, "dns=answer(127.0.0.1)@1-2;dns=error@2;dns=answer(10.1.2.3)@4-")
+	for n, want := range []string{"127.0.0.1", "an error", "invalid IP", "10.1.2.3", "10.1.2.3"} {
+		addr, ok, err := p.Answer()
+		got := addr.String()
+		if err != nil {
+			got = "an error"
+		}
+		if got != want || ok != addr.IsValid() {
+			t.Errorf("look-up %d: %s %v, want %s", n+1, got, ok, want)
+		}
+	}
 }
 
 func TestNoneIsFree(t *testing.T) {
@@ -91,8 +105,8 @@ func TestNoneIsFree(t *testing.T) {
 	if p != nil || p.Steps() {
 		t.Error("something is armed")
 	}
-	if _, ok := p.Answer(); ok {
-		t.Error("names have an address")
+	if _, ok, err := p.Answer(); ok || err != nil {
+		t.Errorf("names have an address, %v", err)
 	}
 	if n := testing.AllocsPerRun(100, func() { _ = p.Hit(failpoint.RecordBefore) }); n != 0 {
 		t.Errorf("a point that is not armed allocates %g times", n)

@@ -22,6 +22,8 @@ type Facts struct {
 	Attempts      []posthorn.Attempt
 	// Replayed are the deliveries that were made by replays; those of bulk replays show it by themselves.
 	Replayed []posthorn.DeliveryID
+	// Replays are the bulk replays, which must have made each delivery they count, once.
+	Replays []posthorn.Replay
 	// Holds are the times in which a lane was paused or disabled for certain.
 	Holds []Hold
 
@@ -140,6 +142,7 @@ func Check(f Facts) []Violation {
 		b.checkWaiting(e)
 	}
 	b.checkDoubles()
+	b.checkReplays()
 	b.checkHolds()
 	b.checkOrder()
 	return b.found

@@ -63,6 +63,20 @@ func (r *run) deliver(from float64, sequence int64) {
 	}
 }
 
+// replay copies the first delivery so many times for a replay that counts its own.
+func (r *run) replay(copies, counted int) *posthorn.Replay {
+	replay := posthorn.Replay{ID: posthorn.ReplayID{UUID: posthorn.NewUUID(at(100))}, State: posthorn.ReplayCompleted}
+	replay.Created = counted
+	for n := range copies {
+		d := r.Deliveries[0]
+		d.ID, d.Replay, d.Sequence = posthorn.DeliveryID{UUID: posthorn.NewUUID(at(200 + float64(n)))}, replay.ID, 0
+		d.State, d.Attempts, d.Spent, d.Reason = posthorn.Cancelled, 0, 0, posthorn.ReasonRequested
+		r.Deliveries = append(r.Deliveries, d)
+	}
+	r.Replays = []posthorn.Replay{replay}
+	return &r.Replays[0]
+}
+
 func TestCheckFindsNothingInACleanRun(t *testing.T) {
 	r := newRun()
 	if found := Check(r.Facts); len(found) != 0 {
@@ -71,6 +85,10 @@ func TestCheckFindsNothingInACleanRun(t *testing.T) {
 	r.Calm = true
 	if found := Check(r.Facts); len(found) != 0 {
 		t.Errorf("found %v in calm", found)
+	}
+	r.replay(1, 1)
+	if found := Check(r.Facts); len(found) != 0 {
+		t.Errorf("found %v with a replay", found)
 	}
 }
 
@@ -82,6 +100,9 @@ func TestCheckFindsWhatIsPlanted(t *testing.T) {
 		plant func(r *run)
 	}{
 		{"LostEvent", Lost, func(r *run) { r.drop(1) }},
+		{"ReplayMadeFewer", Disagreed, func(r *run) { r.replay(1, 2) }},
+		{"ReplayMadeTwice", Doubled, func(r *run) { r.replay(2, 2) }},
+		{"ReplayFailed", Stuck, func(r *run) { r.replay(0, 0).State = posthorn.ReplayFailed }},
 		{"LostOfTwoDeliveries", Lost, func(r *run) { r.Publishes[1].Deliveries = 2 }},
 		{"LostForOneThatWantsIt", Lost, func(r *run) {
 			r.Publishes[1].Wanted = append(r.Publishes[1].Wanted, posthorn.SubscriptionID{UUID: posthorn.NewUUID(epoch)})
