@@ -168,7 +168,10 @@ func TestHeaderNamesThatCannotBeSent(t *testing.T) {
 
 func TestHeadersAppendJSON(t *testing.T) {
 	for _, h := range []posthorn.Headers{
-		nil, {}, {"A": {}}, {"B": {"1", "2", ""}, "A": {"x"}},
+		nil,
+		{},
+		{"A": {}},
+		{"B": {"1", "2", ""}, "A": {"x"}},
 		{"X": {"\"quoted\" \\ <b>&amp;</b>", "tab\tline\n\x00\x7f", "Zoë \u2028 ��", string([]byte{'a', 0xff})}, "b\"c": {"1"}},
 	} {
 		want, err := json.Marshal(h)
