@@ -85,6 +85,15 @@ func Expired(at time.Time) *Error {
 // Absent is the NotFound error for a noun: "subscription not found".
 func Absent(noun string) *Error { return NewError(NotFound, "%s not found", noun) }
 
+// Patience is how long a request waits for a store that does not answer before it is told so: with what else an answer takes,
+// within a second, so that a producer can go on with its retries.
+const Patience = 600 * time.Millisecond
+
+// Silent is the Unavailable error of a store that has not answered within Patience, where nothing was sent to be stored.
+func Silent() *Error {
+	return &Error{Kind: Unavailable, RetryAfter: time.Second, Message: "the store does not answer now; try again"}
+}
+
 // Locked is the Unavailable error for a noun whose secrets are needed and cannot be opened; why is for the log.
 func Locked(noun, why string) *Error {
 	return &Error{

@@ -6,10 +6,13 @@ package auth
 import (
 	"context"
 	"crypto/subtle"
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/posthorn/posthorn"
 )
@@ -62,6 +65,8 @@ type Authenticator struct {
 	touched map[posthorn.KeyID]time.Time
 	// sessions are the uses of sessions to be written.
 	sessions map[[32]byte]time.Time
+	// asking are the questions to the store under way: who asks the same waits for the same answer.
+	asking singleflight.Group
 }
 
 type entry struct {
@@ -176,7 +181,7 @@ func (a *Authenticator) lookup(hash [32]byte, now time.Time) (*Identity, bool) {
 }
 
 func (a *Authenticator) identifyKey(ctx context.Context, hash [32]byte, now time.Time) (*Identity, error) {
-	return a.identify(ctx, hash, now, errKey, func() (*posthorn.Key, *posthorn.Session, error) {
+	return a.identify(ctx, hash, now, errKey, func(ctx context.Context) (*posthorn.Key, *posthorn.Session, error) {
 		key, err := a.opts.Store.FindKey(ctx, hash)
 		// The store found the row by an index on the hash; this comparison is the one that decides, in constant time.
 		if err == nil && subtle.ConstantTimeCompare(key.Hash[:], hash[:]) != 1 {
@@ -186,30 +191,49 @@ func (a *Authenticator) identifyKey(ctx context.Context, hash [32]byte, now time
 	})
 }
 
-// identify finds who a hash stands for, in the cache or by find; unknown is the answer to what is not there.
-func (a *Authenticator) identify(ctx context.Context, hash [32]byte, now time.Time, unknown func() error,
-	find func() (*posthorn.Key, *posthorn.Session, error),
-) (*Identity, error) {
+// find asks the store who a hash stands for.
+type find func(ctx context.Context) (*posthorn.Key, *posthorn.Session, error)
+
+// identify finds who a hash stands for, in the cache or by find; unknown is the answer to what is not there. The store is asked
+// in the background: who asks waits for posthorn.Patience, and the next finds the answer.
+func (a *Authenticator) identify(ctx context.Context, hash [32]byte, now time.Time, unknown func() error, ask find) (*Identity, error) {
 	if id, ok := a.lookup(hash, now); ok {
 		return id, nil
 	}
 	a.mu.RLock()
 	epoch := a.epoch
 	a.mu.RUnlock()
-	key, session, err := find()
-	var tenant *posthorn.Tenant
-	if err == nil {
-		tenant, err = a.opts.Store.GetTenant(ctx, key.TenantID)
+	// What was asked before an invalidation is no answer after it.
+	question := string(binary.BigEndian.AppendUint64(hash[:], epoch))
+	answer := a.asking.DoChan(question, func() (any, error) {
+		id, err := a.identity(context.WithoutCancel(ctx), ask)
+		if err == nil {
+			a.remember(hash, entry{id, now.Add(a.opts.TTL)}, epoch)
+		}
+		return id, err
+	})
+	patience := time.NewTimer(posthorn.Patience)
+	defer patience.Stop()
+	select {
+	case r := <-answer:
+		if posthorn.KindOf(r.Err) == posthorn.NotFound {
+			return nil, unknown()
+		}
+		return r.Val.(*Identity), r.Err
+	case <-patience.C:
+		return nil, posthorn.Silent()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	if posthorn.KindOf(err) == posthorn.NotFound {
-		return nil, unknown()
-	}
+}
+
+func (a *Authenticator) identity(ctx context.Context, ask find) (*Identity, error) {
+	key, session, err := ask(ctx)
 	if err != nil {
 		return nil, err
 	}
-	id := &Identity{Key: key, Tenant: tenant, Session: session}
-	a.remember(hash, entry{id, now.Add(a.opts.TTL)}, epoch)
-	return id, nil
+	tenant, err := a.opts.Store.GetTenant(ctx, key.TenantID)
+	return &Identity{Key: key, Tenant: tenant, Session: session}, err
 }
 
 func (a *Authenticator) remember(hash [32]byte, e entry, epoch uint64) {

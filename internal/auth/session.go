@@ -69,7 +69,7 @@ func errSession() error {
 }
 
 func (a *Authenticator) identifySession(ctx context.Context, hash [32]byte, now time.Time) (*Identity, error) {
-	return a.identify(ctx, hash, now, errSession, func() (*posthorn.Key, *posthorn.Session, error) {
+	return a.identify(ctx, hash, now, errSession, func(ctx context.Context) (*posthorn.Key, *posthorn.Session, error) {
 		s, key, err := a.opts.Store.FindSession(ctx, hash)
 		if err == nil && subtle.ConstantTimeCompare(s.Hash[:], hash[:]) != 1 {
 			return nil, nil, errSession()

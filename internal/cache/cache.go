@@ -74,6 +74,7 @@ type Cache struct {
 	shared   *shared // nil without Redis
 	unfollow func()
 	closing  sync.Once
+	loads    sync.WaitGroup
 }
 
 // entry is one tenant's place.
@@ -143,9 +144,10 @@ func (e *entry) weight() int {
 	return 1
 }
 
-// Close ends what the cache started. Its sets can still be used.
+// Close ends what the cache started, and waits for it. Its sets can still be used.
 func (c *Cache) Close() {
 	c.closing.Do(func() {
+		defer c.loads.Wait()
 		if c.unfollow != nil {
 			c.unfollow()
 		}
@@ -190,7 +192,8 @@ func (c *Cache) Set(ctx context.Context, tenant posthorn.TenantID) (*Set, error)
 
 // Refresh is the tenant's subscriptions of at least a version: what is held, or what the store says now. The store has the
 // last word, so the answer is older than asked for if the store is. One load per tenant is under way at a time. While the
-// store cannot be asked, a set is used beyond its TTL as long as no newer version is known. The error is the store's.
+// store cannot be asked, a set is used beyond its TTL as long as no newer version is known. The error is the store's, or
+// Unavailable when it has not answered within the patience of a request.
 func (c *Cache) Refresh(ctx context.Context, tenant posthorn.TenantID, atLeast int64) (*Set, error) {
 	e, ok := c.tenants.GetIfPresent(tenant)
 	if !ok {
@@ -203,19 +206,54 @@ func (c *Cache) Refresh(ctx context.Context, tenant posthorn.TenantID, atLeast i
 		return set, nil
 	}
 	since := time.Now()
+	patience := time.NewTimer(e.patience())
+	defer patience.Stop()
 	select {
 	case e.loading <- struct{}{}:
-		defer func() { <-e.loading }()
+	case <-patience.C:
+		return nil, posthorn.Silent()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for subscriptions: %w", ctx.Err())
 	}
-	if set := c.current(e, atLeast); set != nil {
-		return set, nil
-	}
-	if f := e.failure.Load(); f != nil && f.at.After(since) {
+	set := c.current(e, atLeast)
+	if f := e.failure.Load(); set != nil || f != nil && f.at.After(since) {
+		<-e.loading
+		if set != nil {
+			return set, nil
+		}
 		return nil, f.err // the store was just asked for all who waited
 	}
-	return c.load(ctx, tenant, e, atLeast)
+	// Loading goes on when whoever asked has lost patience.
+	loaded := make(chan result, 1)
+	c.loads.Go(func() {
+		defer func() { <-e.loading }()
+		set, err := c.load(context.WithoutCancel(ctx), tenant, e, atLeast)
+		loaded <- result{set, err}
+	})
+	select {
+	case r := <-loaded:
+		return r.set, r.err
+	case <-patience.C:
+		return nil, posthorn.Silent()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("load subscriptions: %w", ctx.Err())
+	}
+}
+
+// firstLoad is the patience with a set that was never loaded: it may be of any size.
+const firstLoad = 5 * time.Second
+
+func (e *entry) patience() time.Duration {
+	if e.held.Load() == nil {
+		return firstLoad
+	}
+	return posthorn.Patience
+}
+
+// result is what a load came to.
+type result struct {
+	set *Set
+	err error
 }
 
 // current is the held set if it need not be checked.
@@ -247,9 +285,6 @@ func (c *Cache) load(ctx context.Context, tenant posthorn.TenantID, e *entry, at
 	set, err := c.topUp(ctx, tenant, base)
 	if err != nil {
 		err = fmt.Errorf("load subscriptions: %w", err)
-		if ctx.Err() != nil {
-			return nil, err
-		}
 		if old == nil || old.set.Version < max(atLeast, wanted) {
 			e.failure.Store(&failure{at: time.Now(), err: err})
 			return nil, err

@@ -252,6 +252,28 @@ func TestWaitersShareAFailure(t *testing.T) {
 	})
 }
 
+// TestASilentStoreIsToldWithinPatience: a set that must be newer than the one held is waited for as long as a request can.
+func TestASilentStoreIsToldWithinPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.create("a")
+		c := newCache(t, cache.Options{Store: w})
+		w.set(c, 0)
+		w.gate = make(chan struct{})
+		start := time.Now()
+		_, err := c.Refresh(t.Context(), w.tenant, a.Version+1)
+		if took := time.Since(start); posthorn.KindOf(err) != posthorn.Unavailable || took != posthorn.Patience {
+			t.Errorf("told %v after %s", err, took)
+		}
+		w.create("b")
+		close(w.gate)
+		synctest.Wait()
+		if set := w.set(c, 0); set.Len() != 2 {
+			t.Errorf("what was loaded late has %d subscriptions", set.Len())
+		}
+	})
+}
+
 func TestSubscription(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.create("a"), w.create("b")

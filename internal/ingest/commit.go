@@ -15,10 +15,6 @@ const (
 	groupBytes  = 8 << 20
 	// commitTimeout bounds one commit: the committer's own, as no client's context may cut short what others share.
 	commitTimeout = 20 * time.Second
-	// stallAfter is how long a commit may take before everybody who waits is told that the store does not answer: an answer
-	// within a second lets a producer go on with its retries. Nothing was sent of those who wait for the next commit; those
-	// in this one may find their events stored when they repeat, so they are told to repeat with the same key.
-	stallAfter = 750 * time.Millisecond
 )
 
 // committer groups acceptances: those that arrive while a commit is under way share the next one, and each waits for
@@ -28,7 +24,7 @@ type committer struct {
 	queue  chan *waiting
 	bytes  atomic.Int64
 	groups sync.WaitGroup
-	// stalled counts the commits under way that take longer than stallAfter.
+	// stalled counts the commits under way that take longer than posthorn.Patience.
 	stalled atomic.Int32
 	stop    context.CancelFunc
 	life    context.Context
@@ -139,7 +135,7 @@ func (c *committer) run() {
 		select {
 		case first := <-c.queue:
 			group := c.gather(first)
-			watch := time.AfterFunc(stallAfter, func() { c.stall(group) })
+			watch := time.AfterFunc(posthorn.Patience, func() { c.stall(group) })
 			c.commitGroup(group)
 			if !watch.Stop() {
 				c.stalled.Add(-1)
@@ -150,7 +146,9 @@ func (c *committer) run() {
 	}
 }
 
-// stall answers those whose commit takes too long and, where no other commit gets through, those behind it.
+// stall answers those whose commit takes too long and, where no other commit gets through, those behind it. Nothing was sent
+// of those who wait for the next commit; those in this one may find their events stored, and are told to repeat with the
+// same key.
 func (c *committer) stall(group []*waiting) {
 	c.stalled.Add(1)
 	for _, w := range group {
@@ -172,9 +170,7 @@ func (c *committer) refuseQueued() {
 	for {
 		select {
 		case w := <-c.queue:
-			c.fail(w, &posthorn.Error{
-				Kind: posthorn.Unavailable, RetryAfter: time.Second, Message: "the store does not answer now; try again",
-			})
+			c.fail(w, posthorn.Silent())
 		default:
 			return
 		}
