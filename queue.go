@@ -5,6 +5,10 @@ import "time"
 // Lease is how long a claim lasts unless renewed; a dead node's work is taken up within this time.
 const Lease = 30 * time.Second
 
+// InFlight is how long past its retry window a delivery may stay claimed: longer than any attempt lasts. One that a node holds
+// beyond it and cannot send, as its subscription's secrets cannot be opened, ends like the others.
+const InFlight = 5 * time.Minute
+
 // LongestBreak is how long a lane's breaker stays open at most before its next probe.
 const LongestBreak = 5 * time.Minute
 

@@ -74,8 +74,8 @@ func (s *Store) AcquireLease(ctx context.Context, name string, node posthorn.Nod
 		err := s.pool.QueryRow(ctx, `
 			INSERT INTO leases AS l (name, node_id, expires_at) VALUES ($1, $2, now() + $3::interval)
 			ON CONFLICT (name) DO UPDATE SET node_id = excluded.node_id, expires_at = excluded.expires_at
-			WHERE l.node_id = excluded.node_id OR l.expires_at <= now() OR l.expires_at > excluded.expires_at
-			RETURNING true`, name, uuid(node.UUID), ttl).Scan(&held)
+			WHERE l.node_id = excluded.node_id OR l.expires_at <= now() OR l.expires_at > excluded.expires_at + $4::interval
+			RETURNING true`, name, uuid(node.UUID), ttl, setbackSlack).Scan(&held)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}

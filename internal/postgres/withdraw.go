@@ -38,9 +38,9 @@ const (
 	withdrawSkipped = ofLanes + `d.created_at <= l.skipped_at AND d.manual <> 2` + ofLanesEnd
 	withdrawDeleted = ofLanes + `l.deleted` + ofLanesEnd
 	withdrawHeld    = ofLanes + `greatest(l.held_since, d.created_at) + q.age <= now()` + ofLanesEnd
-	// A retry by hand passes the window, and so does what is in flight.
-	withdrawLate = ofLanes + `l.held_since IS NULL AND d.manual = 0 AND (d.claim IS NULL OR d.visible_at <= now())
-		AND d.created_at + q.age + l.held_for - coalesce(d.held_base, '0') <= now()` + ofLanesEnd
+	// A retry by hand passes the window, and what is in flight may end (posthorn.InFlight).
+	withdrawLate = ofLanes + `l.held_since IS NULL AND d.manual = 0 AND d.created_at + q.age + l.held_for - coalesce(d.held_base, '0')
+		+ CASE WHEN d.claim IS NOT NULL AND d.visible_at > now() THEN interval '5 minutes' ELSE '0' END <= now()` + ofLanesEnd
 )
 
 // WithdrawDeliveries implements posthorn.Upkeep.

@@ -31,11 +31,11 @@ func (s *Store) WithdrawDeliveries(ctx context.Context, w posthorn.Withdrawal) (
 	if err := s.followClock(ctx); err != nil {
 		return report, err
 	}
-	ids, err := s.overdue(ctx, w, limit)
+	ids, more, err := s.overdue(ctx, w, limit)
 	if err != nil {
 		return report, fmt.Errorf("find deliveries to withdraw: %w", err)
 	}
-	report.Done = len(ids) < limit
+	report.Done = !more
 	if len(ids) == 0 {
 		return report, nil
 	}
@@ -46,18 +46,23 @@ func (s *Store) WithdrawDeliveries(ctx context.Context, w posthorn.Withdrawal) (
 	return report, nil
 }
 
-// overdue finds deliveries to withdraw, at most limit.
-func (s *Store) overdue(ctx context.Context, w posthorn.Withdrawal, limit int) (ids []any, err error) {
+// overdue finds deliveries to withdraw, at most limit, each once though it has two reasons; more says that there may be others.
+func (s *Store) overdue(ctx context.Context, w posthorn.Withdrawal, limit int) (ids []any, more bool, err error) {
 	now := s.Now()
+	seen := map[posthorn.UUID]bool{}
 	find := func(r reader, where string, args ...any) error {
-		if len(ids) == limit {
+		left := limit - len(ids)
+		if left == 0 {
 			return nil
 		}
-		rows, err := r.query(`SELECT d.id FROM `+where+` LIMIT ?`, append(args, limit-len(ids))...)
+		rows, err := r.query(`SELECT d.id FROM `+where+` LIMIT ?`, append(args, left)...)
 		return each(rows, err, func(rows *sql.Rows) error {
-			var id []byte
+			var id posthorn.DeliveryID
 			err := rows.Scan(&id)
-			ids = append(ids, id)
+			if left--; !seen[id.UUID] {
+				seen[id.UUID], ids = true, append(ids, id.UUID[:])
+			}
+			more = more || left == 0
 			return err
 		})
 	}
@@ -87,15 +92,16 @@ func (s *Store) overdue(ctx context.Context, w posthorn.Withdrawal, limit int) (
 		}
 		return err
 	})
-	return ids, err
+	return ids, more, err
 }
 
 // findLate finds what is past the operator's window, and then what is past a subscription's own.
 func findLate(r reader, find func(reader, string, ...any) error, window time.Duration, now time.Time) error {
 	end := now.Add(-window)
 	err := find(r, `deliveries AS d INDEXED BY deliveries_queue CROSS JOIN lanes AS l ON l.subscription_id = d.subscription_id
-		WHERE d.state = 0 AND d.id < ? AND d.manual = 0 AND l.phase = 0 AND d.created_at + l.held_for - d.held_base < ?
-		AND (d.claim IS NULL OR d.visible_at <= ?)`, oldest(end), stamp(end), stamp(now))
+		WHERE d.state = 0 AND d.id < ?1 AND d.manual = 0 AND l.phase = 0
+		AND d.created_at + l.held_for - d.held_base + iif(d.claim IS NULL OR d.visible_at <= ?3, 0, ?4) < ?2`,
+		oldest(end), stamp(end), stamp(now), posthorn.InFlight.Microseconds())
 	if err != nil {
 		return err
 	}
@@ -104,8 +110,8 @@ func findLate(r reader, find func(reader, string, ...any) error, window time.Dur
 		ON d.state = 0 AND d.subscription_id = l.subscription_id
 		WHERE l.retry_window > 0 AND l.retry_window < ?1 AND l.phase = 0
 		AND d.id < unhex(printf('%012x', (?2 - l.retry_window) / 1000 + 1000)) AND d.manual = 0
-		AND d.created_at + l.held_for - d.held_base < ?2 - l.retry_window AND (d.claim IS NULL OR d.visible_at <= ?2)`,
-		window.Microseconds(), stamp(now))
+		AND d.created_at + l.held_for - d.held_base + iif(d.claim IS NULL OR d.visible_at <= ?2, 0, ?3) < ?2 - l.retry_window`,
+		window.Microseconds(), stamp(now), posthorn.InFlight.Microseconds())
 }
 
 // oldest is the highest id that a row made before a moment can have.
@@ -170,11 +176,19 @@ func verdict(d *posthorn.Delivery, l *lane, expires time.Time, w posthorn.Withdr
 		return posthorn.Cancelled, posthorn.ReasonSkipped
 	case l.phase == laneHeld && w.Hold > 0 && waiting.Add(w.Hold).Before(now):
 		return posthorn.Cancelled, posthorn.ReasonHeldTooLong
-	case l.phase == laneOpen && w.Window > 0 && d.Manual == posthorn.NotManual && !d.ClaimedUntil.After(now) &&
-		d.WindowEnd(&l.Lane, l.within(w.Window), now).Before(now):
+	case l.phase == laneOpen && w.Window > 0 && d.Manual == posthorn.NotManual && windowEnd(d, l, w, now).Before(now):
 		return posthorn.Exhausted, posthorn.ReasonWindow
 	}
 	return d.State, posthorn.ReasonNone
+}
+
+// windowEnd is when a delivery is ended by its window: what is in flight then may still succeed.
+func windowEnd(d *posthorn.Delivery, l *lane, w posthorn.Withdrawal, now time.Time) time.Time {
+	end := d.WindowEnd(&l.Lane, l.within(w.Window), now)
+	if d.ClaimedUntil.After(now) {
+		end = end.Add(posthorn.InFlight)
+	}
+	return end
 }
 
 // after scans columns that stand before those of a noun.

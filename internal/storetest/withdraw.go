@@ -19,6 +19,7 @@ func withdrawTests() group {
 		{"WindowSparesManualRetries", withdrawWindowManual},
 		{"WindowSparesWhatIsInFlight", withdrawWindowClaimed},
 		{"WindowOfTheSubscription", withdrawOwnWindow},
+		{"ForTwoReasons", withdrawTwoReasons},
 		{"Expired", withdrawExpired},
 		{"InSteps", withdrawSteps},
 		{"Skipped", withdrawSkipped},
@@ -65,6 +66,20 @@ func (f *Fixture) wantEnded(reason posthorn.Reason, n int) []posthorn.Update {
 	}
 	equal(f, "updates", len(updates), n)
 	return updates
+}
+
+// withdrawTwoReasons: a delivery with a lost claim ends once though two reasons find it, past both windows or deleted and expired.
+func withdrawTwoReasons(f *Fixture) {
+	sub := f.Subscribe(func(s *posthorn.Subscription) { s.Retry.Window = 3600 })
+	f.Aged(retention+time.Hour, func() { f.ClaimOne(f.PublishOne(sub)) })
+	f.wantEnded(posthorn.ReasonWindow, 1)
+	e := f.NewEvent(func(e *posthorn.Event) { e.ExpiresAt = f.Store.Now().Add(time.Hour) })
+	_, ids := f.PublishEvent(e, sub)
+	f.ClaimOne(ids[0])
+	f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, sub))
+	f.Elapse(2 * time.Hour)
+	_, updates := f.withdrawAll(usual(100))
+	equal(f, "updates", len(updates), 1)
 }
 
 func withdrawDeleted(f *Fixture) {
@@ -202,15 +217,19 @@ func withdrawWindowManual(f *Fixture) {
 func withdrawWindowClaimed(f *Fixture) {
 	sub := f.Subscribe()
 	var id posthorn.DeliveryID
-	f.Aged(73*time.Hour, func() { id = f.PublishOne(sub) })
+	f.Aged(retention+posthorn.InFlight/2, func() { id = f.PublishOne(sub) })
 	c := f.ClaimOne(id)
 	f.wantEnded(posthorn.ReasonWindow, 0)
 	f.Record(f.Success(c))
-	f.Aged(73*time.Hour, func() { id = f.PublishOne(sub) })
+	f.Aged(retention+posthorn.InFlight/2, func() { id = f.PublishOne(sub) })
 	f.ClaimOne(id)
 	f.Elapse(afterLease)
 	f.wantEnded(posthorn.ReasonWindow, 1)
 	f.wantOutcomes(id, posthorn.Interrupted)
+	// Held by a node that cannot send it.
+	f.Aged(retention+2*posthorn.InFlight, func() { id = f.PublishOne(sub) })
+	f.ClaimOne(id)
+	f.wantEnded(posthorn.ReasonWindow, 1)
 }
 
 func withdrawOwnWindow(f *Fixture) {
