@@ -61,13 +61,14 @@ func (b *book) checkSuccess(e *entry) {
 	}
 }
 
-// late says whether the result of the i-th row may have come after its claim was lost: after the next was claimed, after the
-// delivery had moved for another reason, or before a person retried it, which makes it due anew.
+// late says whether the result of the i-th row may have come after its claim was lost: after the next was claimed (by a clock
+// that may have been set back in between), after the delivery had moved for another reason, or before a person retried it,
+// which makes it due anew.
 func (b *book) late(e *entry, i int) bool {
 	a := &e.rows[i]
 	if i+1 < len(e.rows) {
 		next := &e.rows[i+1]
-		return next.Manual || !a.RecordedAt.Before(next.ID.Time())
+		return next.Manual || !a.RecordedAt.Before(next.ID.Time().Add(-b.Slack))
 	}
 	retried := e.State == posthorn.Cancelled && a.Outcome == posthorn.Succeeded && e.DueAt.After(a.RecordedAt)
 	return !e.Claim.IsZero() || e.Manual != posthorn.NotManual || retried || a.RecordedAt.After(e.UpdatedAt)
