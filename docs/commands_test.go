@@ -30,6 +30,7 @@ var notExecuted = map[string]string{
 	"docs/api-by-example.md: posthorn serve":    "serves until it is stopped; the test starts it",
 	"docs/api-by-example.md: export POSTHORN_U": "says where the server is, which the test does",
 	"docs/reliability.md: make chaos":           "takes an hour; internal/chaos runs short rounds of its scenarios among the tests",
+	"docs/performance.md: make bench":           "takes minutes of a quiet machine; cmd/posthorn runs a brief one among its tests",
 	"docs/reliability.md: POSTHORN_FAILPOINTS=": "breaks the node on purpose; the chaos scenarios start nodes so",
 	"docs/concepts.md: posthorn listen":         "forwards until it is stopped; cmd/posthorn tests it over restarts of both sides",
 }

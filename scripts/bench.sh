@@ -26,6 +26,6 @@ watch=()
 if [[ -n $services_postgres_pid ]]; then watch=(--watch "postgres=$services_postgres_pid"); fi
 stage 'PostgreSQL and Redis' services_run bin/posthorn bench --baseline ${watch[@]+"${watch[@]}"} \
   --json bench/results/postgres.json "$@"
-MACHINE="$(uname -sr) ($(uname -m), $(lscpu | sed -n 's/^Model name: *//p')), $(psql --version 2>/dev/null | sed 's/psql (PostgreSQL) /PostgreSQL /')" \
+MACHINE="$(uname -s) $(uname -r | cut -d- -f1) ($(uname -m), $(lscpu | sed -n 's/^Model name: *//p')), $(psql --version 2>/dev/null | sed 's/psql (PostgreSQL) /PostgreSQL /')" \
   bin/posthorn bench --document docs/benchmarks.md
 stages_end
