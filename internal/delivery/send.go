@@ -92,8 +92,9 @@ func interruption(a *posthorn.Attempt, stopping bool, late time.Duration) string
 	return ""
 }
 
-// request makes the headers of an attempt: with the trace's parent, and the authorization where the subscription has one. Names are written in lower case, as the specification spells them; HTTP/1
-// sends them so, and no subscriber's or producer's header can take the place of ours.
+// request makes the headers of an attempt: with the trace's parent, and the authorization where the subscription has one. Names
+// are written in lower case, as the specification spells them; HTTP/1 sends them so, and no subscriber's or producer's
+// header can take the place of ours.
 func (e *Engine) request(it *item, at time.Time, parent, authorization string) http.Header {
 	id := it.Event.ID.String()
 	h := make(http.Header, 8+len(it.target.sub.Headers)+len(it.Event.Headers))

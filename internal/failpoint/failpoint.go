@@ -66,8 +66,9 @@ const (
 var All = []Point{
 	PublishRead, AcceptBefore, AcceptCommit, AcceptAfter, HandoffBefore, HandoffAfter, ClaimBefore, ClaimCommit, ClaimAfter,
 	RequestBefore, RequestAfter, RecordBefore, RecordCommit, RecordAfter, RenewBefore, RenewAfter, ReleaseBefore, ReleaseAfter,
-	ReplayBefore, ReplayCommit, ReplayAfter, CopiesBefore, CopiesCommit, CopiesAfter, ChangeBefore, ChangeCommit, ChangeAfter, CleanupBefore, CleanupCommit, CleanupAfter, WithdrawBefore, WithdrawCommit,
-	WithdrawAfter, MigrateBefore, MigrateAfter, StopPart, StopAfter, DNS, Clock,
+	ReplayBefore, ReplayCommit, ReplayAfter, CopiesBefore, CopiesCommit, CopiesAfter, ChangeBefore, ChangeCommit, ChangeAfter,
+	CleanupBefore, CleanupCommit, CleanupAfter, WithdrawBefore, WithdrawCommit, WithdrawAfter, MigrateBefore, MigrateAfter,
+	StopPart, StopAfter, DNS, Clock,
 }
 
 // ErrInjected is what an armed error gives.

@@ -74,8 +74,9 @@ type changeable struct {
 
 // lockDelivery reads a delivery for a change, and whether a condition in SQL allows it.
 func lockDelivery(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.DeliveryID, allowed string) (changeable, error) {
-	rows, err := tx.Query(ctx, `SELECT d.state, `+allowed+`, 
-		CASE WHEN d.expires_at <= now() AND (d.claim IS NULL OR d.visible_at <= now()) THEN d.expires_at END, `+lockedColumns+` FROM deliveries d
+	rows, err := tx.Query(ctx, `SELECT d.state, `+allowed+`,
+			CASE WHEN d.expires_at <= now() AND (d.claim IS NULL OR d.visible_at <= now()) THEN d.expires_at END, `+lockedColumns+`
+		FROM deliveries d
 		WHERE d.id = $1 AND d.tenant_id = $2 FOR UPDATE OF d`, uuid(id.UUID), uuid(tenant.UUID))
 	if err != nil {
 		return changeable{}, err

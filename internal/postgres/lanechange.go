@@ -17,7 +17,8 @@ const (
 			SELECT s.id, s.tenant_id, c.reason
 			FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bool[], $5::bool[]) AS c(id, tenant_id, reason, failed, recovered)
 			JOIN subscriptions s ON s.id = c.id AND s.tenant_id = c.tenant_id JOIN lanes l ON l.subscription_id = c.id
-			WHERE c.reason <> '' AND (c.reason <> '` + posthorn.DisabledFailing + `' OR c.failed OR NOT c.recovered AND l.failing_since IS NOT NULL) AND s.deleted_at IS NULL AND s.status <> 'disabled'
+			WHERE c.reason <> '' AND s.deleted_at IS NULL AND s.status <> 'disabled'
+				AND (c.reason <> '` + posthorn.DisabledFailing + `' OR c.failed OR NOT c.recovered AND l.failing_since IS NOT NULL)
 		), v AS (
 			INSERT INTO subscription_versions AS v (tenant_id, version) SELECT DISTINCT tenant_id, 1 FROM hit ORDER BY tenant_id
 			ON CONFLICT (tenant_id) DO UPDATE SET version = v.version + 1 RETURNING tenant_id, version

@@ -20,7 +20,8 @@ WITH moved AS (
 	UPDATE deliveries d SET
 		state = i.state, reason = i.reason, claim = NULL, claimed_by = NULL, updated_at = now(),
 		due_at = CASE WHEN i.state = 'pending' AND NOT i.keep_due THEN now() + i.delay * interval '1 microsecond' ELSE d.due_at END,
-		visible_at = CASE WHEN i.state = 'pending' AND i.again THEN now() WHEN i.state = 'pending' AND NOT i.keep_due THEN now() + i.delay * interval '1 microsecond' ELSE d.due_at END,
+		visible_at = CASE WHEN i.state = 'pending' AND i.again THEN now()
+			WHEN i.state = 'pending' AND NOT i.keep_due THEN now() + i.delay * interval '1 microsecond' ELSE d.due_at END,
 		completed_at = CASE WHEN i.state <> 'pending' THEN now() END,
 		attempts = d.attempts - CASE WHEN i.sent THEN 0 ELSE 1 END,
 		spent = d.spent + i.spends::int,
@@ -65,7 +66,8 @@ WITH late AS (
 ), filled AS (
 	UPDATE attempts a SET recorded_at = now(), outcome = i.outcome, status_code = i.status_code, error = i.error, detail = i.detail,
 		started_at = i.started_at, our_fault = i.our_fault, request = i.request, response = i.response,
-		body = CASE WHEN NOT i.erased THEN i.body END, body_truncated = i.body_truncated OR i.erased AND length(i.body) > 0, dns_us = i.dns_us, connect_us = i.connect_us, tls_us = i.tls_us,
+		body = CASE WHEN NOT i.erased THEN i.body END, body_truncated = i.body_truncated OR i.erased AND length(i.body) > 0,
+		dns_us = i.dns_us, connect_us = i.connect_us, tls_us = i.tls_us,
 		first_byte_us = i.first_byte_us, total_us = i.total_us, reused = i.reused
 	FROM (SELECT i.*, EXISTS (SELECT FROM deliveries d JOIN events e ON e.tenant_id = d.tenant_id AND e.id = d.event_id
 			WHERE d.id = i.id AND e.payload_erased IS NOT NULL) AS erased FROM late i) i

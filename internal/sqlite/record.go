@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -218,9 +219,13 @@ func (t *tx) changeLanes(changes []posthorn.LaneChange, report *posthorn.RecordR
 	if err != nil {
 		return err
 	}
+	var touched []*lane // each once, in order
 	for i := range changes {
 		if l := laneOf(lanes, &changes[i]); l != nil {
 			t.changeLane(l, &changes[i])
+			if !slices.Contains(touched, l) {
+				touched = append(touched, l)
+			}
 		}
 	}
 	for i := range changes {
@@ -232,19 +237,13 @@ func (t *tx) changeLanes(changes []posthorn.LaneChange, report *posthorn.RecordR
 			report.Disabled = append(report.Disabled, changes[i].SubscriptionID)
 		}
 	}
-	for i := range changes {
-		l := laneOf(lanes, &changes[i])
-		if l == nil {
-			continue
-		}
+	for _, l := range touched {
 		if l.dirty {
 			if err := t.updateLane(l); err != nil {
 				return err
 			}
 		}
-		// A lane named twice is told once.
 		report.Lanes = append(report.Lanes, l.Lane)
-		delete(lanes, l.SubscriptionID)
 	}
 	return nil
 }
