@@ -30,12 +30,13 @@ func (w *world) replayMany(since mark) {
 		from.UTC().Format(time.RFC3339Nano), copiesRate))
 }
 
-// changeMany cancels what is pending in a lane that fails, and asks for it again.
-func (w *world) changeMany() {
+// changeMany cancels what is pending in a lane that fails, and asks for it again; what was judged before the mark stays as it is.
+func (w *world) changeMany(since mark) {
 	after(200 * time.Millisecond)
-	lane := w.lanes["flaky"].subscription
-	w.ordered("/deliveries/bulk", fmt.Sprintf(`{"action":"cancel","filter":{"status":["pending"],"subscription_id":%q}}`, lane))
-	w.ordered("/deliveries/bulk", fmt.Sprintf(`{"action":"retry","filter":{"status":["cancelled"],"subscription_id":%q}}`, lane))
+	lane, from := w.lanes["flaky"].subscription, since.at.UTC().Format(time.RFC3339Nano)
+	for _, change := range []string{`"cancel","filter":{"status":["pending"]`, `"retry","filter":{"status":["cancelled"]`} {
+		w.ordered("/deliveries/bulk", fmt.Sprintf(`{"action":%s,"subscription_id":%q,"since":%q}}`, change, lane, from))
+	}
 }
 
 // ordered asks for something that a kill may cut off.

@@ -186,7 +186,7 @@ func (w *world) provoke(n *node, hurt wound, d *rand.Rand, since mark) {
 	case hurt.copies:
 		w.replayMany(since)
 	case hurt.changes:
-		w.changeMany()
+		w.changeMany(since)
 	case hurt.stops:
 		after(time.Duration(20+d.IntN(100)) * time.Millisecond)
 		n.Signal(syscall.SIGTERM)
