@@ -147,6 +147,9 @@ func TestMediaTypes(t *testing.T) {
 			t.Errorf("encoding %q is answered %d, want %d", encoding, got, want)
 		}
 	}
+	if got := send(http.Header{"Content-Type": {"application/json"}, "Content-Encoding": {"identity", "gzip"}}); got != 415 {
+		t.Errorf("an encoding behind another is answered %d", got)
+	}
 }
 
 func TestBatch(t *testing.T) {

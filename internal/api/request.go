@@ -277,8 +277,10 @@ func tooLarge(limit int64) error {
 // checkMedia refuses what is not JSON in UTF-8. Simple types (text/plain, forms) are refused also because a foreign
 // page could send them without asking.
 func (c *call) checkMedia(op *operation) error {
-	if encoding := c.request.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return newProblem(answerMedia, "compressed bodies are not accepted; send the body without Content-Encoding")
+	for _, encoding := range c.request.Header["Content-Encoding"] {
+		if encoding != "" && !strings.EqualFold(encoding, "identity") {
+			return newProblem(answerMedia, "compressed bodies are not accepted; send the body without Content-Encoding")
+		}
 	}
 	if op.anyMedia {
 		return nil
