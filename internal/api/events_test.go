@@ -28,7 +28,13 @@ func TestPublish(t *testing.T) {
 	s.call(http.MethodPost, "/events", s.admin, `{"type":"posthorn.x","payload":1}`).wantFaults("body.type")
 	s.call(http.MethodPost, "/events", s.admin, `{"type":"a..b","payload":1,"content_type":"a/b/c","ordering_key":"`+strings.Repeat("k", 256)+`"}`).
 		wantFaults("body.content_type", "body.ordering_key", "body.type")
-	s.call(http.MethodPost, "/events", s.admin, `{"type":"a","payload":1,"headers":{"Host":"x"}}`).wantFaults("body.headers")
+	s.call(http.MethodPost, "/events", s.admin, `{"type":"a","payload":1,"headers":{"Host":"x"}}`).wantFaults("body.headers.Host")
+	s.call(http.MethodPost, "/events", s.admin, `{"type":"a..b","payload":1,"headers":{"Cookie":"x"},"ordering_key":1,"else":1}`).
+		wantFaults("body.else", "body.headers.Cookie", "body.ordering_key", "body.type")
+	s.call(http.MethodPost, "/events", s.admin, `{"type":"a..b","payload":null,"payload_base64":null,"expires_at":"2020-01-01T00:00:00Z"}`).
+		wantFaults("body.payload_base64", "body.type")
+	s.call(http.MethodPost, "/events", s.admin, `{"type":"a..b","payload":1,"expires_at":"2020-01-01T00:00:00Z"}`).
+		wantFaults("body.expires_at", "body.type")
 	s.call(http.MethodPost, "/events", s.admin, `{"type":"a","payload":1,"expires_at":"2020-01-01T00:00:00Z"}`).wantFaults("body.expires_at")
 	s.call(http.MethodPost, "/events", s.admin, `{"type":"a","payload":1,"deliver_at":"2099-01-01T00:00:00Z"}`).wantFaults("body.deliver_at")
 }
