@@ -19,6 +19,9 @@ const (
 	// within a second lets a producer go on with its retries. Nothing was sent of those who wait for the next commit; those
 	// in this one may find their events stored when they repeat, so they are told to repeat with the same key.
 	stallAfter = 750 * time.Millisecond
+	// perDelivery is what a commit may take longer for each delivery in it, twice what a busy small machine needs: a batch that
+	// many subscriptions want is work, and no store that does not answer.
+	perDelivery = 100 * time.Microsecond
 )
 
 // committer groups acceptances: those that arrive while a commit is under way share the next one, and each waits for
@@ -139,7 +142,7 @@ func (c *committer) run() {
 		select {
 		case first := <-c.queue:
 			group := c.gather(first)
-			watch := time.AfterFunc(stallAfter, func() { c.stall(group) })
+			watch := time.AfterFunc(patience(group), func() { c.stall(group) })
 			c.commitGroup(group)
 			if !watch.Stop() {
 				c.stalled.Add(-1)
@@ -148,6 +151,17 @@ func (c *committer) run() {
 			return
 		}
 	}
+}
+
+// patience is how long the commit of a group may take before those who wait are told that it stalls.
+func patience(group []*waiting) time.Duration {
+	deliveries := 0
+	for _, w := range group {
+		for i := range w.batch {
+			deliveries += len(w.batch[i].Matches)
+		}
+	}
+	return stallAfter + time.Duration(deliveries)*perDelivery
 }
 
 // stall answers those whose commit takes too long and, where no other commit gets through, those behind it.
