@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -85,6 +86,24 @@ func TestPayloadLimit(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer "+s.admin)
 	r.Header.Set("Content-Type", "application/json")
 	s.do(r).want(http.StatusRequestEntityTooLarge)
+}
+
+// TestTooLargeIsToldInTheEnd sends all of a body that is too large before it looks for the answer, as simple clients do.
+func TestTooLargeIsToldInTheEnd(t *testing.T) {
+	s := open(t, nil)
+	const size = 12 << 20
+	head := "POST /events/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer " + s.admin + "\r\n"
+	body := strings.Repeat(" ", size)
+	for name, rest := range map[string]string{
+		"Length":  "Content-Length: " + strconv.Itoa(size) + "\r\n\r\n" + body,
+		"Chunked": "Transfer-Encoding: chunked\r\n\r\n" + strconv.FormatInt(size, 16) + "\r\n" + body + "\r\n0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if a := s.sendRaw(t, head+rest); a.status != http.StatusRequestEntityTooLarge {
+				t.Errorf("answered %d %s", a.status, a.body)
+			}
+		})
+	}
 }
 
 // TestBodiesAreBounded holds many large bodies open: those that would be too much are turned away, and when the others

@@ -197,6 +197,9 @@ const (
 	// maxBodies bounds all bodies under way. A buffer that grows is up to twice as large, so that a thousand clients
 	// who send large bodies slowly cost at most 64 MiB.
 	maxBodies = 32 << 20
+	// maxDrained is how much of a body that is too large is read and forgotten: a client that only reads the answer when it has
+	// sent everything would find its connection reset instead.
+	maxDrained = 16 << 20
 )
 
 var errBodies = errors.New("too many bodies at once")
@@ -231,6 +234,7 @@ func (h *Handler) readBody(c *call, op *operation) (*buffer, error) {
 		return nil, err
 	}
 	if c.request.ContentLength > op.maxBody {
+		c.drain()
 		return nil, tooLarge(op.maxBody)
 	}
 	of := &h.bodies
@@ -247,7 +251,17 @@ func (h *Handler) readBody(c *call, op *operation) (*buffer, error) {
 		return b, nil
 	}
 	b.free()
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		c.drain()
+	}
 	return nil, bodyError(err, op.maxBody)
+}
+
+// drain takes the rest of a body, unless the client waits to be asked for it.
+func (c *call) drain() {
+	if c.request.Header.Get("Expect") == "" {
+		_, _ = io.CopyN(io.Discard, c.request.Body, maxDrained)
+	}
 }
 
 // bodyError says why a body was not read.
