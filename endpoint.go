@@ -192,7 +192,7 @@ func (a *Auth) checkParams(v *Violations) {
 		case ownParams[name]:
 			v.Add("auth.params."+name, "has a field of its own in auth; it cannot be set here")
 		case !printable(string(value), maxParam):
-			v.Add("auth.params."+name, "must be at most %d bytes without control characters", maxParam)
+			v.Add(under("auth.params", name), "must be at most %d bytes without control characters", maxParam)
 		}
 	}
 }

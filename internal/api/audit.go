@@ -198,12 +198,9 @@ func (q *auditQuery) filter() (posthorn.AuditFilter, error) {
 }
 
 func (h *Handler) listAudit(ctx context.Context, c *call, q *auditQuery) (*reply[list[auditEntry]], error) {
-	page, err := pageOf(c, &q.Paging)
-	if err != nil {
-		return nil, err
-	}
+	page, form := pageOf(c, &q.Paging)
 	f, err := q.filter()
-	if err != nil {
+	if err = further(form, err); err != nil {
 		return nil, err
 	}
 	tenant, err := q.tenant(c)

@@ -372,9 +372,9 @@ func asChunked(t *testing.T, gen json.RawMessage) (io.Reader, bool) {
 }
 
 // sendRaw writes bytes to a socket, says that nothing follows, and reads one answer.
-func (b *bench) sendRaw(t *testing.T, text string) answered {
+func (s *site) sendRaw(t *testing.T, text string) answered {
 	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", b.server.Listener.Addr().String())
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.server.Listener.Addr().String())
 	must(t, err)
 	defer conn.Close()
 	must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))

@@ -150,7 +150,8 @@ func strict(d *jsontext.Decoder, v any) error {
 	return errors.ErrUnsupported
 }
 
-// decodeText refuses NUL, which no header, URL or database text can hold.
+// decodeText refuses NUL, which no header, URL or database text can hold, and the empty text where one of several words is
+// wanted: that would be as if the field were not there.
 func decodeText(d *jsontext.Decoder, into reflect.Value) error {
 	token, err := d.ReadToken()
 	if err != nil {
@@ -159,6 +160,9 @@ func decodeText(d *jsontext.Decoder, into reflect.Value) error {
 	text := token.String()
 	if text == "" && into.Type() == reflect.TypeFor[secretText]() {
 		return refused(signing.ErrSecretForm.Error())
+	}
+	if text == "" && into.Type() != reflect.TypeFor[string]() {
+		return refused("must not be empty; leave it out for the default")
 	}
 	if strings.IndexByte(text, 0) >= 0 {
 		return refused("must not contain NUL characters")

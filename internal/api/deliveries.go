@@ -88,26 +88,22 @@ type deliveryQuery struct {
 
 func (q *deliveryQuery) filter() (posthorn.DeliveryFilter, error) {
 	f := posthorn.DeliveryFilter{SubscriptionID: q.SubscriptionID.SubscriptionID, Since: q.Since.Time, Until: q.Until.Time}
+	var v posthorn.Violations
 	var err error
-	if f.States, err = choices("query.status", q.Status, states()); err != nil {
-		return f, err
-	}
-	if f.Outcome, err = choice("query.outcome", q.Outcome, posthorn.Outcomes); err != nil {
-		return f, err
-	}
-	if f.StatusCode, err = statusCode("query.status_code", q.StatusCode); err != nil {
-		return f, err
-	}
-	if f.EventID, err = filterID[posthorn.EventID]("query.event_id", "evt_", q.EventID); err != nil {
-		return f, err
-	}
-	if f.Replay, err = filterID[posthorn.ReplayID]("query.replay_id", "rpl_", q.ReplayID); err != nil {
-		return f, err
-	}
-	if f.Types, err = patterns("query.event_type", q.EventType); err != nil {
-		return f, err
-	}
-	return f, span(q.Since, q.Until)
+	f.States, err = choices("query.status", q.Status, states())
+	collect(&v, err)
+	f.Outcome, err = choice("query.outcome", q.Outcome, posthorn.Outcomes)
+	collect(&v, err)
+	f.StatusCode, err = statusCode("query.status_code", q.StatusCode)
+	collect(&v, err)
+	f.EventID, err = filterID[posthorn.EventID]("query.event_id", "evt_", q.EventID)
+	collect(&v, err)
+	f.Replay, err = filterID[posthorn.ReplayID]("query.replay_id", "rpl_", q.ReplayID)
+	collect(&v, err)
+	f.Types, err = patterns("query.event_type", q.EventType)
+	collect(&v, err)
+	collect(&v, span(q.Since, q.Until))
+	return f, v.Err()
 }
 
 func states() []posthorn.State {
@@ -126,12 +122,9 @@ func statusCode(location, text string) (int, error) {
 }
 
 func (h *Handler) listDeliveries(ctx context.Context, c *call, q *deliveryQuery) (*reply[list[delivery]], error) {
-	page, err := pageOf(c, &q.Paging)
-	if err != nil {
-		return nil, err
-	}
+	page, form := pageOf(c, &q.Paging)
 	f, err := q.filter()
-	if err != nil {
+	if err = further(form, err); err != nil {
 		return nil, err
 	}
 	rows, next, err := h.store.ListDeliveries(ctx, c.tenant(), f, page)

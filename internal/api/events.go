@@ -143,11 +143,8 @@ func (h *Handler) publishEvent(ctx context.Context, c *call, _ *publishHeader, b
 	if err != nil {
 		return nil, err
 	}
-	if err := headerKey(c.request.Header, e); err != nil {
-		return nil, err
-	}
-	if err := h.checkTimes(e); err != nil {
-		return nil, under("body", err)
+	if err := further(headerKey(c.request.Header, e), under("body", h.checkTimes(e))); err != nil {
+		return nil, further(err, under("body", e.Validate()))
 	}
 	a, err := h.opts.Publisher.Publish(ctx, c.tenant(), e)
 	if err != nil {
@@ -189,6 +186,9 @@ func (h *Handler) publishBatch(ctx context.Context, c *call, _ *nothing, body []
 		e, err := decodeEvent(text, place, h.opts.MaxEventBytes)
 		if err == nil {
 			err = under(place, h.checkTimes(e))
+			if err != nil {
+				err = further(err, under(place, e.Validate()))
+			}
 		}
 		if err != nil {
 			result.Data[i].Error = problemOf(err)
@@ -221,12 +221,9 @@ func showAccepted(e *posthorn.Event, a posthorn.Accepted, place string) batchIte
 }
 
 func (h *Handler) listEvents(ctx context.Context, c *call, q *eventQuery) (*reply[list[event]], error) {
-	page, err := pageOf(c, &q.Paging)
-	if err != nil {
-		return nil, err
-	}
+	page, form := pageOf(c, &q.Paging)
 	f, err := q.filter()
-	if err != nil {
+	if err = further(form, err); err != nil {
 		return nil, err
 	}
 	rows, next, err := h.store.ListEvents(ctx, c.tenant(), f, page)
@@ -250,17 +247,16 @@ func (q *eventQuery) filter() (posthorn.EventFilter, error) {
 	f := posthorn.EventFilter{
 		SubscriptionID: q.SubscriptionID.SubscriptionID, Since: q.Since.Time, Until: q.Until.Time, Text: q.Text,
 	}
+	var v posthorn.Violations
 	var err error
-	if f.Types, err = patterns("query.type", q.Type); err != nil {
-		return f, err
-	}
+	f.Types, err = patterns("query.type", q.Type)
+	collect(&v, err)
 	f.Status, err = choice("query.status", q.Status, []posthorn.EventStatus{
 		posthorn.EventPending, posthorn.EventSucceeded, posthorn.EventPartial, posthorn.EventFailed, posthorn.EventUnmatched,
 	})
-	if err != nil {
-		return f, err
-	}
-	return f, span(q.Since, q.Until)
+	collect(&v, err)
+	collect(&v, span(q.Since, q.Until))
+	return f, v.Err()
 }
 
 func showEvent(e *posthorn.EventSummary) event {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,7 +29,13 @@ func TestPublish(t *testing.T) {
 	s.call(http.MethodPost, "/events", s.admin, `{"type":"posthorn.x","payload":1}`).wantFaults("body.type")
 	s.call(http.MethodPost, "/events", s.admin, `{"type":"a..b","payload":1,"content_type":"a/b/c","ordering_key":"`+strings.Repeat("k", 256)+`"}`).
 		wantFaults("body.content_type", "body.ordering_key", "body.type")
-	s.call(http.MethodPost, "/events", s.admin, `{"type":"a","payload":1,"headers":{"Host":"x"}}`).wantFaults("body.headers")
+	s.call(http.MethodPost, "/events", s.admin, `{"type":"a","payload":1,"headers":{"Host":"x"}}`).wantFaults("body.headers.Host")
+	s.call(http.MethodPost, "/events", s.admin, `{"type":"a..b","payload":1,"headers":{"Cookie":"x"},"ordering_key":1,"else":1}`).
+		wantFaults("body.else", "body.headers.Cookie", "body.ordering_key", "body.type")
+	s.call(http.MethodPost, "/events", s.admin, `{"type":"a..b","payload":null,"payload_base64":null,"expires_at":"2020-01-01T00:00:00Z"}`).
+		wantFaults("body.payload_base64", "body.type")
+	s.call(http.MethodPost, "/events", s.admin, `{"type":"a..b","payload":1,"expires_at":"2020-01-01T00:00:00Z"}`).
+		wantFaults("body.expires_at", "body.type")
 	s.call(http.MethodPost, "/events", s.admin, `{"type":"a","payload":1,"expires_at":"2020-01-01T00:00:00Z"}`).wantFaults("body.expires_at")
 	s.call(http.MethodPost, "/events", s.admin, `{"type":"a","payload":1,"deliver_at":"2099-01-01T00:00:00Z"}`).wantFaults("body.deliver_at")
 }
@@ -79,6 +86,24 @@ func TestPayloadLimit(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer "+s.admin)
 	r.Header.Set("Content-Type", "application/json")
 	s.do(r).want(http.StatusRequestEntityTooLarge)
+}
+
+// TestTooLargeIsToldInTheEnd sends all of a body that is too large before it looks for the answer, as simple clients do.
+func TestTooLargeIsToldInTheEnd(t *testing.T) {
+	s := open(t, nil)
+	const size = 12 << 20
+	head := "POST /events/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer " + s.admin + "\r\n"
+	body := strings.Repeat(" ", size)
+	for name, rest := range map[string]string{
+		"Length":  "Content-Length: " + strconv.Itoa(size) + "\r\n\r\n" + body,
+		"Chunked": "Transfer-Encoding: chunked\r\n\r\n" + strconv.FormatInt(size, 16) + "\r\n" + body + "\r\n0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if a := s.sendRaw(t, head+rest); a.status != http.StatusRequestEntityTooLarge {
+				t.Errorf("answered %d %s", a.status, a.body)
+			}
+		})
+	}
 }
 
 // TestBodiesAreBounded holds many large bodies open: those that would be too much are turned away, and when the others
@@ -146,6 +171,9 @@ func TestMediaTypes(t *testing.T) {
 		if got := send(http.Header{"Content-Type": {"application/json"}, "Content-Encoding": {encoding}}); got != want {
 			t.Errorf("encoding %q is answered %d, want %d", encoding, got, want)
 		}
+	}
+	if got := send(http.Header{"Content-Type": {"application/json"}, "Content-Encoding": {"identity", "gzip"}}); got != 415 {
+		t.Errorf("an encoding behind another is answered %d", got)
 	}
 }
 

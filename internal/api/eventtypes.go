@@ -215,13 +215,10 @@ func (h *Handler) catalogueChanged(ctx context.Context, c *call, object string, 
 }
 
 func (h *Handler) listEventTypes(ctx context.Context, c *call, q *eventTypeQuery) (*reply[list[eventType]], error) {
-	page, err := pageOf(c, &q.Paging)
-	if err != nil {
-		return nil, err
-	}
+	page, form := pageOf(c, &q.Paging)
 	f := posthorn.EventTypeFilter{Text: q.Text}
 	deprecated, err := choice("query.deprecated", q.Deprecated, []string{"true", "false"})
-	if err != nil {
+	if err = further(form, err); err != nil {
 		return nil, err
 	}
 	if deprecated != "" {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -127,6 +128,7 @@ func unexpected(err error) *problem {
 	return p
 }
 
+// fieldErrors are the entries of an answer: one for each place, in the order of places.
 func fieldErrors(fields []posthorn.FieldError) []fieldError {
 	if len(fields) == 0 {
 		return nil
@@ -136,7 +138,17 @@ func fieldErrors(fields []posthorn.FieldError) []fieldError {
 		list[i] = fieldError{f.Location, f.Message}
 	}
 	slices.SortStableFunc(list, func(a, b fieldError) int { return cmp.Compare(a.Location, b.Location) })
-	return slices.Compact(list)
+	merged := list[:1]
+	for _, f := range list[1:] {
+		last := &merged[len(merged)-1]
+		switch {
+		case f.Location != last.Location:
+			merged = append(merged, f)
+		case !strings.Contains(last.Message, f.Message):
+			last.Message += "; " + f.Message
+		}
+	}
+	return merged
 }
 
 // seconds is a Retry-After: whole seconds, rounded up, at least one.
@@ -156,6 +168,36 @@ func under(place string, err error) error {
 		moved.Fields[i] = posthorn.FieldError{Location: place + "." + f.Location, Message: f.Message}
 	}
 	return &moved
+}
+
+// further joins what is wrong with the form of a request and what is wrong with its values as far as they could be read, so
+// that one answer names both. About a place whose form is wrong there is nothing more to say.
+func further(form, values error) error {
+	e, bad := errors.AsType[*posthorn.Error](form)
+	w, worse := errors.AsType[*posthorn.Error](values)
+	switch {
+	case form == nil:
+		return values
+	case !bad || !worse || e.Kind != posthorn.Invalid || w.Kind != posthorn.Invalid:
+		return form
+	}
+	all := *e
+	all.Fields = slices.Clone(e.Fields)
+	for _, f := range w.Fields {
+		if !slices.ContainsFunc(e.Fields, func(known posthorn.FieldError) bool { return within(known.Location, f.Location) }) {
+			all.Fields = append(all.Fields, f)
+		}
+	}
+	return &all
+}
+
+// within reports that one of two places is the other, or in it.
+func within(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	rest, ok := strings.CutPrefix(b, a)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // collect adds an Invalid error's fields.

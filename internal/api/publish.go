@@ -73,7 +73,7 @@ func decodeEvent(text []byte, place string, maxPayload int) (*posthorn.Event, er
 		d.refuse("type", "is required")
 	}
 	if len(d.v) > 0 {
-		return nil, d.v.Err()
+		return nil, further(d.v.Err(), under(place, e.Validate()))
 	}
 	if len(e.Payload) > maxPayload {
 		return nil, posthorn.NewError(posthorn.TooLarge,

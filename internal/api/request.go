@@ -197,6 +197,9 @@ const (
 	// maxBodies bounds all bodies under way. A buffer that grows is up to twice as large, so that a thousand clients
 	// who send large bodies slowly cost at most 64 MiB.
 	maxBodies = 32 << 20
+	// maxDrained is how much of a body that is too large is read and forgotten: a client that only reads the answer when it has
+	// sent everything would find its connection reset instead.
+	maxDrained = 16 << 20
 )
 
 var errBodies = errors.New("too many bodies at once")
@@ -231,6 +234,7 @@ func (h *Handler) readBody(c *call, op *operation) (*buffer, error) {
 		return nil, err
 	}
 	if c.request.ContentLength > op.maxBody {
+		c.drain()
 		return nil, tooLarge(op.maxBody)
 	}
 	of := &h.bodies
@@ -247,7 +251,17 @@ func (h *Handler) readBody(c *call, op *operation) (*buffer, error) {
 		return b, nil
 	}
 	b.free()
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		c.drain()
+	}
 	return nil, bodyError(err, op.maxBody)
+}
+
+// drain takes the rest of a body, unless the client waits to be asked for it.
+func (c *call) drain() {
+	if c.request.Header.Get("Expect") == "" {
+		_, _ = io.CopyN(io.Discard, c.request.Body, maxDrained)
+	}
 }
 
 // bodyError says why a body was not read.
@@ -277,8 +291,10 @@ func tooLarge(limit int64) error {
 // checkMedia refuses what is not JSON in UTF-8. Simple types (text/plain, forms) are refused also because a foreign
 // page could send them without asking.
 func (c *call) checkMedia(op *operation) error {
-	if encoding := c.request.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return newProblem(answerMedia, "compressed bodies are not accepted; send the body without Content-Encoding")
+	for _, encoding := range c.request.Header["Content-Encoding"] {
+		if encoding != "" && !strings.EqualFold(encoding, "identity") {
+			return newProblem(answerMedia, "compressed bodies are not accepted; send the body without Content-Encoding")
+		}
 	}
 	if op.anyMedia {
 		return nil

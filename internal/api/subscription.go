@@ -3,9 +3,13 @@ package api
 import (
 	"cmp"
 	"maps"
+	"math"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/posthorn/posthorn"
 )
@@ -75,6 +79,31 @@ type retryPolicy struct {
 
 	FinalStatuses []int   `json:"final_statuses,omitzero" doc:"HTTP statuses, from 300 to 599, after which no automatic retry is made." example:"[400,404]"`
 	Window        float64 `json:"window_seconds,omitzero" doc:"Ends the automatic retries this long after acceptance; at most the retention, which is the default."`
+}
+
+// UnmarshalJSONFrom tells a zero that was sent from a field that was not: a policy of no attempts is not the default one. What
+// was sent as zero becomes negative, which the check of the policy refuses.
+func (p *retryPolicy) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	type plain retryPolicy
+	absent := math.Inf(-1) // which JSON cannot say
+	in := plain{Initial: absent, Multiplier: absent, Maximum: absent, Attempts: math.MinInt, Window: absent}
+	err := json.UnmarshalDecode(d, &in)
+	for _, n := range []*float64{&in.Initial, &in.Multiplier, &in.Maximum, &in.Window} {
+		switch *n {
+		case absent:
+			*n = 0
+		case 0:
+			*n = -1
+		}
+	}
+	switch in.Attempts {
+	case math.MinInt:
+		in.Attempts = 0
+	case 0:
+		in.Attempts = -1
+	}
+	*p = retryPolicy(in)
+	return err
 }
 
 // rateLimit is how many deliveries a second or a minute.

@@ -11,7 +11,7 @@ const subscriptionNoun = "subscription"
 
 func (h *Handler) registerSubscriptions() {
 	example := map[string]any{"url": "https://example.com/webhooks", "event_types": []string{"order.*"}}
-	handleBody(h, operation{
+	handleRaw[nothing, subscriptionInput](h, operation{
 		method: http.MethodPost, path: "/subscriptions", id: "createSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
 		audit: "subscription.create", summary: "Create a subscription", status: http.StatusCreated, example: example, maxBody: subscriptionBody,
 		description: "The answer holds the signing secret; it is not shown in any list.",
@@ -24,7 +24,7 @@ func (h *Handler) registerSubscriptions() {
 		method: http.MethodGet, path: "/subscriptions/{id}", id: "getSubscription", tag: "Subscriptions", scope: posthorn.ScopeRead,
 		summary: "Read a subscription",
 	}, h.getSubscription)
-	handleBody(h, operation{
+	handleRaw[subscriptionPath, subscriptionInput](h, operation{
 		method: http.MethodPut, path: "/subscriptions/{id}", id: "replaceSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
 		audit: "subscription.update", summary: "Replace a subscription", example: example, maxBody: subscriptionBody,
 		description: "Fields left out go back to their defaults, except the secret and the status. Header values and the secret parts of auth and tls may be sent back masked, as they were read, and stay as they are. A disabled subscription cannot be paused, and at most five secrets sign at once (409).",
@@ -77,13 +77,13 @@ type subscriptionQuery struct {
 	Text   string `query:"q" doc:"Found in the URL or the description, regardless of case."`
 }
 
-func (h *Handler) createSubscription(ctx context.Context, c *call, _ *nothing, in *subscriptionInput) (*created[subscriptionWithSecret], error) {
+func (h *Handler) createSubscription(ctx context.Context, c *call, _ *nothing, body []byte) (*created[subscriptionWithSecret], error) {
+	var in subscriptionInput
+	form := decode(body, &in)
 	s := &posthorn.Subscription{TenantID: c.tenant(), ID: posthorn.SubscriptionID{UUID: posthorn.NewUUID(h.store.Now())}}
-	if err := h.write(in, s); err != nil {
-		return nil, err
-	}
+	form = further(form, h.write(&in, s))
 	key, err := newSecret(in.Secret, s)
-	if err != nil {
+	if err = further(form, err); err != nil {
 		return nil, err
 	}
 	s.Secrets = []posthorn.Secret{stored(key, h.store.Now())}
@@ -133,12 +133,9 @@ func (h *Handler) changed(ctx context.Context, s *posthorn.Subscription) {
 }
 
 func (h *Handler) listSubscriptions(ctx context.Context, c *call, q *subscriptionQuery) (*reply[list[subscription]], error) {
-	page, err := pageOf(c, &q.Paging)
-	if err != nil {
-		return nil, err
-	}
+	page, form := pageOf(c, &q.Paging)
 	status, err := choice("query.status", q.Status, []posthorn.Status{posthorn.StatusActive, posthorn.StatusPaused, posthorn.StatusDisabled})
-	if err != nil {
+	if err = further(form, err); err != nil {
 		return nil, err
 	}
 	rows, next, err := h.store.ListSubscriptions(ctx, c.tenant(), posthorn.SubscriptionFilter{Status: status, Text: q.Text}, page)
@@ -222,26 +219,29 @@ func (h *Handler) update(ctx context.Context, c *call, p *subscriptionPath, chan
 	return h.showWithLane(ctx, s)
 }
 
-func (h *Handler) replaceSubscription(ctx context.Context, c *call, p *subscriptionPath, in *subscriptionInput) (*reply[subscription], error) {
-	return h.update(ctx, c, p, func(s *posthorn.Subscription) error { return h.rewrite(in, s) })
+func (h *Handler) replaceSubscription(ctx context.Context, c *call, p *subscriptionPath, body []byte) (*reply[subscription], error) {
+	var in subscriptionInput
+	form := decode(body, &in)
+	if form != nil && posthorn.KindOf(form) != posthorn.Invalid {
+		return nil, form
+	}
+	return h.update(ctx, c, p, func(s *posthorn.Subscription) error { return h.rewrite(form, &in, s) })
 }
 
-// rewrite is write on a subscription that has a secret already: another one rotates.
-func (h *Handler) rewrite(in *subscriptionInput, s *posthorn.Subscription) error {
+// rewrite is write on a subscription that has a secret already: another one rotates. Form is what is wrong with the input so far.
+func (h *Handler) rewrite(form error, in *subscriptionInput, s *posthorn.Subscription) error {
 	if in.Status == posthorn.StatusPaused {
 		if err := pausable(s); err != nil {
 			return err
 		}
 	}
-	if err := h.write(in, s); err != nil {
-		return err
-	}
+	form = further(form, h.write(in, s))
 	same := len(s.Secrets) > 0 && string(s.Secrets[0].Value) == string(in.Secret)
 	if in.Secret == "" || same && s.Signature == nil {
-		return nil
+		return form
 	}
 	key, err := newSecret(in.Secret, s)
-	if err != nil || same {
+	if err = further(form, err); err != nil || same {
 		return err
 	}
 	return rotate(s, key, defaultOverlap, h.store.Now())
@@ -258,10 +258,7 @@ func (h *Handler) patchSubscription(ctx context.Context, c *call, p *subscriptio
 			return err
 		}
 		var in subscriptionInput
-		if err := assign(merged, &in); err != nil {
-			return err
-		}
-		return h.rewrite(&in, s)
+		return h.rewrite(assign(merged, &in), &in, s)
 	})
 }
 

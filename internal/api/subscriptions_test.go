@@ -154,7 +154,7 @@ func TestPatchMerges(t *testing.T) {
 		`{"nothing":null}`:                        {"body.nothing"},
 		`{"headers":{"A":"1","A":"2"}}`:           {"body.headers.A"},
 		`{"timeout_seconds":"3"}`:                 {"body.timeout_seconds"},
-		`{"url":1,"ordering":"lifo"}`:             {"body.url"},
+		`{"url":1,"ordering":"lifo"}`:             {"body.ordering", "body.url"},
 		`{"retry":{"schedule":[1],"attempts":3}}`: {"body.retry"},
 	} {
 		s.call(http.MethodPatch, path, s.admin, patch).wantFaults(places...)
@@ -165,6 +165,7 @@ func TestPatchMerges(t *testing.T) {
 
 func TestSubscriptionFaults(t *testing.T) {
 	s := open(t, nil)
+	present := s.subscribe(s.admin, nil)
 	tests := []struct {
 		name   string
 		fields map[string]any
@@ -176,6 +177,12 @@ func TestSubscriptionFaults(t *testing.T) {
 			[]string{"body.event_types[1]", "body.max_in_flight", "body.ordering", "body.timeout_seconds", "body.url"},
 		},
 		{"Retry", map[string]any{"retry": map[string]any{"schedule": []float64{1, 1e9}}}, []string{"body.retry.schedule[1]"}},
+		{"RetryNever", map[string]any{"retry": map[string]any{"initial": 1, "multiplier": 0, "maximum": 1, "attempts": 0}}, []string{"body.retry.attempts", "body.retry.multiplier"}},
+		{"RetryZeros", map[string]any{"retry": map[string]any{"initial": 0, "multiplier": 0, "maximum": 5, "attempts": 1}}, []string{"body.retry.initial", "body.retry.multiplier"}},
+		{"RetryBoth", map[string]any{"retry": map[string]any{"schedule": []float64{1}, "attempts": 0}}, []string{"body.retry"}},
+		{"RetryWindow", map[string]any{"retry": map[string]any{"window_seconds": 0}}, []string{"body.retry.window_seconds"}},
+		{"RetryNull", map[string]any{"retry": map[string]any{"attempts": nil}}, []string{"body.retry.attempts"}},
+		{"Empty", map[string]any{"status": "", "ordering": "", "on_failure": "", "auth": map[string]any{"type": ""}}, []string{"body.auth.type", "body.on_failure", "body.ordering", "body.status"}},
 		{"RetryTooLong", map[string]any{"retry": map[string]any{"schedule": []float64{600000}}}, []string{"body.retry"}},
 		{"RetryField", map[string]any{"retry": map[string]any{"shedule": []float64{1}}}, []string{"body.retry.shedule"}},
 		{"RateLimit", map[string]any{"rate_limit": map[string]any{"limit": 0, "per": "hour"}}, []string{"body.rate_limit.limit", "body.rate_limit.per"}},
@@ -184,14 +191,29 @@ func TestSubscriptionFaults(t *testing.T) {
 		{"Secret", map[string]any{"secret": "whsec_short"}, []string{"body.secret"}},
 		{"ReadOnly", map[string]any{"id": "sub_01m8547nx0e1qbsjvyf4n6x9ff"}, []string{"body.id"}},
 		{"Metadata", map[string]any{"metadata": map[string]string{"": "x"}}, []string{"body.metadata"}},
+		{
+			"Headers",
+			map[string]any{"headers": map[string]string{
+				"Host": "x", "webhook-id": "x", "bad name": "x", "worse name": "x", "X-A": "\x01", strings.Repeat("X", 33): "\x01",
+			}},
+			[]string{"body.headers", "body.headers.Host", "body.headers.X-A", "body.headers.webhook-id"},
+		},
+		{
+			"FormAndValues",
+			map[string]any{
+				"url": "ftp://x", "description": 1, "event_types": []any{"b@d", 1}, "secret": "whsec_short", "uri": "x", "max_in_flight": 0,
+				"retry": map[string]any{"attempts": "5"},
+			},
+			[]string{"body.description", "body.event_types[0]", "body.event_types[1]", "body.max_in_flight", "body.retry.attempts", "body.secret", "body.uri", "body.url"},
+		},
 		{"NUL", map[string]any{"description": "a\x00b"}, []string{"body.description"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			body := map[string]any{"url": "https://example.com/"}
 			maps.Copy(body, test.fields)
-			a := s.call(http.MethodPost, "/subscriptions", s.admin, body)
-			a.wantFaults(test.want...)
+			s.call(http.MethodPost, "/subscriptions", s.admin, body).wantFaults(test.want...)
+			s.call(http.MethodPut, "/subscriptions/"+present, s.admin, body).wantFaults(test.want...)
 		})
 	}
 }

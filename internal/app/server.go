@@ -137,18 +137,27 @@ func (a *App) routes() (http.Handler, error) {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	}
-	if s.Has(config.RoleAPI) {
-		mux.Handle("/", a.handler)
-		return mux, nil
+	rest := http.Handler(a.handler)
+	if !s.Has(config.RoleAPI) {
+		rest = http.HandlerFunc(a.serveHealth)
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/healthz" || r.URL.Path == "/health" || strings.HasPrefix(r.URL.Path, "/health/") {
-			a.handler.ServeHTTP(w, r)
-			return
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Not a pattern of the mux, which would redirect odd paths and answer CONNECT in its own words.
+		handler, pattern := mux.Handler(r)
+		if pattern == "" {
+			handler = rest
 		}
-		http.Error(w, "this node does not have the role api", http.StatusNotFound)
-	})
-	return mux, nil
+		handler.ServeHTTP(w, r)
+	}), nil
+}
+
+// serveHealth is all that a node without the role api serves.
+func (a *App) serveHealth(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/healthz" || r.URL.Path == "/health" || strings.HasPrefix(r.URL.Path, "/health/") {
+		a.handler.ServeHTTP(w, r)
+		return
+	}
+	http.Error(w, "this node does not have the role api", http.StatusNotFound)
 }
 
 // addAuth notes the keys' last uses in the background, and forgets cached keys when one changes anywhere.

@@ -33,7 +33,8 @@ func newGuard(allowed []netip.Prefix) guard {
 }
 
 // check is nil for an address that may be dialled. The zone is dropped, since no prefix contains a zoned address; a mapped
-// address is its IPv4 address; a NAT64 address goes to the IPv4 address inside it, and is judged by that.
+// address is its IPv4 address; a NAT64 address goes to the IPv4 address inside it, and is judged by that. An ISATAP address
+// (RFC 5214, section 6.1) may go to the one inside it, and both must pass.
 func (g guard) check(addr netip.Addr) error {
 	addr = addr.WithZone("").Unmap()
 	if g.allows(addr) {
@@ -46,10 +47,23 @@ func (g guard) check(addr netip.Addr) error {
 			return nil
 		}
 	}
+	if inner, ok := isatap(addr); ok && !g.allows(inner) && g.registry.SafeAddr(inner) != nil {
+		return errNotPublic
+	}
 	if !addr.IsValid() || g.registry.SafeAddr(addr) != nil {
 		return errNotPublic
 	}
 	return nil
+}
+
+// isatap is the IPv4 address inside an address whose interface identifier is ISATAP's.
+func isatap(addr netip.Addr) (netip.Addr, bool) {
+	if !addr.Is6() {
+		return netip.Addr{}, false
+	}
+	b := addr.As16()
+	is := b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
+	return netip.AddrFrom4([4]byte(b[12:])), is
 }
 
 // checkLiteral judges an address that was written into a URL. The disguises are refused whatever they stand for: there is

@@ -10,11 +10,12 @@ var loopbackNames = []string{"localhost", "localhost.localdomain", "ip6-localhos
 // privateSuffixes exist only inside networks: reserved (RFC 6761, 6762, 8375, and "internal" by ICANN) or never delegated
 // because private networks use them.
 var privateSuffixes = []string{
-	"internal", "local", "localdomain", "home.arpa", "lan", "intranet", "private", "corp", "home", "test", "svc", "consul",
+	"internal", "local", "localdomain", "home.arpa", "lan", "intranet", "private", "corp", "home", "mail", "test", "svc", "consul",
 }
 
-// unusableSuffixes never lead to a receiver: reserved names (RFC 6761, 7686, 9476) and the tree of reverse lookups.
-var unusableSuffixes = []string{"onion", "alt", "example", "invalid", "arpa"}
+// unusableSuffixes never lead to a receiver: reserved names (RFC 6761, 7686, 9476), those of other networks than the Internet, and
+// the tree of reverse lookups.
+var unusableSuffixes = []string{"onion", "i2p", "alt", "example", "invalid", "arpa"}
 
 // metadataNames are how clouds name the service that hands out a machine's credentials.
 var metadataNames = []string{

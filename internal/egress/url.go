@@ -188,6 +188,10 @@ func (p *Policy) toASCII(host string) (string, error) {
 	if !international {
 		return host, nil
 	}
+	if last := host[strings.LastIndexByte(strings.TrimRight(host, "."), '.')+1:]; isNumber(last) {
+		// No top-level domain is a number; in the digits of another script it is an address in disguise.
+		return "", errInternational
+	}
 	name, err := p.idna.ToASCII(host)
 	if err != nil || strings.Count(name, ".") != strings.Count(host, ".") {
 		return "", errInternational
@@ -294,6 +298,12 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
+}
+
+// isNumber reports digits of whatever script, and nothing else but dots.
+func isNumber(label string) bool {
+	label = strings.TrimRight(label, ".")
+	return label != "" && !strings.ContainsFunc(label, func(r rune) bool { return !unicode.IsNumber(r) })
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }

@@ -47,7 +47,9 @@ func Compile(expression string) (*Filter, error) {
 	}
 	program, err := e.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostTracking(comparisons{}), cel.CostLimit(costLimit))
 	if err != nil {
-		return nil, fmt.Errorf("cannot be evaluated: %w", err)
+		// A bad regular expression stands quoted at the end.
+		why, _, _ := strings.Cut(err.Error(), ": `")
+		return nil, errors.New("cannot be evaluated: " + why)
 	}
 	return &Filter{program}, nil
 }
@@ -69,12 +71,24 @@ func (f *Filter) Match(e *Event) (bool, error) {
 // explain is the first fault of an expression; those after it are often its echo.
 func explain(issues *cel.Issues) error {
 	first := issues.Errors()[0]
-	// What the grammar would admit instead is a long list that helps nobody.
-	message, _, _ := strings.Cut(first.Message, " expecting ")
-	if strings.HasSuffix(message, "'<EOF>'") {
-		message = "the expression ends too early"
+	return fmt.Errorf("line %d, column %d: %s", max(1, first.Location.Line()), max(0, first.Location.Column())+1, withoutQuotes(first.Message))
+}
+
+// withoutQuotes is the library's message without what it quotes of the expression, which may be a secret: all that follows an
+// open quotation mark, for one.
+func withoutQuotes(message string) string {
+	before, _, _ := strings.Cut(message, " expecting ")
+	switch {
+	case strings.HasSuffix(before, "'<EOF>'"):
+		return "the expression ends too early"
+	case strings.HasPrefix(message, "Syntax error: token recognition"):
+		return "this is no word of CEL; a text may lack its closing quotation mark, and == compares"
+	case strings.HasPrefix(message, "Syntax error"):
+		return "this cannot stand here"
+	case strings.HasPrefix(message, "undeclared reference"):
+		return "this name is not known; there are type, headers, payload, and CEL's functions without those of time"
 	}
-	return fmt.Errorf("line %d, column %d: %s", max(1, first.Location.Line()), max(0, first.Location.Column())+1, message)
+	return message
 }
 
 // environment is the language, the same for all and never changed.

@@ -58,13 +58,13 @@ func TestMatch(t *testing.T) {
 func TestCompileSaysWhatIsWrongAndWhere(t *testing.T) {
 	for _, c := range []struct{ name, filter, want string }{
 		{"EndsEarly", "payload.amount >", "line 1, column 17: the expression ends too early"},
-		{"SecondLine", "payload.ok &&\n  )", "line 2, column 3: Syntax error: mismatched input ')'"},
+		{"SecondLine", "payload.ok &&\n  )", "line 2, column 3: this cannot stand here"},
 		{"Empty", "", "line 1, column 1: the expression ends too early"},
-		{"UnknownName", "amount > 1", "line 1, column 1: undeclared reference to 'amount'"},
+		{"UnknownName", "amount > 1", "line 1, column 1: this name is not known; there are type, headers, payload"},
 		{"NotABoolean", "type", "must be true or false, like payload.amount > 100; this is of the type string"},
 		{"WrongOperand", "type > 1", "line 1, column 6: found no matching overload for '_>_' applied to '(string, int)'"},
 		{"BadRegex", "type.matches('(')", "cannot be evaluated: error parsing regexp"},
-		{"NoClock", "timestamp('2026-01-01T00:00:00Z') > 1", "undeclared reference to 'timestamp'"},
+		{"NoClock", "timestamp('2026-01-01T00:00:00Z') > 1", "line 1, column 10: this name is not known"},
 		{"TooLong", strings.Repeat(" ", posthorn.MaxFilter) + "true", "must be at most 4096 characters"},
 		{"TooDeep", strings.Repeat("(", 60) + "true" + strings.Repeat(")", 60), "expression recursion limit exceeded"},
 	} {
@@ -73,6 +73,19 @@ func TestCompileSaysWhatIsWrongAndWhere(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// TestCompileRepeatsNothing: a filter may hold a secret.
+func TestCompileRepeatsNothing(t *testing.T) {
+	for _, filter := range []string{
+		"payload.a == 's3cret", `payload.a == "s3cret`, "'''s3cret", "r's3cret", "payload.a == s3cret", "s3cret(1)", "type.s3cret()",
+		"payload.a s3cret", "`s3cret`", "s3cret{a: 1}", "type.matches('(s3cret')", "type.matches('s3cret{9999}')", "int('s3cret') == 1",
+		"has(s3cret)", "payload.all('s3cret', true)", "type.s3cret", "{'s3cret': 1", "'s3cret'", "type + 1 == 's3cret'",
+	} {
+		if _, err := Compile(filter); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v", filter, err)
+		}
 	}
 }
 

@@ -15,6 +15,9 @@ const (
 	groupBytes  = 8 << 20
 	// commitTimeout bounds one commit: the committer's own, as no client's context may cut short what others share.
 	commitTimeout = 20 * time.Second
+	// perDelivery is what a commit may take longer for each delivery in it, twice what a busy small machine needs: a batch that
+	// many subscriptions want is work, and no store that does not answer.
+	perDelivery = 100 * time.Microsecond
 )
 
 // committer groups acceptances: those that arrive while a commit is under way share the next one, and each waits for
@@ -135,7 +138,7 @@ func (c *committer) run() {
 		select {
 		case first := <-c.queue:
 			group := c.gather(first)
-			watch := time.AfterFunc(posthorn.Patience, func() { c.stall(group) })
+			watch := time.AfterFunc(patience(group), func() { c.stall(group) })
 			c.commitGroup(group)
 			if !watch.Stop() {
 				c.stalled.Add(-1)
@@ -144,6 +147,17 @@ func (c *committer) run() {
 			return
 		}
 	}
+}
+
+// patience is how long the commit of a group may take before those who wait are told that it stalls.
+func patience(group []*waiting) time.Duration {
+	deliveries := 0
+	for _, w := range group {
+		for i := range w.batch {
+			deliveries += len(w.batch[i].Matches)
+		}
+	}
+	return posthorn.Patience + time.Duration(deliveries)*perDelivery
 }
 
 // stall answers those whose commit takes too long and, where no other commit gets through, those behind it. Nothing was sent

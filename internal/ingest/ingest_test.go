@@ -307,6 +307,27 @@ func TestPublishWhileTheStoreHangs(t *testing.T) {
 	})
 }
 
+// TestPublishOfMuchWork gives a batch for many subscriptions the time that storing it takes.
+func TestPublishOfMuchWork(t *testing.T) {
+	play(t, func(t *testing.T, n *hooktest.Node) {
+		const events, subscriptions = 500, 20
+		store := stuck{n.Store, make(chan struct{})}
+		for range subscriptions {
+			n.Subscribe(receiverURL)
+		}
+		p := start(t, n, func(o *ingest.Options) { o.Store = store })
+		batch := make([]*posthorn.Event, events)
+		for i := range batch {
+			batch[i] = event("a")
+		}
+		time.AfterFunc(1500*time.Millisecond, func() { close(store.free) })
+		accepted, err := p.PublishBatch(context.Background(), n.Tenant, batch)
+		if err != nil || len(accepted) != events || accepted[0].Deliveries != subscriptions {
+			t.Errorf("%d accepted, %v", len(accepted), err)
+		}
+	})
+}
+
 func TestPublishQueueIsBoundedByBytes(t *testing.T) {
 	play(t, func(t *testing.T, n *hooktest.Node) {
 		store := stuck{n.Store, make(chan struct{})}
