@@ -15,9 +15,11 @@ const (
 	groupBytes  = 8 << 20
 	// commitTimeout bounds one commit: the committer's own, as no client's context may cut short what others share.
 	commitTimeout = 20 * time.Second
-	// perDelivery is what a commit may take longer for each delivery in it, twice what a busy small machine needs: a batch that
-	// many subscriptions want is work, and no store that does not answer.
-	perDelivery = 100 * time.Microsecond
+	// perDelivery is what a commit may take longer for each delivery in it beyond a usual commit's: a batch that many
+	// subscriptions want is work, and no store that does not answer. It is what a small machine needs that has ten other
+	// things to do.
+	perDelivery     = 250 * time.Microsecond
+	usualDeliveries = 500
 )
 
 // committer groups acceptances: those that arrive while a commit is under way share the next one, and each waits for
@@ -157,7 +159,7 @@ func patience(group []*waiting) time.Duration {
 			deliveries += len(w.batch[i].Matches)
 		}
 	}
-	return posthorn.Patience + time.Duration(deliveries)*perDelivery
+	return posthorn.Patience + time.Duration(max(0, deliveries-usualDeliveries))*perDelivery
 }
 
 // stall answers those whose commit takes too long and, where no other commit gets through, those behind it. Nothing was sent
