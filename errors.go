@@ -87,7 +87,10 @@ func Absent(noun string) *Error { return NewError(NotFound, "%s not found", noun
 
 // Patience is how long a request waits for a store that does not answer before it is told so: with what else an answer takes,
 // within a second, so that a producer can go on with its retries.
-const Patience = 600 * time.Millisecond
+const Patience = 750 * time.Millisecond
+
+// FirstPatience is the same for what was never read before: that may be of any size, on a node that has just started.
+const FirstPatience = 5 * time.Second
 
 // Silent is the Unavailable error of a store that has not answered within Patience, where nothing was sent to be stored.
 func Silent() *Error {

@@ -195,13 +195,16 @@ func (a *Authenticator) identifyKey(ctx context.Context, hash [32]byte, now time
 type find func(ctx context.Context) (*posthorn.Key, *posthorn.Session, error)
 
 // identify finds who a hash stands for, in the cache or by find; unknown is the answer to what is not there. The store is asked
-// in the background: who asks waits for posthorn.Patience, and the next finds the answer.
+// in the background: who asks waits only so long, and the next finds the answer.
 func (a *Authenticator) identify(ctx context.Context, hash [32]byte, now time.Time, unknown func() error, ask find) (*Identity, error) {
 	if id, ok := a.lookup(hash, now); ok {
 		return id, nil
 	}
 	a.mu.RLock()
-	epoch := a.epoch
+	epoch, wait := a.epoch, posthorn.FirstPatience
+	if _, known := a.cached[hash]; known {
+		wait = posthorn.Patience
+	}
 	a.mu.RUnlock()
 	// What was asked before an invalidation is no answer after it.
 	question := string(binary.BigEndian.AppendUint64(hash[:], epoch))
@@ -212,7 +215,7 @@ func (a *Authenticator) identify(ctx context.Context, hash [32]byte, now time.Ti
 		}
 		return id, err
 	})
-	patience := time.NewTimer(posthorn.Patience)
+	patience := time.NewTimer(wait)
 	defer patience.Stop()
 	select {
 	case r := <-answer:

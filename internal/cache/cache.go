@@ -240,12 +240,10 @@ func (c *Cache) Refresh(ctx context.Context, tenant posthorn.TenantID, atLeast i
 	}
 }
 
-// firstLoad is the patience with a set that was never loaded: it may be of any size.
-const firstLoad = 5 * time.Second
-
+// patience is how long a request waits for the set.
 func (e *entry) patience() time.Duration {
 	if e.held.Load() == nil {
-		return firstLoad
+		return posthorn.FirstPatience
 	}
 	return posthorn.Patience
 }
