@@ -196,7 +196,8 @@ func (j *Janitor) withdraw() {
 
 // tell wakes those whom a withdrawn delivery kept waiting, as the head of a FIFO lane does, and shows what was withdrawn.
 func (j *Janitor) tell(report posthorn.WithdrawalReport) {
-	signal := posthorn.Signal{From: j.opts.Node, Wake: true}
+	// Nodes may hold what has ended, where they have not heard that its subscription is gone.
+	signal := posthorn.Signal{From: j.opts.Node, Wake: true, Recall: true}
 	if j.opts.Bus.Watched() {
 		signal.Updates = report.Updates
 	}

@@ -70,8 +70,11 @@ func (b *book) late(e *entry, i int) bool {
 		next := &e.rows[i+1]
 		return next.Manual || !a.RecordedAt.Before(next.ID.Time().Add(-b.Slack))
 	}
-	retried := e.State == posthorn.Cancelled && a.Outcome == posthorn.Succeeded && e.DueAt.After(a.RecordedAt)
-	return !e.Claim.IsZero() || e.Manual != posthorn.NotManual || retried || a.RecordedAt.After(e.UpdatedAt)
+	succeeded := a.Outcome == posthorn.Succeeded
+	retried := e.State == posthorn.Cancelled && succeeded && e.DueAt.After(a.RecordedAt)
+	// A result may come in the very moment in which its delivery ended otherwise.
+	atOnce := e.State != posthorn.Delivered && succeeded && a.RecordedAt.Equal(e.UpdatedAt)
+	return !e.Claim.IsZero() || e.Manual != posthorn.NotManual || retried || atOnce || a.RecordedAt.After(e.UpdatedAt)
 }
 
 // checkBudget wants the attempts that were spent to have been made, and all to be spent where that was the end.
