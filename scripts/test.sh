@@ -17,7 +17,7 @@ source scripts/stages.sh
 race_packages=(internal/app internal/delivery internal/ingest internal/sqlite)
 
 go_tests() {
-  local flags=(-timeout 12m) all raced=() plain=() package
+  local flags=(-timeout 25m) all raced=() plain=() package
   # shellcheck disable=SC2206 # GOTESTFLAGS is a list of words
   flags+=(${GOTESTFLAGS:-})
   if [[ -z ${RACE:-} ]]; then
