@@ -10,9 +10,12 @@ import (
 const (
 	// newLaneRoom is how many deliveries a lane nobody knows yet may hold on this node.
 	newLaneRoom = 16
-	// minLaneRoom and maxLaneRoom bound it later: four times what may be in flight, so that a fast lane never waits for
-	// a claim while a slow one holds little.
+	// minLaneRoom and maxLaneRoom bound it later: four times what may be in flight, so that a lane never waits for a claim
+	// while a slow one holds little.
 	minLaneRoom, maxLaneRoom = 8, 512
+	// laneAhead is how long a fast lane's room lasts where the node has plenty: what is claimed and recorded in large batches
+	// costs the store half as much.
+	laneAhead = 250 * time.Millisecond
 	// rateRoom is how long a rate limit may take for what waits in its lane: such a lane gains nothing by holding more.
 	rateRoom = 2 * time.Second
 	// newLaneWindow is how many requests a lane starts with.
@@ -31,7 +34,9 @@ type lane struct {
 	inFlight int
 	// window is how many requests may be in flight now: it adapts below most, the subscription's max_in_flight.
 	window, most int
-	breaker      breaker
+	// pace is how long its attempts take, smoothed.
+	pace    time.Duration
+	breaker breaker
 	// state is the lane as the store last told; target the subscription, loaded before the first request.
 	state   posthorn.Lane
 	stateAt time.Time
@@ -117,14 +122,18 @@ func (l *lane) blocked(now time.Time) bool {
 func (e *Engine) setRoom(l *lane) {
 	room := 0
 	if !l.blocked(e.opts.Store.Now()) && l.state.BreakerOpens == 0 {
-		room = l.fittingRoom()
+		room = l.fittingRoom(e.rooms.spare(l.id))
 	}
 	e.rooms.set(l.id, room, l.trusted)
 }
 
-// fittingRoom is how much the lane can make use of.
-func (l *lane) fittingRoom() int {
-	room := min(max(4*min(l.window, l.most), minLaneRoom), maxLaneRoom)
+// fittingRoom is how much the lane can make use of, where it may hold so much beyond its share.
+func (l *lane) fittingRoom(spare int) int {
+	window := min(l.window, l.most)
+	room := min(max(4*window, minLaneRoom), maxLaneRoom)
+	if l.trusted && l.pace > 0 {
+		room = max(room, min(spare, int(laneAhead/l.pace)*window))
+	}
 	if l.limited() {
 		rate := *l.target.sub.RateLimit
 		room = min(room, l.inFlight+max(1, int(int64(rate.Limit)*int64(rateRoom)/int64(rate.Interval()))))
@@ -217,6 +226,9 @@ func (e *Engine) permit(l *lane, limit posthorn.RateLimit, granted int, wait tim
 // learn adapts the lane to an attempt: how much may be in flight, and whether it is trusted.
 func (l *lane) learn(a *posthorn.Attempt) {
 	slow := a.Timing.Total > slowAttempt
+	if l.pace += (a.Timing.Total - l.pace) / 16; l.pace == 0 {
+		l.pace = a.Timing.Total
+	}
 	switch {
 	case a.Outcome == posthorn.Succeeded && !slow:
 		l.window = min(l.window+1, max(l.most, 1))

@@ -69,6 +69,12 @@ func (r *rooms) left(trusted bool, holds int) int {
 	return 0
 }
 
+// spare is how much a lane may hold while the lanes leave most of the node free: a quarter of it, less what the others hold.
+func (r *rooms) spare(id posthorn.SubscriptionID) int {
+	held, _ := r.of(id)
+	return int(r.maxHeld/4-r.all.held.Load()) + held
+}
+
 // use does something with a lane's room, which it makes where there is none. Rooms are forgotten only while nobody uses
 // them.
 func (r *rooms) use(id posthorn.SubscriptionID, do func(*room)) {

@@ -41,6 +41,7 @@ type matchRows struct {
 
 func newAcceptRows(batch []posthorn.Acceptance) *acceptRows {
 	r := &acceptRows{}
+	r.reserve(batch)
 	for i := range batch {
 		a := &batch[i]
 		r.addEvent(i, a)
@@ -54,6 +55,26 @@ func newAcceptRows(batch []posthorn.Acceptance) *acceptRows {
 	slices.SortFunc(r.ordered, compareIDs)
 	r.ordered = slices.Compact(r.ordered)
 	return r
+}
+
+// reserve makes room for a batch.
+func (r *acceptRows) reserve(batch []posthorn.Acceptance) {
+	n, m := len(batch), 0
+	for i := range batch {
+		m += len(batch[i].Matches)
+	}
+	columns(n, &r.events, &r.tenants)
+	columns(n, &r.keys, &r.types, &r.contentTypes, &r.orderingKeys, &r.parents)
+	columns(n, &r.hashes, &r.headers, &r.payloads)
+	columns(n, &r.versions)
+	columns(n, &r.matches)
+	columns(n, &r.deliverAt, &r.expiresAt)
+	t := &r.match
+	columns(m, &t.events, &t.tenants, &t.subscriptions, &t.deliveries, &t.tokens)
+	columns(m, &t.reasons, &t.types, &t.orderingKeys)
+	columns(m, &t.deliverAt, &t.expiresAt)
+	columns(m, &t.bytes)
+	columns(m, &r.owner, &r.nth)
 }
 
 func (r *acceptRows) addEvent(place int, a *posthorn.Acceptance) {
@@ -126,13 +147,13 @@ func (r *acceptRows) onlyKeyed() keyedRows {
 // arguments are those of acceptEvents, in order.
 func (r *acceptRows) arguments(node posthorn.NodeID) []any {
 	m := &r.match
-	return []any{
+	return inOnePiece(
 		r.events, r.tenants, r.versions, r.keys, r.matches, r.types, r.contentTypes, r.orderingKeys, r.parents, r.headers,
 		r.deliverAt, r.expiresAt, r.payloads,
 		m.events, m.tenants, m.subscriptions, m.deliveries, m.tokens, m.reasons, m.types, m.orderingKeys, m.deliverAt,
 		m.expiresAt, m.bytes,
 		uuid(node.UUID), posthorn.Lease,
-	}
+	)
 }
 
 // ids are all that need a partition.

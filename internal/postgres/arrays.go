@@ -22,6 +22,13 @@ type (
 	bigints  []int64
 	array    interface {
 		write(buf []byte, element uint32) []byte
+		// size is how many bytes write adds at most.
+		size() int
+	}
+	// leading is the first array of a statement: it makes room for all.
+	leading struct {
+		array
+		room int
 	}
 	arrayPlan struct{ element uint32 }
 )
@@ -42,6 +49,35 @@ func (p arrayPlan) Encode(value any, buf []byte) ([]byte, error) {
 	return value.(array).write(buf, p.element), nil
 }
 
+func (l leading) write(buf []byte, element uint32) []byte {
+	return l.array.write(slices.Grow(buf, l.room), element)
+}
+
+// inOnePiece makes the arguments of a statement take their memory at once.
+func inOnePiece(arguments ...any) []any {
+	first, room := -1, 64 // for what is not an array
+	for i, a := range arguments {
+		if a, ok := a.(array); ok {
+			room += a.size()
+			if first < 0 {
+				first = i
+			}
+		}
+	}
+	if first >= 0 {
+		arguments[first] = leading{arguments[first].(array), room}
+	}
+	return arguments
+}
+
+// columns makes lists with room for n each, out of one piece of memory.
+func columns[L ~[]E, E any](n int, lists ...*L) {
+	all := make(L, n*len(lists))
+	for i, list := range lists {
+		*list = all[i*n : i*n : (i+1)*n]
+	}
+}
+
 // registerArrays makes a connection write arrays so.
 func registerArrays(m *pgtype.Map) {
 	for _, oid := range []uint32{
@@ -58,18 +94,18 @@ func registerArrays(m *pgtype.Map) {
 // null is the length of an element that is NULL.
 const null = -1
 
+// header and prefix are the bytes before an array, and before each of its elements.
+const header, prefix = 20, 4
+
 // writeArray writes a one-dimensional array in PostgreSQL's binary form (array_send): dimensions, whether there are NULLs,
 // the element's type, length and lower bound; then each element behind its length.
 func writeArray[E any](buf []byte, element uint32, list []E, length func(E) int, put func([]byte, E) []byte) []byte {
-	size, nulls := 20, uint32(0)
+	nulls := uint32(0)
 	for _, e := range list {
-		n := length(e)
-		if n == null {
+		if length(e) == null {
 			nulls = 1
 		}
-		size += 4 + max(n, 0)
 	}
-	buf = slices.Grow(buf, size)
 	for _, word := range [...]uint32{1, nulls, element, uint32(len(list)), 1} {
 		buf = binary.BigEndian.AppendUint32(buf, word)
 	}
@@ -83,7 +119,17 @@ func writeArray[E any](buf []byte, element uint32, list []E, length func(E) int,
 	return buf
 }
 
+func lengths[E ~string | ~[]byte](list []E) int {
+	n := header
+	for _, e := range list {
+		n += prefix + len(e)
+	}
+	return n
+}
+
 func always[E any](n int) func(E) int { return func(E) int { return n } }
+
+func (a uuids) size() int { return header + (prefix+16)*len(a) }
 
 func (a uuids) write(buf []byte, element uint32) []byte {
 	return writeArray(buf, element, a, func(u posthorn.UUID) int {
@@ -97,6 +143,8 @@ func (a uuids) write(buf []byte, element uint32) []byte {
 // epoch is where PostgreSQL's times begin, in Unix microseconds: the year 2000.
 const epoch = 946_684_800_000_000
 
+func (a moments) size() int { return header + (prefix+8)*len(a) }
+
 func (a moments) write(buf []byte, element uint32) []byte {
 	return writeArray(buf, element, a, func(t time.Time) int {
 		if t.IsZero() {
@@ -108,10 +156,14 @@ func (a moments) write(buf []byte, element uint32) []byte {
 	})
 }
 
+func (a texts) size() int { return lengths(a) }
+
 func (a texts) write(buf []byte, element uint32) []byte {
 	return writeArray(buf, element, a, func(s string) int { return len(s) },
 		func(buf []byte, s string) []byte { return append(buf, s...) })
 }
+
+func (a blobs) size() int { return lengths(a) }
 
 func (a blobs) write(buf []byte, element uint32) []byte {
 	return writeArray(buf, element, a, func(b []byte) int {
@@ -122,6 +174,8 @@ func (a blobs) write(buf []byte, element uint32) []byte {
 	}, func(buf, b []byte) []byte { return append(buf, b...) })
 }
 
+func (a booleans) size() int { return header + (prefix+1)*len(a) }
+
 func (a booleans) write(buf []byte, element uint32) []byte {
 	return writeArray(buf, element, a, always[bool](1), func(buf []byte, b bool) []byte {
 		if b {
@@ -131,11 +185,15 @@ func (a booleans) write(buf []byte, element uint32) []byte {
 	})
 }
 
+func (a integers) size() int { return header + (prefix+4)*len(a) }
+
 func (a integers) write(buf []byte, element uint32) []byte {
 	return writeArray(buf, element, a, always[int32](4), func(buf []byte, n int32) []byte {
 		return binary.BigEndian.AppendUint32(buf, uint32(n))
 	})
 }
+
+func (a bigints) size() int { return header + (prefix+8)*len(a) }
 
 func (a bigints) write(buf []byte, element uint32) []byte {
 	return writeArray(buf, element, a, always[int64](8), func(buf []byte, n int64) []byte {

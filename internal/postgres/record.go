@@ -203,12 +203,24 @@ func newResultRows(batch posthorn.RecordBatch) (*resultRows, error) {
 	slices.SortStableFunc(r.order, func(a, b int) int {
 		return compareIDs(batch.Results[a].DeliveryID.UUID, batch.Results[b].DeliveryID.UUID)
 	})
+	r.reserve(len(batch.Results))
 	for _, i := range r.order {
 		if err := r.add(&batch.Results[i], batch.Node); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
+}
+
+// reserve makes room for n results.
+func (r *resultRows) reserve(n int) {
+	columns(n, &r.ids, &r.tokens, &r.nodes)
+	columns(n, &r.states, &r.reasons, &r.outcomes, &r.errors, &r.details)
+	columns(n, &r.delays)
+	columns(n, &r.sent, &r.keepDue, &r.spends, &r.again, &r.yield, &r.manual, &r.ourFault, &r.truncated, &r.reused)
+	columns(n, &r.numbers, &r.statuses, &r.slow, &r.dns, &r.connect, &r.tls, &r.firstByte, &r.total)
+	columns(n, &r.started)
+	columns(n, &r.request, &r.response, &r.bodies)
 }
 
 func (r *resultRows) add(result *posthorn.Result, node posthorn.NodeID) error {
@@ -256,18 +268,18 @@ func (r *resultRows) addAttempt(a *posthorn.Attempt) {
 }
 
 func (r *resultRows) arguments(node posthorn.NodeID) []any {
-	return []any{
+	return inOnePiece(
 		uuid(node.UUID), r.ids, r.tokens, r.sent, r.states, r.reasons, r.delays, r.keepDue, r.spends, r.numbers,
 		r.outcomes, r.statuses, r.errors, r.details, r.started, r.manual, r.ourFault, r.request, r.response,
 		r.bodies, r.truncated, r.dns, r.connect, r.tls, r.firstByte, r.total, r.reused, r.nodes, r.slow,
 		r.again, r.yield,
-	}
+	)
 }
 
 // fillArguments are those of fillAttempts.
 func (r *resultRows) fillArguments() []any {
-	return []any{
+	return inOnePiece(
 		r.ids, r.tokens, r.sent, r.outcomes, r.statuses, r.errors, r.details, r.started, r.ourFault, r.request, r.response,
 		r.bodies, r.truncated, r.dns, r.connect, r.tls, r.firstByte, r.total, r.reused,
-	}
+	)
 }
