@@ -22,9 +22,13 @@ stage 'SQLite' services_run bin/posthorn bench --baseline --json bench/results/s
 export DATABASE_URL=$TEST_DATABASE_URL REDIS_URL=$TEST_REDIS_URL
 POSTHORN_ENCRYPTION_KEYS=$(head -c 32 /dev/urandom | base64)
 export POSTHORN_ENCRYPTION_KEYS
-watch=()
-if [[ -n $services_postgres_pid ]]; then watch=(--watch "postgres=$services_postgres_pid"); fi
-stage 'PostgreSQL and Redis' services_run bin/posthorn bench --baseline ${watch[@]+"${watch[@]}"} \
+own=()
+if [[ -n $services_postgres_pid ]]; then
+  # The database is ours, and begins empty for each scenario.
+  own=(--watch "postgres=$services_postgres_pid"
+    --before "psql -qd '$DATABASE_URL' -c 'SET client_min_messages TO warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public'")
+fi
+stage 'PostgreSQL and Redis' services_run bin/posthorn bench --baseline ${own[@]+"${own[@]}"} \
   --json bench/results/postgres.json "$@"
 MACHINE="$(uname -s) $(uname -r | cut -d- -f1) ($(uname -m), $(lscpu | sed -n 's/^Model name: *//p')), $(psql --version 2>/dev/null | sed 's/psql (PostgreSQL) /PostgreSQL /')" \
   bin/posthorn bench --document docs/benchmarks.md

@@ -19,6 +19,7 @@ type benchmark struct {
 	Stored    int            `help:"Deliveries that the scenario lists stores first (default: a million)."`
 	Baseline  bool           `help:"Run the same loop without storage too and print the ratios."`
 	Watch     map[string]int `help:"Processes to report beside the server, such as postgres=PID."`
+	Before    string         `placeholder:"COMMAND" help:"Shell command before each scenario, such as one that empties the database."`
 	JSON      string         `name:"json" placeholder:"FILE" help:"Write the figures as JSON."`
 	ForwardTo string         `hidden:"" help:"Be the forwarder without storage."`
 	Document  string         `hidden:"" placeholder:"FILE" help:"Write the document of the results in bench/results."`
@@ -37,7 +38,7 @@ func (b benchmark) Run(ctx context.Context) error {
 	}
 	report, err := bench.Run(ctx, bench.Options{
 		Binary: binary, Target: b.Target, Key: b.Key, Scenarios: b.Scenarios, Duration: b.Duration, Clients: b.Clients, Stored: b.Stored,
-		Baseline: b.Baseline, Watch: b.Watch, Log: os.Stdout,
+		Baseline: b.Baseline, Watch: b.Watch, Before: b.Before, Log: os.Stdout,
 	})
 	if err != nil || b.JSON == "" {
 		return err
