@@ -226,9 +226,10 @@ func (e *Engine) permit(l *lane, limit posthorn.RateLimit, granted int, wait tim
 // learn adapts the lane to an attempt: how much may be in flight, and whether it is trusted.
 func (l *lane) learn(a *posthorn.Attempt) {
 	slow := a.Timing.Total > slowAttempt
-	if l.pace += (a.Timing.Total - l.pace) / 16; l.pace == 0 {
+	if l.pace == 0 {
 		l.pace = a.Timing.Total
 	}
+	l.pace += (a.Timing.Total - l.pace) / 16
 	switch {
 	case a.Outcome == posthorn.Succeeded && !slow:
 		l.window = min(l.window+1, max(l.most, 1))

@@ -41,6 +41,21 @@ func TestRoomsLimitOfALane(t *testing.T) {
 	want(t, "after closing", r.reserve(id, 10), false)
 }
 
+func TestRoomsSpare(t *testing.T) {
+	r := newRooms(1000, 1<<20)
+	one, other := newSubscriptionID(), newSubscriptionID()
+	want(t, "on an idle node", r.spare(one), 250)
+	for range 100 {
+		r.take(one, 1)
+	}
+	want(t, "what the lane holds itself", r.spare(one), 250)
+	want(t, "beside one that holds some", r.spare(other), 150)
+	for range 300 {
+		r.take(other, 1)
+	}
+	want(t, "beside one that holds more than all should", r.spare(one), -50)
+}
+
 // TestRoomsLeaveSomeForEachKind fills a node with one kind of lane and looks at what is left for the other.
 func TestRoomsLeaveSomeForEachKind(t *testing.T) {
 	fill := func(r *rooms, trusted bool, each, lanes int) (held int) {
