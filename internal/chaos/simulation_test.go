@@ -4,6 +4,8 @@ package chaos_test
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,29 +18,59 @@ func TestSimulation(t *testing.T) {
 	if *seeds == 0 {
 		t.Skip("internal/app plays a few worlds with every run of the tests")
 	}
-	w := worlds{began: time.Now()}
-	told := w.began
-	for range *seeds {
-		own := *seed + uint64(w.played)
-		if !t.Run(fmt.Sprintf("Seed%d", own), func(t *testing.T) { w.sum.Add(simtest.Play(t, own)) }) {
-			w.broken++
-			say("simulation: seed %d is BROKEN", own)
-		}
-		if w.played++; time.Since(told) >= time.Minute {
-			told = time.Now()
-			say("simulation: %d of %d worlds, %d broken: %s", w.played, *seeds, w.broken, w.sum)
-			// A run that is ended early has told what it has seen.
-			figures.add(t, w.scenario())
-		}
+	w := worlds{began: time.Now(), told: time.Now()}
+	var players sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		players.Go(func() { w.play(t) })
 	}
+	players.Wait()
 	figures.add(t, w.scenario())
 }
 
 // worlds are those of a run so far.
 type worlds struct {
-	began          time.Time
+	mu             sync.Mutex
+	began, told    time.Time
 	sum            simtest.Tally
+	begun          int
 	played, broken int
+}
+
+// play plays one world after another, beside others that do.
+func (w *worlds) play(t *testing.T) {
+	for own := w.next(); own != 0; own = w.next() {
+		var tally simtest.Tally
+		kept := t.Run(fmt.Sprintf("Seed%d", own), func(t *testing.T) { tally = simtest.Play(t, own) })
+		w.ended(t, own, tally, kept)
+	}
+}
+
+// next is the seed of the next world, or 0.
+func (w *worlds) next() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if uint64(w.begun) == *seeds {
+		return 0
+	}
+	w.begun++
+	return *seed + uint64(w.begun) - 1
+}
+
+func (w *worlds) ended(t *testing.T, own uint64, tally simtest.Tally, kept bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.played++
+	w.sum.Add(tally)
+	if !kept {
+		w.broken++
+		say("simulation: seed %d is BROKEN", own)
+	}
+	if time.Since(w.told) >= time.Minute {
+		w.told = time.Now()
+		say("simulation: %d of %d worlds, %d broken: %s", w.played, *seeds, w.broken, w.sum)
+		// A run that is ended early has told what it has seen.
+		figures.add(t, w.scenario())
+	}
 }
 
 func (w *worlds) scenario() scenario {
