@@ -4,9 +4,7 @@ package chaos_test
 
 import (
 	"fmt"
-	"net/http"
-	"os"
-	"os/exec"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,120 +13,127 @@ import (
 	"github.com/posthorn/posthorn/internal/seal"
 )
 
-// TestDiskFull fills the disk under an embedded store, more than once: a small file system of its own, where the test may mount one.
-// Producers are told 503, what was acknowledged is there, and it goes on by itself when there
-// is room again.
+// TestDiskFull fills the disk under a store again and again: a small file system of its own, where the test may mount one.
+// Producers are told 503, what was acknowledged is there, and it goes on by itself when there is room again.
 func TestDiskFull(t *testing.T) {
+	t.Run(sqliteStore, diskFullUnderSQLite)
+	t.Run(postgresStore, diskFullUnderPostgres)
+}
+
+func diskFullUnderSQLite(t *testing.T) {
 	gently(t)
 	w := &world{t: t, store: sqliteStore, receiver: newReceiver(t)}
 	w.settings = config.Settings{DataDir: filepath.Join(t.TempDir(), "data"), EncryptionKeys: seal.Generate()}
-	ballast, how := smallDisk(t, w.settings.DataDir)
+	f := &fullDisk{world: w, disk: mountSmallDisk(t, w.settings.DataDir, 24), dice: dice(*seed)}
 	w.settings.DatabaseURL = "sqlite://" + filepath.Join(w.settings.DataDir, "posthorn.db")
 	w.begin(8, w.settings.DatabaseURL)
-	w.producer.retry = 50 * time.Millisecond
-	n := w.site.start("").await()
-	start := w.mark()
-	began := time.Now()
+	f.start(w.site)
 	times := 1
 	if *long {
 		times = 5
 	}
-	full, refused, slowest, accepted := 0, 0, time.Duration(0), 0
 	for range times {
-		fill(t, ballast)
-		w.producer.more(400)
-		// What fits into the files that are there is still taken: the disk is full once a publish was refused.
-		if !eventually(10*time.Second, func() bool { _, r := w.producer.between(began, time.Now()); return len(answeredOf(r)) > refused }) {
-			t.Error("the disk was not filled")
-			break
-		}
-		full++
-		began := time.Now()
-		after(time.Second)
-		_, told := w.producer.between(began, time.Now())
-		slowest = max(slowest, p99(answeredOf(told)))
-		_, all := w.producer.between(start.at, time.Now())
-		refused = len(answeredOf(all))
-		accepted += impossible(w, n)
-		if err := os.Remove(ballast); err != nil {
-			t.Fatal(err)
-		}
-		if !w.drain(30 * time.Second) {
-			t.Errorf("with room again, %d events are not acknowledged and %d deliveries pending", w.producer.waiting.Load(), w.pending())
-		}
+		f.suffer(filling{time.Second, 0, nothing, nothing, nothing})
 	}
-	n.stop()
-	v := w.judge(w.facts(start))
-	figures.add(t, scenario{
-		Name: "disk full", Store: sqliteStore, Seed: *seed, Length: fmt.Sprintf("%d times, %s", full, how),
-		Figures: []figure{
-			number("events acknowledged", "", v.events, true),
-			number("answers of 503", "", refused, refused > 0),
-			length("time to a 503, 99th percentile", "1 s", slowest, slowest <= refusedWithin),
-			number("2xx for what did not fit", "0", accepted, accepted == 0),
-			number("acknowledged events lost", "0", v.lost, v.lost == 0),
-			number("other rules of the ledger broken", "0", len(v.violations)-v.lost, len(v.violations) == v.lost),
-			number("delivered twice, of interrupted attempts", "at most those", v.repeated, v.unexplained == 0).and("%d", v.interrupted),
-		},
-	})
+	f.conclude(fmt.Sprintf("%d times", times))
 }
 
-// impossible publishes what cannot fit on a full disk, and counts what was taken all the same.
-func impossible(w *world, n *node) (accepted int) {
-	body := fmt.Appendf(nil, `{"type":"chaos.nobody","payload":"%0200000d"}`, 0)
-	for range 3 {
-		status, _, _, err := w.producer.post(n.site.url()+"/events", body)
-		if err == nil && status/100 == 2 {
-			accepted++
-		}
-		if err == nil && status != http.StatusServiceUnavailable {
-			w.t.Errorf("on a full disk an event of 200 KB was answered %d", status)
-		}
-	}
-	return accepted
+// filling is one way to meet a full disk.
+type filling struct {
+	lasts time.Duration
+	// spare is what it leaves free, in bytes.
+	spare int
+	// before comes while there is room, once when there is none, and back when there is some again.
+	before, once, back func()
 }
 
-// smallDisk gives a directory of a few megabytes, and a file to fill it with.
-func smallDisk(t testing.TB, directory string) (ballast, how string) {
+func nothing() {}
+
+// fullDisk is a world whose store lies on a small disk, with what was seen while that was full.
+type fullDisk struct {
+	*world
+	disk  *smallDisk
+	dice  *rand.Rand
+	nodes []*node
+	from  mark
+	// refused counts the answers of 503 while it was full, taken the events that cannot have fitted.
+	refused, taken int
+	// slowest is the 99th percentile of the times to a 503, resumed the wait for a delivery once there was room: the worst of all
+	// fillings.
+	slowest, resumed time.Duration
+}
+
+// start starts a node at each of the sites.
+func (f *fullDisk) start(sites ...*site) {
+	f.world.t.Helper()
+	f.producer.retry = 50 * time.Millisecond
+	for _, s := range sites {
+		f.nodes = append(f.nodes, s.start("").await())
+	}
+	f.from = f.mark()
+}
+
+// suffer fills the disk under load and gives the room back.
+func (f *fullDisk) suffer(one filling) {
+	t := f.world.t
 	t.Helper()
-	if err := os.MkdirAll(directory, 0o700); err != nil {
-		t.Fatal(err)
+	loading := make(chan struct{})
+	go func() {
+		defer close(loading)
+		f.producer.at(100, 2*time.Second+one.lasts)
+	}()
+	after(300*time.Millisecond + time.Duration(f.dice.IntN(500))*time.Millisecond)
+	one.before()
+	filled := time.Now()
+	empty := f.disk.fill(t, one.spare)
+	one.once()
+	// What fits into the files that are there is still taken: the disk is full once a publish was refused.
+	if !eventually(10*time.Second, func() bool { return len(f.toldSince(filled)) > 0 }) {
+		t.Error("the disk was not filled")
 	}
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=24m", "posthorn-chaos", directory).CombinedOutput(); err != nil {
-		// In a container or as an ordinary user there is no mounting: a directory of /dev/shm would fill the machine's memory.
-		t.Skipf("no file system of its own: %v %s", err, out)
+	after(one.lasts)
+	f.taken += impossible(f.world)
+	told := f.toldSince(filled)
+	f.refused += len(told)
+	f.slowest = max(f.slowest, p99(told))
+	empty()
+	one.back()
+	back := time.Now()
+	<-loading
+	if !f.drain(time.Minute) {
+		t.Errorf("with room again, %d events are not acknowledged and %d deliveries pending", f.producer.waiting.Load(), f.pending())
 	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", directory).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v %s", err, out)
-		}
+	first := f.receiver.firstAfter(back)
+	if first.IsZero() {
+		t.Error("with room again, nothing was delivered")
+	}
+	f.resumed = max(f.resumed, first.Sub(back))
+}
+
+// toldSince are the answers to publishes that were refused since a time.
+func (f *fullDisk) toldSince(at time.Time) []refusal {
+	_, told := f.producer.between(at, time.Now())
+	return answeredOf(told)
+}
+
+// conclude stops the nodes and lets the ledger decide.
+func (f *fullDisk) conclude(how string, further ...figure) {
+	f.world.t.Helper()
+	for _, n := range f.nodes {
+		n.stop()
+	}
+	v := f.judge(f.facts(f.from))
+	list := []figure{
+		number("events acknowledged", "", v.events, true),
+		number("answers of 503", "some", f.refused, f.refused > 0),
+		length("time to a 503, 99th percentile", "1 s", f.slowest, f.slowest <= refusedWithin),
+		number("2xx for what did not fit", "0", f.taken, f.taken == 0),
+		number("acknowledged events lost", "0", v.lost, v.lost == 0),
+		number("other rules of the ledger broken", "0", len(v.violations)-v.lost, len(v.violations) == v.lost),
+		number("delivered twice, of interrupted attempts", "at most those", v.repeated, v.unexplained == 0).and("%d", v.interrupted),
+		length("first delivery after there was room", "10 s", f.resumed, f.resumed <= resumedWithin),
+	}
+	figures.add(f.world.t, scenario{
+		Name: "disk full", Store: f.store, Seed: *seed, Length: how + ", " + f.disk.String(), Figures: append(list, further...),
 	})
-	return filepath.Join(directory, "ballast"), "tmpfs of 24 MiB"
-}
-
-// fill writes until the disk is full.
-func fill(t testing.TB, path string) {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for _, size := range []int{1 << 20, 4096} {
-		for block := make([]byte, size); ; {
-			if _, err := f.Write(block); err != nil {
-				break
-			}
-		}
-	}
-}
-
-// eventually waits for a condition.
-func eventually(within time.Duration, condition func() bool) bool {
-	for end := time.Now().Add(within); time.Now().Before(end); after(5 * time.Millisecond) {
-		if condition() {
-			return true
-		}
-	}
-	return false
 }

@@ -64,18 +64,30 @@ type Postgres struct {
 	bin, data string
 	port      int
 	as        *syscall.Credential
+	settings  []string
 }
 
 // StartPostgres makes a cluster on a free port. It is set up like the one that scripts/services.sh starts.
 func StartPostgres(t testing.TB) *Postgres {
 	t.Helper()
+	return StartPostgresOn(t, func(string) {})
+}
+
+// StartPostgresOn has the server's directory made ready first, as by a file system of its own, and the server run with further
+// settings, each as "name=value".
+func StartPostgresOn(t testing.TB, prepare func(directory string), settings ...string) *Postgres {
+	t.Helper()
 	s := &Postgres{t: t, bin: postgresBin(t), as: Unprivileged(t)}
+	for _, setting := range settings {
+		s.settings = append(s.settings, "-c", setting)
+	}
 	// The test's own directory is closed to other users, and the server must not be root.
 	directory, err := os.MkdirTemp("", "posthorn-postgres-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(directory) })
+	prepare(directory)
 	if s.as != nil {
 		if err := os.Chown(directory, int(s.as.Uid), int(s.as.Gid)); err != nil {
 			t.Fatal(err)
@@ -108,8 +120,10 @@ func (s *Postgres) command(name string, args ...string) *exec.Cmd {
 
 // try starts the server and reports whether it answers; it does not where another has the port.
 func (s *Postgres) try() bool {
-	s.Process = Start(s.t, "postgres", s.command("postgres", "-D", s.data, "-p", strconv.Itoa(s.port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=100"))
+	s.Process = Start(s.t, "postgres", s.command("postgres", append([]string{
+		"-D", s.data, "-p", strconv.Itoa(s.port),
+		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=100",
+	}, s.settings...)...))
 	return Answers(s.t, s.Process, s.URL())
 }
 

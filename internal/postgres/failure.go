@@ -110,7 +110,7 @@ func explain(what string, err error) error {
 // away says that the database is out of reach, overloaded, full, read-only or shutting down.
 func away(err error) bool {
 	if code := codeOf(err); code != "" {
-		return awayCode(code)
+		return awayCode(code) || dying(err)
 	}
 	if errors.Is(err, context.Canceled) {
 		return false
@@ -138,8 +138,19 @@ func awayCode(code string) bool {
 	return strings.HasPrefix(code, "08") || strings.HasPrefix(code, "53")
 }
 
+// dying says that the server could not go on, whatever the code: it panicked, or it ended the connection by an internal error (XX), as
+// it ends a new one that finds the disk too full to write down what it read of the catalogue.
+func dying(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (e.SeverityUnlocalized == "PANIC" || e.SeverityUnlocalized == "FATAL" && strings.HasPrefix(e.Code, "XX"))
+}
+
 // uncertain says that the connection was lost at a moment when the transaction may have committed.
 func uncertain(err error) bool {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.SeverityUnlocalized == "PANIC" {
+		// The server's log may hold the commit all the same, and recovery makes it good.
+		return true
+	}
 	switch codeOf(err) {
 	case "57P01", "57P02", "08006", "08007":
 		return true

@@ -18,7 +18,8 @@ import (
 )
 
 func TestKinds(t *testing.T) {
-	server := func(code string) error { return &pgconn.PgError{Code: code} }
+	server := func(code string) error { return &pgconn.PgError{SeverityUnlocalized: "ERROR", Code: code} }
+	dying := func(severity, code string) error { return &pgconn.PgError{SeverityUnlocalized: severity, Code: code} }
 	for name, c := range map[string]struct {
 		err                             error
 		away, uncertain, data, repeated bool
@@ -33,6 +34,11 @@ func TestKinds(t *testing.T) {
 		"Cancelled":          {err: server("57014"), away: true},
 		"LockTimeout":        {err: server("55P03"), away: true},
 		"IO":                 {err: server("58030"), away: true},
+		"Panic":              {err: dying("PANIC", "53100"), away: true, uncertain: true},
+		"PanicOfAnyCode":     {err: dying("PANIC", "42501"), away: true, uncertain: true},
+		"ConnectionEnded":    {err: dying("FATAL", "XX000"), away: true},
+		"WrongPassword":      {err: dying("FATAL", "28P01")},
+		"Fault":              {err: server("XX000")},
 		"Text":               {err: server("22021"), data: true},
 		"Unique":             {err: server("23505"), data: true},
 		"Syntax":             {err: server("42601")},
