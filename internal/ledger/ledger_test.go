@@ -63,6 +63,16 @@ func (r *run) deliver(from float64, sequence int64) {
 	}
 }
 
+// lateThenCancelled has the last delivery end for another reason, after its one attempt was known to have succeeded.
+func (r *run) lateThenCancelled() {
+	r.Attempts, r.Requests = r.Attempts[:5], r.Requests[:5]
+	r.Requests[4].Status = 200
+	a, d := &r.Attempts[4], &r.Deliveries[2]
+	a.Outcome, a.StatusCode, a.RecordedAt = posthorn.Succeeded, 200, at(25.5)
+	d.Attempts, d.State, d.Reason = 1, posthorn.Cancelled, posthorn.ReasonSubscriptionDeleted
+	d.Spent, d.LastOutcome = 1, posthorn.Interrupted
+}
+
 // replay copies the first delivery so many times for a replay that counts its own.
 func (r *run) replay(copies, counted int) *posthorn.Replay {
 	replay := posthorn.Replay{ID: posthorn.ReplayID{UUID: posthorn.NewUUID(at(100))}, State: posthorn.ReplayCompleted}
@@ -188,6 +198,7 @@ func TestCheckFindsWhatIsPlanted(t *testing.T) {
 		{"EndedAndClaimed", Impossible, func(r *run) {
 			r.Deliveries[0].Claim, r.Deliveries[0].Attempts = posthorn.AttemptID{UUID: posthorn.NewUUID(epoch)}, 3
 		}},
+		{"SucceededAndCancelled", Disagreed, func(r *run) { r.lateThenCancelled() }},
 		{"CancelledForNoReason", Impossible, func(r *run) { r.fail(2); r.Deliveries[2].State = posthorn.Cancelled }},
 		{"SpentMoreThanMade", Impossible, func(r *run) { r.Deliveries[0].Spent = 3 }},
 		{"SuccessWith500", Impossible, func(r *run) { r.Attempts[1].StatusCode, r.Requests[1].Status = 500, 500 }},
@@ -240,6 +251,10 @@ func TestCheckAllowsWhatIsPromised(t *testing.T) {
 			r.Requests[0].Status = 200
 			a := &r.Attempts[0]
 			a.Outcome, a.StatusCode, a.RecordedAt = posthorn.Succeeded, 200, at(5.5)
+		}},
+		{"LateResultBeforeAnotherEnd", func(r *run) {
+			r.lateThenCancelled()
+			r.Deliveries[2].Spent = 0
 		}},
 		{"ClockSetBackAfterDeliverAt", func(r *run) {
 			r.Publishes[0].DeliverAt, r.Requests[0].At, r.Attempts[0].StartedAt = at(8), at(9), at(9)

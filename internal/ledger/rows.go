@@ -62,8 +62,8 @@ func (b *book) checkSuccess(e *entry) {
 }
 
 // late says whether the result of the i-th row may have come after its claim was lost: after the next was claimed (by a clock
-// that may have been set back in between), after the delivery had moved for another reason, or before a person retried it,
-// which makes it due anew.
+// that may have been set back in between), after the delivery had moved for another reason, before a person retried it, which
+// makes it due anew, or before it ended for another reason.
 func (b *book) late(e *entry, i int) bool {
 	a := &e.rows[i]
 	if i+1 < len(e.rows) {
@@ -72,9 +72,11 @@ func (b *book) late(e *entry, i int) bool {
 	}
 	succeeded := a.Outcome == posthorn.Succeeded
 	retried := e.State == posthorn.Cancelled && succeeded && e.DueAt.After(a.RecordedAt)
+	// A success of its own accord spends of the budget when it moves its delivery.
+	idle := succeeded && !a.Manual && e.Spent == 0
 	// A result may come in the very moment in which its delivery ended otherwise.
 	atOnce := e.State != posthorn.Delivered && succeeded && a.RecordedAt.Equal(e.UpdatedAt)
-	return !e.Claim.IsZero() || e.Manual != posthorn.NotManual || retried || atOnce || a.RecordedAt.After(e.UpdatedAt)
+	return !e.Claim.IsZero() || e.Manual != posthorn.NotManual || retried || idle || atOnce || a.RecordedAt.After(e.UpdatedAt)
 }
 
 // checkBudget wants the attempts that were spent to have been made, and all to be spent where that was the end.
