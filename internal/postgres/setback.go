@@ -20,15 +20,16 @@ const (
 const wasSetBack = `SELECT now(), (SELECT max(seen_at) FROM nodes), (SELECT id FROM deliveries ORDER BY id DESC LIMIT 1)`
 
 // keepWaits moves what is pending in a lane ($1) back with the clock: waits keep their length, and no lease is longer than
-// one ($2). A time that a producer named (deliver_at) stays.
+// one ($2). A time that a producer named (deliver_at) stays: that of a delivery which is due later and has spent nothing, as
+// only a person may have tried it by then.
 const keepWaits = `
 WITH ahead AS MATERIALIZED (
 	SELECT d.id FROM deliveries d WHERE d.subscription_id = $1 AND d.state = 'pending'
-		AND (d.updated_at > now() AND (d.attempts > 0 OR d.due_at <= d.updated_at) OR d.claim IS NOT NULL AND d.visible_at > now() + $2::interval)
+		AND (d.updated_at > now() AND (d.spent > 0 OR d.due_at <= d.updated_at OR d.visible_at <> d.due_at) OR d.claim IS NOT NULL AND d.visible_at > now() + $2::interval)
 	ORDER BY d.id LIMIT $3 FOR UPDATE
 )
 UPDATE deliveries d SET updated_at = least(d.updated_at, now()),
-	due_at = d.due_at - greatest(d.updated_at - now(), '0'),
+	due_at = CASE WHEN d.spent = 0 AND d.due_at > d.updated_at THEN d.due_at ELSE d.due_at - greatest(d.updated_at - now(), '0') END,
 	visible_at = CASE WHEN d.claim IS NULL THEN d.visible_at - greatest(d.updated_at - now(), '0') ELSE least(d.visible_at, now() + $2::interval) END
 FROM ahead WHERE d.id = ahead.id`
 

@@ -15,7 +15,8 @@ const setbackSlack = time.Second
 func (s *Store) Prepare(context.Context) error { return nil }
 
 // followClock makes good for a clock that was set back: what became due by the time of then would wait for it to come again.
-// Waits keep their length, and no lease or pause is longer than one may be. A time that a producer named (deliver_at) stays.
+// Waits keep their length, and no lease or pause is longer than one may be. A time that a producer named (deliver_at) stays: that
+// of a delivery which is due later and has spent nothing, as only a person may have tried it by then.
 // It is called at the start and with each withdrawal, every minute.
 func (s *Store) followClock(ctx context.Context) error {
 	var last posthorn.DeliveryID
@@ -33,9 +34,10 @@ func (s *Store) followClock(ctx context.Context) error {
 		return nil
 	}
 	err = s.write(ctx, func(t *tx) error {
-		_, err := t.exec(`UPDATE deliveries SET due_at = due_at - (updated_at - ?1), updated_at = ?1,
+		_, err := t.exec(`UPDATE deliveries SET updated_at = ?1,
+			due_at = CASE WHEN spent = 0 AND due_at > updated_at THEN due_at ELSE due_at - (updated_at - ?1) END,
 			visible_at = CASE WHEN claim IS NULL THEN visible_at - (updated_at - ?1) ELSE visible_at END
-			WHERE state = 0 AND updated_at > ?1 AND (attempts > 0 OR due_at <= updated_at)`, stamp(t.now))
+			WHERE state = 0 AND updated_at > ?1 AND (spent > 0 OR due_at <= updated_at OR visible_at <> due_at)`, stamp(t.now))
 		if err != nil {
 			return err
 		}

@@ -31,22 +31,35 @@ func (f *Fixture) setClock(d time.Duration) {
 	f.harness.Step(f.T, f.Store, d)
 }
 
+// publishFor publishes an event that is to be delivered after a wait.
+func (f *Fixture) publishFor(wait time.Duration, sub posthorn.SubscriptionID) posthorn.DeliveryID {
+	f.T.Helper()
+	_, made := f.PublishEvent(f.NewEvent(func(e *posthorn.Event) { e.DeliverAt = f.Store.Now().Add(wait) }), sub)
+	return made[0]
+}
+
 // clockSetBack has the clock set back by an hour: what is due stays due, what waits keeps its wait, no lease and no pause is
 // longer than one may be, a time that a producer named is that time, and the duty to see to all this is not a dead node's.
 func clockSetBack(f *Fixture, back func()) {
 	sub := f.Subscribe()
+	tried := f.publishFor(2*time.Hour, sub)
+	f.retry(tried)
+	byHand := f.Failure(f.ClaimOne(tried), 0)
+	byHand.KeepDue, byHand.Spends = true, false
+	f.Record(byHand)
 	failed := f.PublishOne(sub)
 	f.Record(f.Failure(f.ClaimOne(failed), 10*time.Minute))
 	retried := f.PublishOne(sub)
 	f.Record(f.Failure(f.ClaimOne(retried), 10*time.Minute))
 	f.retry(retried)
-	named := f.NewEvent(func(e *posthorn.Event) { e.DeliverAt = f.Store.Now().Add(2 * time.Hour) })
-	_, later := f.PublishEvent(named, sub)
+	later := f.publishFor(2*time.Hour, sub)
+	asked := f.publishFor(2*time.Hour, sub)
+	f.retry(asked)
 	broken := f.Subscribe()
 	behind := f.PublishOne(broken)
 	claimed := f.PublishOne(f.Subscribe())
 	claims := f.Claim()
-	wantSet(f, "claimed before", claimedIDs(claims), retried, behind, claimed)
+	wantSet(f, "claimed before", claimedIDs(claims), retried, behind, claimed, asked)
 	for _, c := range claims {
 		if c.DeliveryID != claimed {
 			f.must(f.Store.ReleaseClaims(f.Context(), []posthorn.Claim{c.Claim}))
@@ -60,14 +73,15 @@ func clockSetBack(f *Fixture, back func()) {
 	back()
 	equal(f, "the dead node's duty", f.lease("janitor", f.Node, time.Minute), true)
 	f.wantIn("due_at of the failed", f.Delivery(failed).DueAt, 10*time.Minute)
-	f.wantIn("due_at of the one with a time", f.Delivery(later[0]).DueAt, 3*time.Hour)
+	f.wantIn("due_at of the one with a time", f.Delivery(later).DueAt, 3*time.Hour)
+	f.wantIn("due_at of the one with a time that was tried by hand", f.Delivery(tried).DueAt, 3*time.Hour)
 	if left := f.Delivery(claimed).ClaimedUntil.Sub(f.Store.Now()); left > posthorn.Lease+time.Second {
 		f.T.Fatalf("a lease ends in %s", left)
 	}
 	f.Elapse(afterLease)
-	wantSet(f, "claimed at once", claimedIDs(f.Claim()), retried, claimed, due)
+	wantSet(f, "claimed at once", claimedIDs(f.Claim()), retried, claimed, due, asked)
 	f.Elapse(10 * time.Minute)
-	wantSet(f, "claimed later", claimedIDs(f.Claim()), failed, behind, retried, claimed, due)
+	wantSet(f, "claimed later", claimedIDs(f.Claim()), failed, behind, retried, claimed, due, asked)
 }
 
 // clockSetBackBetweenAttempts has attempts that are older than their delivery: they are listed like others.
