@@ -143,9 +143,9 @@ type Engine struct {
 	slots    slots
 	claims   claims
 	renewing bool
-	// recalled asks for a recall, which was last made at recalledAt.
-	recalled   bool
-	recalledAt time.Time
+	// recalled asks for a recall, which was last made at recalledAt; recallDue says that one is planned.
+	recalled, recallDue bool
+	recalledAt          time.Time
 	// beat fires each second while there are lanes, which beats says.
 	beat     *time.Timer
 	beats    bool

@@ -19,12 +19,26 @@ func (e *Engine) renew(now time.Time) {
 	e.renewThose(func(it *item) bool { return it.leaseEnd.Sub(now) <= posthorn.Lease-renewEvery })
 }
 
-// recallGap is the least time between two recalls: each asks for everything that waits on this node.
-const recallGap = time.Second
+// recallGap is the least time between two recalls for each delivery that is held, up to recallGapMost: a recall asks for everything
+// that waits on this node.
+const recallGap, recallGapMost = time.Millisecond, time.Second
 
 // recall renews all that waits, where that was asked for: what was cancelled meanwhile turns out to be lost.
 func (e *Engine) recall(now time.Time) {
-	if !e.recalled || e.renewing || now.Sub(e.recalledAt) < recallGap {
+	if !e.recalled || e.renewing {
+		return
+	}
+	gap := min(time.Duration(len(e.held))*recallGap, recallGapMost)
+	if wait := gap - now.Sub(e.recalledAt); wait > 0 {
+		if !e.recallDue {
+			e.recallDue = true
+			time.AfterFunc(wait, func() {
+				e.call(func() {
+					e.recallDue = false
+					e.recall(time.Now())
+				})
+			})
+		}
 		return
 	}
 	e.recalled, e.recalledAt = false, now
@@ -51,7 +65,10 @@ func (e *Engine) renewThose(which func(*item) bool) {
 			due = due[len(chunk):]
 			e.renewChunk(chunk)
 		}
-		e.call(func() { e.renewing = false })
+		e.call(func() {
+			e.renewing = false
+			e.recall(time.Now())
+		})
 	})
 }
 
