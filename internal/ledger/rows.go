@@ -66,17 +66,27 @@ func (b *book) checkSuccess(e *entry) {
 // makes it due anew, or before it ended for another reason.
 func (b *book) late(e *entry, i int) bool {
 	a := &e.rows[i]
+	succeeded := a.Outcome == posthorn.Succeeded
+	idle := succeeded && !a.Manual && e.Spent < e.answered()
 	if i+1 < len(e.rows) {
 		next := &e.rows[i+1]
-		return next.Manual || !a.RecordedAt.Before(next.ID.Time().Add(-b.Slack))
+		return idle || next.Manual || !a.RecordedAt.Before(next.ID.Time().Add(-b.Slack))
 	}
-	succeeded := a.Outcome == posthorn.Succeeded
 	retried := e.State == posthorn.Cancelled && succeeded && e.DueAt.After(a.RecordedAt)
-	// A success of its own accord spends of the budget when it moves its delivery.
-	idle := succeeded && !a.Manual && e.Spent == 0
 	// A result may come in the very moment in which its delivery ended otherwise.
 	atOnce := e.State != posthorn.Delivered && succeeded && a.RecordedAt.Equal(e.UpdatedAt)
 	return !e.Claim.IsZero() || e.Manual != posthorn.NotManual || retried || idle || atOnce || a.RecordedAt.After(e.UpdatedAt)
+}
+
+// answered counts the attempts that spend of the budget when they move their delivery: those nobody asked for and nothing
+// interrupted. One more than were spent has come late.
+func (e *entry) answered() (n int) {
+	for i := range e.rows {
+		if a := &e.rows[i]; !a.Manual && a.Outcome != posthorn.Interrupted {
+			n++
+		}
+	}
+	return n
 }
 
 // checkBudget wants the attempts that were spent to have been made, and all to be spent where that was the end.
