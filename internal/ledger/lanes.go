@@ -127,6 +127,10 @@ func (b *book) checkOvertaken(e, by *entry, later *Request) {
 		if r.place < later.place || r.Attempt > 1 && s.Yields() {
 			continue
 		}
+		// The order goes on once what is under way has been cancelled.
+		if e.State == posthorn.Cancelled && e.underWay(r) && !later.At.Before(e.CompletedAt.Add(-b.Slack)) {
+			continue
+		}
 		// What was claimed and lost may still arrive, after what took its place.
 		if i == 0 || e.State == posthorn.Delivered && r.Attempt == e.Attempts || b.Calm {
 			b.fault(Reordered, e, "attempt %d of number %d arrived %s after number %d of the same order (%s)", r.Attempt, e.Sequence,

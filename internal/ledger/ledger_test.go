@@ -73,6 +73,18 @@ func (r *run) lateThenCancelled() {
 	d.Spent, d.LastOutcome = 1, posthorn.Interrupted
 }
 
+// overtakenAfter has the last request of the first delivery come late, after the second has begun; a person cancelled it under
+// way, at a moment of the run.
+func (r *run) overtakenAfter(cancelled float64) {
+	r.Calm = true
+	r.Requests[1].At = at(12)
+	r.Requests[1], r.Requests[2] = r.Requests[2], r.Requests[1]
+	r.Attempts[1].RecordedAt = at(20)
+	d := &r.Deliveries[0]
+	d.State, d.Reason, d.Spent = posthorn.Cancelled, posthorn.ReasonRequested, 1
+	d.UpdatedAt, d.CompletedAt = at(cancelled), at(cancelled)
+}
+
 // replay copies the first delivery so many times for a replay that counts its own.
 func (r *run) replay(copies, counted int) *posthorn.Replay {
 	replay := posthorn.Replay{ID: posthorn.ReplayID{UUID: posthorn.NewUUID(at(100))}, State: posthorn.ReplayCompleted}
@@ -176,6 +188,7 @@ func TestCheckFindsWhatIsPlanted(t *testing.T) {
 			r.Deliveries[0].Sequence, r.Deliveries[1].Sequence = 2, 1
 			r.Publishes[0].Sent, r.Publishes[1].Sent = at(0), at(0)
 		}},
+		{"OvertakenBeforeItWasCancelled", Reordered, func(r *run) { r.overtakenAfter(11) }},
 		{"SentWhileTheFirstWaits", Reordered, func(r *run) {
 			d := r.wait(0, at(7200))
 			d.Attempts, d.Spent = 0, 0
@@ -263,6 +276,7 @@ func TestCheckAllowsWhatIsPromised(t *testing.T) {
 			d := &r.Deliveries[2]
 			d.State, d.Reason, d.UpdatedAt, d.CompletedAt = posthorn.Cancelled, posthorn.ReasonRequested, at(25), at(25)
 		}},
+		{"OvertakenAfterItWasCancelled", func(r *run) { r.overtakenAfter(7) }},
 		{"RetriedByHandOutOfOrder", func(r *run) {
 			r.Requests[1].At, r.Attempts[1].StartedAt, r.Attempts[1].Manual = at(40), at(40), true
 			r.Deliveries[0].Spent = 1
