@@ -35,7 +35,7 @@ func (s *Store) ClaimDeliveries(ctx context.Context, req posthorn.ClaimRequest) 
 		if len(found.lanes) == 0 && len(found.manual) == 0 {
 			return nil
 		}
-		c := claim{req: &req, plan: found, store: s}
+		c := claim{req: &req, found: found, store: s}
 		err = s.healing(ctx, c.lostTokens, func() error {
 			return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return c.run(ctx, tx) })
 		})
@@ -51,7 +51,9 @@ func (s *Store) ClaimDeliveries(ctx context.Context, req posthorn.ClaimRequest) 
 type claim struct {
 	store *Store
 	req   *posthorn.ClaimRequest
-	plan  *duePlan
+	found *duePlan
+	// plan is what is left to take of what was found.
+	plan duePlan
 	// taken are the moved deliveries in the order they are given, bytes their payloads.
 	taken []taken
 	bytes int64
@@ -82,6 +84,7 @@ const holdLanes = `SELECT subscription_id FROM lanes WHERE subscription_id = ANY
 	ORDER BY subscription_id FOR UPDATE SKIP LOCKED`
 
 func (c *claim) run(ctx context.Context, tx pgx.Tx) error {
+	c.plan = c.found.copy()
 	c.taken, c.bytes, c.limited, c.contended = nil, 0, c.plan.truncated, false
 	if err := c.hold(ctx, tx); err != nil {
 		return err

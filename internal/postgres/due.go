@@ -50,6 +50,13 @@ type duePlan struct {
 	truncated bool
 }
 
+// copy is a plan to take from, which leaves this one whole for another try.
+func (p *duePlan) copy() duePlan {
+	left := *p
+	left.lanes = slices.Clone(p.lanes)
+	return left
+}
+
 // lanePlan is a lane to take from.
 type lanePlan struct {
 	dueLane
