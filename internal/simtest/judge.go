@@ -143,7 +143,7 @@ func (w *world) judge() {
 	}
 	f := ledger.Facts{
 		Publishes: w.publishes, Requests: w.requests, Subscriptions: w.subscriptions(), Deliveries: w.deliveries(), Holds: w.holds, Replayed: w.replays,
-		Now: w.clock.now(), Patience: time.Second, Slack: 2*time.Millisecond + w.clock.most, Calm: w.calm(),
+		Now: w.clock.now(), Patience: time.Second, Slack: 2*time.Millisecond + w.clock.apart(), Calm: w.calm(),
 	}
 	if w.freezes || w.outages || w.losses {
 		// The rows' times are of when they could be written.

@@ -15,8 +15,7 @@ import (
 // clock is the store's, which may be set.
 type clock struct {
 	offset atomic.Int64
-	// most is how far it was ever set at once, and settings when it was, with what it was off by then.
-	most     time.Duration
+	// settings are when it was set, with what it was off by then.
 	settings []setting
 }
 
@@ -28,8 +27,16 @@ type setting struct {
 func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
 
 func (c *clock) set(by time.Duration) {
-	c.most = max(c.most, by.Abs())
 	c.settings = append(c.settings, setting{time.Now(), time.Duration(c.offset.Add(int64(by)))})
+}
+
+// apart is how far two times that it told may be from what went by between them.
+func (c *clock) apart() time.Duration {
+	var least, most time.Duration
+	for _, s := range c.settings {
+		least, most = min(least, s.offset), max(most, s.offset)
+	}
+	return most - least
 }
 
 // said is what the store's clock said at a moment.
