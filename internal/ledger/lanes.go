@@ -128,7 +128,7 @@ func (b *book) checkOvertaken(e, by *entry, later *Request) {
 			continue
 		}
 		// The order goes on once what is under way has been cancelled.
-		if e.State == posthorn.Cancelled && e.underWay(r) && !later.At.Before(e.CompletedAt.Add(-b.Slack)) {
+		if e.State == posthorn.Cancelled && b.underWay(e, r) && !later.At.Before(e.CompletedAt.Add(-b.Slack)) {
 			continue
 		}
 		// What was claimed and lost may still arrive, after what took its place.

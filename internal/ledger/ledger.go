@@ -33,6 +33,8 @@ type Facts struct {
 	Patience time.Duration
 	// Slack is how far the clocks of receivers, nodes and the store may be apart.
 	Slack time.Duration
+	// Hearing is how long a node may not hear that what it holds was cancelled elsewhere, where signals get lost.
+	Hearing time.Duration
 	// Calm says that no node was hurt and no answer of the store lost: then nothing may be interrupted or sent twice.
 	Calm bool
 	// Partial says that requests may be missing here, as where a receiver was killed too: then rows need no request.

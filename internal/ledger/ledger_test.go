@@ -73,6 +73,16 @@ func (r *run) lateThenCancelled() {
 	d.Spent, d.LastOutcome = 1, posthorn.Interrupted
 }
 
+// cancelledUnheard has the last delivery cancelled two seconds before its last attempt, by a node that the sender may not have heard
+// for some time.
+func (r *run) cancelledUnheard(hearing time.Duration) {
+	a, d := &r.Attempts[5], &r.Deliveries[2]
+	r.Calm, r.Hearing = true, hearing
+	d.State, d.Reason, d.Spent = posthorn.Cancelled, posthorn.ReasonRequested, 1
+	d.CompletedAt = a.StartedAt.Add(-2 * time.Second)
+	d.UpdatedAt = d.CompletedAt
+}
+
 // overtakenAfter has the last request of the first delivery come late, after the second has begun; a person cancelled it under
 // way, at a moment of the run.
 func (r *run) overtakenAfter(cancelled float64) {
@@ -183,6 +193,7 @@ func TestCheckFindsWhatIsPlanted(t *testing.T) {
 		{"BeforeDeliverAt", TooEarly, func(r *run) { r.Publishes[0].DeliverAt = at(2) }},
 		{"WhileHeld", TooEarly, func(r *run) { r.Holds = []Hold{{r.shop, at(8), at(12)}} }},
 		{"AfterItsEnd", TooLate, func(r *run) { r.Requests[5].At = at(30) }},
+		{"CancelledUnheard", TooLate, func(r *run) { r.cancelledUnheard(time.Second) }},
 		{"StartedAfterItsEnd", TooLate, func(r *run) { r.Attempts[5].StartedAt = at(30) }},
 		{"Overtaken", Reordered, func(r *run) {
 			r.Deliveries[0].Sequence, r.Deliveries[1].Sequence = 2, 1
@@ -276,6 +287,7 @@ func TestCheckAllowsWhatIsPromised(t *testing.T) {
 			d := &r.Deliveries[2]
 			d.State, d.Reason, d.UpdatedAt, d.CompletedAt = posthorn.Cancelled, posthorn.ReasonRequested, at(25), at(25)
 		}},
+		{"CancelledUnheardYet", func(r *run) { r.cancelledUnheard(3 * time.Second) }},
 		{"OvertakenAfterItWasCancelled", func(r *run) { r.overtakenAfter(7) }},
 		{"RetriedByHandOutOfOrder", func(r *run) {
 			r.Requests[1].At, r.Attempts[1].StartedAt, r.Attempts[1].Manual = at(40), at(40), true

@@ -128,10 +128,11 @@ func (b *book) checkAttempt(e *entry, a *posthorn.Attempt) {
 	}
 }
 
-// underWay says whether a request is of an attempt that had begun when the delivery ended, and had not come to its own end.
-func (e *entry) underWay(r *Request) bool {
+// underWay says whether a request is of an attempt that had begun when its node knew of the delivery's end, and had not come to
+// its own end.
+func (b *book) underWay(e *entry, r *Request) bool {
 	a := e.row(r.Attempt)
-	return a != nil && !a.StartedAt.After(e.CompletedAt) && !r.At.After(a.RecordedAt) && a.Outcome != posthorn.Interrupted
+	return a != nil && !a.StartedAt.After(b.heard(e)) && !r.At.After(a.RecordedAt) && a.Outcome != posthorn.Interrupted
 }
 
 // checkTimes wants no attempt before its time nor after the delivery's end.
@@ -142,7 +143,7 @@ func (b *book) checkTimes(e *entry) {
 		if i > 0 && s != nil && !a.Manual {
 			b.checkDelay(e, &e.rows[i-1], a, s.Retry)
 		}
-		if !e.CompletedAt.IsZero() && a.StartedAt.After(e.CompletedAt.Add(b.Slack)) && !b.astray(e, a.Number) {
+		if !e.CompletedAt.IsZero() && a.StartedAt.After(b.heard(e)) && !b.astray(e, a.Number) {
 			b.fault(TooLate, e, "attempt %d started %s after its end", a.Number, a.StartedAt.Sub(e.CompletedAt))
 		}
 	}
@@ -150,10 +151,19 @@ func (b *book) checkTimes(e *entry) {
 		return
 	}
 	for _, r := range e.with.requests {
-		if r.At.After(e.CompletedAt.Add(b.Slack)) && !b.astray(e, r.Attempt) && !e.underWay(r) {
+		if r.At.After(b.heard(e)) && !b.astray(e, r.Attempt) && !b.underWay(e, r) {
 			b.fault(TooLate, e, "attempt %d arrived %s after its end", r.Attempt, r.At.Sub(e.CompletedAt))
 		}
 	}
+}
+
+// heard is when everybody knows of a delivery's end.
+func (b *book) heard(e *entry) time.Time {
+	at := e.CompletedAt.Add(b.Slack)
+	if e.State == posthorn.Cancelled {
+		at = at.Add(b.Hearing)
+	}
+	return at
 }
 
 // astray says that an attempt may have been made by a node that was hurt and had lost its claim: it is then not the one that

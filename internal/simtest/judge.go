@@ -17,6 +17,8 @@ const (
 	patience = 6 * time.Minute
 	// longest is how long the last of it may take.
 	longest = 6 * time.Hour
+	// unheard is when a node that no signal reached learns what was cancelled: it renews its leases after ten seconds.
+	unheard = 12 * time.Second
 )
 
 // settle ends all trouble and lets everything come to its end.
@@ -148,6 +150,9 @@ func (w *world) judge() {
 	if w.freezes || w.outages || w.losses {
 		// The rows' times are of when they could be written.
 		f.Slack += time.Millisecond
+	}
+	if w.deaf > 0 {
+		f.Hearing = unheard
 	}
 	f.Attempts = w.attempts(f.Deliveries)
 	for i := range f.Attempts {
