@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime/debug"
 
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/config"
@@ -31,8 +30,7 @@ func (serve) Run(ctx context.Context, s *config.Settings) error {
 		return err
 	}
 	greet(a, s)
-	// What only the start needed goes back: an idle node keeps little.
-	debug.FreeOSMemory()
+	giveBack()
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
