@@ -14,6 +14,7 @@ var (
 	benchLanes   = flag.Int("lanes", 100, "subscriptions the events go to")
 	benchCallers = flag.Int("callers", 2, "concurrent callers")
 	benchPayload = flag.Int("payload", 1024, "bytes of a payload")
+	benchPast    = flag.Int("past", 0, "earlier days that are stored too, up to 29")
 )
 
 // load is a store with a tenant and subscriptions, for benchmarks and for tests with many rows.
@@ -28,6 +29,13 @@ func newLoad(t testing.TB, s *Store, subscriptions int) *load {
 	t.Helper()
 	l := &load{Store: s}
 	l.tenant.UUID, l.node.UUID = posthorn.NewUUID(s.Now()), posthorn.NewUUID(s.Now())
+	var days []time.Time
+	for i := range *benchPast {
+		days = append(days, dayOf(s.Now()).Add(-time.Duration(i+1)*day))
+	}
+	if err := s.makeDays(t.Context(), days); err != nil {
+		t.Fatal(err)
+	}
 	for range subscriptions {
 		l.subs = append(l.subs, l.subscribe(t))
 	}
