@@ -63,6 +63,8 @@ type Claimed struct {
 	Event    *Event
 	// Version is the subscription's version when claimed: the sender uses this or a later one.
 	Version int64
+	// Failing says of what was born claimed that its lane was failing then. What the queue gives comes with its lane.
+	Failing bool
 }
 
 // ClaimRequest says how much a node can take.

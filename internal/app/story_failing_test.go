@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,5 +65,57 @@ func TestStorySparseSubscriberIsWarned(t *testing.T) {
 			t.Errorf("it says that the subscription is disabled %s after its first failure", ends)
 		}
 	})
+	s.Run()
+}
+
+// changing counts the lanes' changes that are recorded.
+type changing struct {
+	delivery.Store
+	recovered, failed atomic.Int32
+}
+
+func (c *changing) RecordAttempts(ctx context.Context, b posthorn.RecordBatch) (posthorn.RecordReport, error) {
+	for _, l := range b.Lanes {
+		if l.Recovered {
+			c.recovered.Add(1)
+		}
+		if l.Failed {
+			c.failed.Add(1)
+		}
+	}
+	return c.Store.RecordAttempts(ctx, b)
+}
+
+// TestStorySoundLaneIsLeftAlone: successes of a lane that does not fail change nothing about it, however seldom they are; after a
+// failure that was forgotten on this node, the next is a recovery.
+func TestStorySoundLaneIsLeftAlone(t *testing.T) {
+	s := NewStory(t)
+	var store *changing
+	s.Setup(func(setup *Setup) {
+		setup.Tune = func(o *delivery.Options) {
+			store = &changing{Store: o.Store}
+			o.Store = store
+		}
+	})
+	shop := s.Subscribe("shop", schedule())
+	want := func(at time.Duration, failed, recovered int32) {
+		s.Do(At(at), "count the changes", func(*Node) {
+			if f, r := store.failed.Load(), store.recovered.Load(); f != failed || r != recovered {
+				t.Errorf("after %s the lane failed %d times and recovered %d times, want %d and %d", at, f, r, failed, recovered)
+			}
+		})
+	}
+	for i := range 5 {
+		s.Publish(At(time.Duration(i)*20*time.Second), "invoice.paid")
+		s.Publish(At(time.Duration(i+1)*time.Hour), "invoice.paid")
+	}
+	want(6*time.Hour, 0, 0)
+	s.ReplyFrom(At(7*time.Hour), shop, 500)
+	s.Publish(At(7*time.Hour+time.Minute), "invoice.paid")
+	want(8*time.Hour, 1, 0)
+	s.ReplyFrom(At(9*time.Hour), shop, 200)
+	s.Publish(At(9*time.Hour+time.Minute), "invoice.paid")
+	s.Publish(At(10*time.Hour), "invoice.paid")
+	want(11*time.Hour, 1, 1)
 	s.Run()
 }

@@ -276,6 +276,9 @@ func (e *Engine) takeSubmission(s submission) {
 	var back []*item
 	for i := range s.claimed {
 		it := e.hold(s.claimed[i], s.leased)
+		if !it.Failing {
+			it.lane.soundAt = s.leased
+		}
 		if e.draining || it.lane.blocked(now) {
 			back = append(back, it)
 		} else {

@@ -40,6 +40,8 @@ type lane struct {
 	// state is the lane as the store last told; target the subscription, loaded before the first request.
 	state   posthorn.Lane
 	stateAt time.Time
+	// soundAt is when the store last said that the lane does not fail, without telling more.
+	soundAt time.Time
 	// changing counts the changes of state that this node has made and the store has not confirmed: what it says
 	// meanwhile may be older.
 	changing int

@@ -167,7 +167,7 @@ func (e *Engine) laneChange(l *lane, f *flight) *posthorn.LaneChange {
 	switch {
 	case a.Outcome == posthorn.Succeeded:
 		l.breaker.succeeded()
-		if !l.state.FailingSince.IsZero() || l.state.BreakerOpens > 0 || now.Sub(l.stateAt) > stateTrust {
+		if !l.state.FailingSince.IsZero() || l.state.BreakerOpens > 0 || now.Sub(l.stateAt) > stateTrust && now.Sub(l.soundAt) > stateTrust {
 			c.Recovered = true
 			l.state.FailingSince, l.state.BreakerOpens, l.state.BreakerUntil, l.breaker.openings = time.Time{}, 0, time.Time{}, 0
 			l.stateAt = now

@@ -47,13 +47,14 @@ WITH fresh AS MATERIALIZED (
 			coalesce((SELECT v.version FROM subscription_versions v WHERE v.tenant_id = e.tenant_id), 0)
 		ELSE e.id = (SELECT k.event_id FROM idempotency_keys k WHERE k.tenant_id = e.tenant_id AND k.key = e.key) END
 ), wanted AS MATERIALIZED (
-	SELECT m.*, l.fifo, l.next_sequence, l.version, l.held,
+	SELECT m.*, l.fifo, l.next_sequence, l.version, l.held, l.failing,
 		m.token IS NOT NULL AND m.reason = '' AND m.deliver_at IS NULL AND l.born AS claimed
 	FROM unnest($14::uuid[], $15::uuid[], $16::uuid[], $17::uuid[], $18::uuid[], $19::text[], $20::text[], $21::text[],
 			$22::timestamptz[], $23::timestamptz[], $24::int[]) WITH ORDINALITY
 		AS m(event_id, tenant_id, subscription_id, id, token, reason, type, ordering_key, deliver_at, expires_at, bytes, n)
 	CROSS JOIN LATERAL (
 		SELECT l.fifo, l.next_sequence, l.version, l.held_for + coalesce(now() - l.held_since, '0') AS held,
+			l.failing_since IS NOT NULL AS failing,
 			NOT l.fifo AND l.status = 'active' AND l.breaker_opens = 0 AND coalesce(l.throttled_until <= now(), true) AS born
 		FROM lanes l WHERE l.subscription_id = m.subscription_id AND l.tenant_id = m.tenant_id AND NOT l.deleted OFFSET 0) l
 	WHERE (m.event_id IN (SELECT id FROM fresh)) IS TRUE
@@ -95,8 +96,8 @@ WITH fresh AS MATERIALIZED (
 	GROUP BY 1, 2 ORDER BY 1, 2
 	ON CONFLICT (tenant_id, subscription_id, minute, node_id, part) DO UPDATE SET accepted = r.accepted + excluded.accepted
 )
-SELECT now(), c.n, c.deliveries, 0::bigint, NULL::bigint, NULL::interval FROM counted c
-UNION ALL SELECT now(), 0, 0, w.n, w.version, w.held FROM wanted w WHERE w.claimed`
+SELECT now(), c.n, c.deliveries, 0::bigint, NULL::bigint, NULL::interval, false FROM counted c
+UNION ALL SELECT now(), 0, 0, w.n, w.version, w.held, w.failing FROM wanted w WHERE w.claimed`
 
 // acceptOriginals finds the keys that were taken before, with the event that did.
 const acceptOriginals = `
@@ -232,7 +233,8 @@ func (s *Store) readAccepted(found pgx.Rows, node posthorn.NodeID, batch []posth
 		var deliveries int
 		var version *int64
 		var held span
-		if err := found.Scan((*moment)(&now), &place, &deliveries, &match, &version, &held); err != nil {
+		var failing bool
+		if err := found.Scan((*moment)(&now), &place, &deliveries, &match, &version, &held, &failing); err != nil {
 			return err
 		}
 		if match == 0 {
@@ -251,7 +253,9 @@ func (s *Store) readAccepted(found pgx.Rows, node posthorn.NodeID, batch []posth
 				shared[i] = e
 			}
 		}
-		born = append(born, bornClaimed(e, &batch[i].Matches[rows.nth[match-1]], node, now, *version, time.Duration(held)))
+		c := bornClaimed(e, &batch[i].Matches[rows.nth[match-1]], node, now, time.Duration(held))
+		c.Version, c.Failing = *version, failing
+		born = append(born, c)
 		if n := len(born); a.Claimed == nil {
 			a.Claimed = born[n-1 : n : n]
 		} else {
@@ -262,8 +266,7 @@ func (s *Store) readAccepted(found pgx.Rows, node posthorn.NodeID, batch []posth
 }
 
 // bornClaimed is the delivery as acceptEvents stored it.
-func bornClaimed(e *posthorn.Event, m *posthorn.Match, node posthorn.NodeID, now time.Time, version int64, held time.Duration,
-) posthorn.Claimed {
+func bornClaimed(e *posthorn.Event, m *posthorn.Match, node posthorn.NodeID, now time.Time, held time.Duration) posthorn.Claimed {
 	return posthorn.Claimed{
 		Claim: posthorn.Claim{DeliveryID: m.DeliveryID, Attempt: m.Attempt, Number: 1},
 		Delivery: posthorn.Delivery{
@@ -271,7 +274,7 @@ func bornClaimed(e *posthorn.Event, m *posthorn.Match, node posthorn.NodeID, now
 			State: posthorn.Pending, Attempts: 1, DueAt: now, ClaimedUntil: now.Add(posthorn.Lease), Claim: m.Attempt,
 			ClaimedBy: node, OrderingKey: e.OrderingKey, HeldBase: held, CreatedAt: now, UpdatedAt: now,
 		},
-		Event: e, Version: version,
+		Event: e,
 	}
 }
 

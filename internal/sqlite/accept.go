@@ -106,6 +106,7 @@ func (in *intake) accept(a *posthorn.Acceptance) posthorn.Accepted {
 		if d, claimed := in.deliver(e, m, l, posthorn.ReplayID{}); claimed {
 			answer.Claimed = append(answer.Claimed, posthorn.Claimed{
 				Claim: posthorn.Claim{DeliveryID: d.ID, Attempt: d.Claim, Number: d.Attempts}, Delivery: d, Event: e, Version: l.version,
+				Failing: !l.FailingSince.IsZero(),
 			})
 		}
 	}

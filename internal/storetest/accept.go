@@ -16,6 +16,7 @@ func acceptTests() group {
 		{"BornClaimed", acceptBornClaimed},
 		{"BornClaimedShareTheEvent", acceptBornClaimedShare},
 		{"BornClaimedOnlyWhereAsked", acceptBornClaimedWhereAsked},
+		{"BornClaimedTellsFailing", acceptBornClaimedTellsFailing},
 		{"BornClaimedRefused", acceptBornClaimedRefused},
 		{"BornCancelled", acceptBornCancelled},
 		{"DeliverAt", acceptDeliverAt},
@@ -164,6 +165,20 @@ func acceptBornClaimedWhereAsked(f *Fixture) {
 	f.wantIDs("born claimed", accepted.Claimed, a.Matches[1].DeliveryID)
 	equal(f, "token", accepted.Claimed[0].Attempt, a.Matches[1].Attempt)
 	wantSet(f, "left to claim", claimedIDs(f.Claim()), a.Matches[0].DeliveryID, a.Matches[2].DeliveryID)
+}
+
+func acceptBornClaimedTellsFailing(f *Fixture) {
+	failing, sound := f.Subscribe(), f.Subscribe()
+	want := func(what string, fails bool) {
+		for _, c := range f.Offer(f.NewEvent(), sound, failing).Claimed {
+			equal(f, what, c.Failing, fails && c.Delivery.SubscriptionID == failing)
+		}
+	}
+	want("failing at first", false)
+	f.Change(failing, posthorn.LaneChange{Failed: true})
+	want("failing", true)
+	f.Change(failing, posthorn.LaneChange{Recovered: true})
+	want("failing once recovered", false)
 }
 
 func acceptBornClaimedRefused(f *Fixture) {
