@@ -29,8 +29,8 @@ func (serve) Run(ctx context.Context, s *config.Settings) error {
 	if err := a.Start(ctx); err != nil {
 		return err
 	}
-	greet(a, s)
 	giveBack()
+	greet(a, s)
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
