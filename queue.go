@@ -2,8 +2,8 @@ package posthorn
 
 import "time"
 
-// Lease is how long a claim lasts unless renewed; a dead node's work is taken up within this time.
-const Lease = 30 * time.Second
+// Lease is how long a claim lasts unless renewed. With the poll that finds it, a dead node's work is taken up within 30 s.
+const Lease = 28 * time.Second
 
 // InFlight is how long past its retry window a delivery may stay claimed: longer than any attempt lasts. One that a node holds
 // beyond it and cannot send, as its subscription's secrets cannot be opened, ends like the others.

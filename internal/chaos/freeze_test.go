@@ -96,7 +96,7 @@ func (w *world) finish(name string, least int, how string, start mark, hurt time
 	list := []figure{
 		number("events acknowledged", "", v.events, true),
 		number("attempts whose lease was lost", fmt.Sprintf("at least %d", least), v.interrupted, v.interrupted >= least),
-		length("the last of them started again, after the fault", "30 s and a poll", resumed, resumed <= posthorn.Lease+3*time.Second),
+		length("the last of them started again, after the fault", "30 s", resumed, resumed <= 30*time.Second),
 		number("stale results that moved a delivery", "0", stale, stale == 0),
 		number("acknowledged events lost", "0", v.lost, v.lost == 0),
 		number("delivered twice", "at most the lost leases", v.repeated, v.unexplained == 0),
