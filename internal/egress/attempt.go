@@ -45,11 +45,11 @@ type attempt struct {
 // attemptKey finds the attempt in the context of its dial.
 type attemptKey struct{}
 
-// context lets the transport report to the attempt.
-func (a *attempt) context(ctx context.Context, secure bool) context.Context {
-	trace := &httptrace.ClientTrace{GetConn: a.wanting, GotConn: a.connected, GotFirstResponseByte: a.answered}
-	if secure {
-		trace.TLSHandshakeStart, trace.TLSHandshakeDone = a.tlsStarted, a.tlsDone
+// context lets a transport report to the attempt.
+func (a *attempt) context(ctx context.Context) context.Context {
+	trace := &httptrace.ClientTrace{
+		GetConn: a.wanting, GotConn: a.connected, GotFirstResponseByte: a.answered,
+		TLSHandshakeStart: a.tlsStarted, TLSHandshakeDone: a.tlsDone,
 	}
 	return httptrace.WithClientTrace(context.WithValue(ctx, attemptKey{}, a), trace)
 }

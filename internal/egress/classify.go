@@ -109,7 +109,7 @@ func classify(r *Result, err error, at progress, interrupted, expired bool, time
 	case at.phase == connecting:
 		connectFailed(r, err)
 	case at.phase == waiting:
-		// Refused by the transport itself, before it wanted a connection.
+		// Refused before a connection was wanted.
 		r.set(posthorn.Blocked, "request_invalid", "The request was not sent: a header has an invalid name or value.")
 		r.OurFault = true
 	default:

@@ -96,7 +96,9 @@ type Client struct {
 	public     transports
 	identities pools
 	tls        *tls.Config
-	buffers    sync.Pool
+	// idle are the connections without TLS; talks and buffers are memory.
+	idle           idleConns
+	talks, buffers sync.Pool
 }
 
 // New makes a client.
@@ -114,6 +116,7 @@ func New(o Options) *Client {
 	config.GetClientCertificate = noCertificate
 	c.tls = config
 	c.public = c.newTransports(config)
+	c.talks.New = func() any { return newTalk() }
 	c.buffers.New = func() any { return new([posthorn.KeptBody]byte) }
 	return c
 }
@@ -142,6 +145,7 @@ func (c *Client) transport(config *tls.Config) *http.Transport {
 
 // Close closes the connections that no request is using.
 func (c *Client) Close() {
+	c.idle.close()
 	c.public.close()
 	c.identities.close()
 }
@@ -155,25 +159,19 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 	if err != nil {
 		return refused(err)
 	}
-	over := c.public
 	if r.Identity != nil {
 		if part := r.Identity.Expired(start); part != "" {
 			return expired(part)
 		}
-		over = c.identities.of(r.Identity, func() transports { return c.newTransports(r.Identity.config(c.tls)) })
 	}
 	if r.Timeout <= 0 {
 		r.Timeout = DefaultTimeout
 	}
-	deadline := start.Add(r.Timeout)
-	bounded, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-
-	a := &attempt{start: start, deadline: deadline}
-	result, err := c.exchange(bounded, over.pooled, a, u, &r)
-	if err != nil && bounded.Err() == nil && a.isWorthAnother(err) {
-		a = &attempt{start: start, deadline: deadline}
-		result, err = c.exchange(bounded, over.single, a, u, &r)
+	a := &attempt{start: start, deadline: start.Add(r.Timeout)}
+	result, err := c.exchange(ctx, a, u, &r, false)
+	if err != nil && ctx.Err() == nil && time.Now().Before(a.deadline) && a.isWorthAnother(err) {
+		a = &attempt{start: start, deadline: a.deadline}
+		result, err = c.exchange(ctx, a, u, &r, true)
 	}
 	a.report(&result)
 	switch {
@@ -184,7 +182,7 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 		httpError(&result)
 	default:
 		result.Err = err
-		classify(&result, err, a.at(), ctx.Err() != nil, bounded.Err() != nil, r.Timeout)
+		classify(&result, err, a.at(), ctx.Err() != nil, !time.Now().Before(a.deadline), r.Timeout)
 		if alert := alertOf(err); alert != "" && result.Outcome != posthorn.Timeout && result.Outcome != posthorn.Interrupted {
 			alerted(&result, alert, r.Identity.Certificate() != nil, a.at().asked)
 		}
@@ -193,9 +191,23 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 	return result
 }
 
-// exchange sends a request over a transport and reads the answer. With an error, what came before it is in the result.
-func (c *Client) exchange(ctx context.Context, t *http.Transport, a *attempt, u *url.URL, r *Request) (Result, error) {
-	resp, err := t.RoundTrip(newRequest(a.context(ctx, u.Scheme == "https"), u, r))
+// exchange sends a request, over a new connection if told so, and reads the answer. With an error, what came before it is
+// in the result.
+func (c *Client) exchange(ctx context.Context, a *attempt, u *url.URL, r *Request, anew bool) (Result, error) {
+	if u.Scheme == "http" {
+		return c.exchangePlain(ctx, a, newRequest(ctx, u, r), anew)
+	}
+	over := c.public
+	if r.Identity != nil {
+		over = c.identities.of(r.Identity, func() transports { return c.newTransports(r.Identity.config(c.tls)) })
+	}
+	transport := over.pooled
+	if anew {
+		transport = over.single
+	}
+	ctx, cancel := context.WithDeadline(ctx, a.deadline)
+	defer cancel()
+	resp, err := transport.RoundTrip(newRequest(a.context(ctx), u, r))
 	if err != nil {
 		return Result{}, err
 	}
@@ -212,7 +224,7 @@ func (c *Client) exchange(ctx context.Context, t *http.Transport, a *attempt, u 
 		// Nobody asked for another protocol; what follows has no end of its own.
 		return result, resp.Body.Close()
 	}
-	result.Body, result.BodyTruncated, err = c.read(resp)
+	result.Body, result.BodyTruncated, _, err = c.read(resp)
 	// Closing before the end closes the connection too; after the end it is already back in the pool.
 	_ = resp.Body.Close()
 	return result, err
@@ -237,9 +249,9 @@ func newRequest(ctx context.Context, u *url.URL, r *Request) *http.Request {
 	return req
 }
 
-// read takes at most MaxBodyBytes, to the end if it comes by then: only then the connection can be used again. Of a body
-// that is announced to be longer, only what is kept.
-func (c *Client) read(resp *http.Response) (kept []byte, truncated bool, err error) {
+// read takes at most MaxBodyBytes, to the end if it comes by then, which whole tells: only then the connection can be used
+// again. Of a body that is announced to be longer, only what is kept.
+func (c *Client) read(resp *http.Response) (kept []byte, truncated, whole bool, err error) {
 	buffer := c.buffers.Get().(*[posthorn.KeptBody]byte)
 	defer c.buffers.Put(buffer)
 	limit, cut := MaxBodyBytes, resp.ContentLength > MaxBodyBytes
@@ -268,8 +280,8 @@ func (c *Client) read(resp *http.Response) (kept []byte, truncated bool, err err
 	if kept == nil && filled > 0 {
 		kept = bytes.Clone(buffer[:filled])
 	}
-	if errors.Is(err, io.EOF) {
+	if whole = errors.Is(err, io.EOF); whole {
 		err = nil
 	}
-	return kept, cut || total > len(kept), err
+	return kept, cut || total > len(kept), whole, err
 }

@@ -1,9 +1,10 @@
 // Package egress is the one way out: the HTTP client that cannot be talked into addresses the operator has not allowed.
 //
 // It owns the address policy (guard.go), the policy for URLs at registration (url.go, names.go), and one attempt at one
-// request: dialling, limits, timings and what went wrong (client.go, dial.go, classify.go), with a client certificate and
-// authorities of a subscription's own where it has them (identity.go, pool.go). It leaves to others what is
-// sent and when to try again (delivery), and the subscribers' status codes, Retry-After and reputation (decide, there).
+// request: dialling, limits, timings and what went wrong (client.go, dial.go, classify.go), without TLS over connections of
+// its own (plain.go, idle.go) and with it over net/http's, with a client certificate and authorities of a subscription's own
+// where it has them (identity.go, pool.go). It leaves to others what is sent and when to try again (delivery), and the
+// subscribers' status codes, Retry-After and reputation (decide, there).
 //
 // The rules: names are judged by their text at registration, never resolved there; the numeric address is checked at
 // every dial; no redirects, proxies, cookies or decompression; 64 KiB of headers and of body; one deadline for all of it.

@@ -1,0 +1,168 @@
+package egress
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
+
+// A receiver that has seen enough of a body answers at once, and is heard although it reads no further.
+func TestAnswerBeforeTheBody(t *testing.T) {
+	closed := make(chan error, 1)
+	rec := listen(t, "127.0.0.1:0", func(_ *receiver, nc net.Conn) {
+		_, _ = io.ReadFull(nc, make([]byte, 100))
+		_, _ = io.WriteString(nc, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+		_, err := io.Copy(io.Discard, nc)
+		closed <- err
+	})
+	client := loopbackClient(t)
+	r := client.Do(context.Background(), Request{URL: rec.url(), Body: make([]byte, 64<<20)})
+	if r.Outcome != posthorn.HTTPError || r.StatusCode != 413 {
+		t.Errorf("%s %s %d (%v)", r.Outcome, r.Code, r.StatusCode, r.Err)
+	}
+	<-closed
+}
+
+// Bodies arrive byte for byte, on either side of the size from which the answer is read meanwhile.
+func TestBodiesArriveWhole(t *testing.T) {
+	got := make(chan []byte, 1)
+	rec := listen(t, "127.0.0.1:0", func(_ *receiver, nc net.Conn) {
+		reader := bufio.NewReader(nc)
+		for {
+			req, err := http.ReadRequest(reader)
+			if err != nil {
+				return
+			}
+			body, _ := io.ReadAll(req.Body)
+			got <- body
+			_, _ = io.WriteString(nc, "HTTP/1.1 204 No Content\r\n\r\n")
+		}
+	})
+	client := loopbackClient(t)
+	for _, size := range []int{0, 1, 4095, 4096, alongside, alongside + 1, 300_000, 5_000_000} {
+		body := bytes.Repeat([]byte("posthorn"), size/8+1)[:size]
+		r := client.Do(context.Background(), Request{URL: rec.url(), Body: body})
+		if r.Outcome != posthorn.Succeeded || !bytes.Equal(<-got, body) {
+			t.Errorf("%d bytes: %s %s (%v)", size, r.Outcome, r.Code, r.Err)
+		}
+	}
+	if n := rec.connections.Load(); n != 1 {
+		t.Errorf("%d connections for requests one after the other", n)
+	}
+}
+
+// What a receiver does to a connection while nobody uses it costs no request.
+func TestIdleConnectionsAreLookedAt(t *testing.T) {
+	const ok, unasked = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+	cases := map[string]func(nc net.Conn){
+		"Closed":   func(nc net.Conn) { _ = nc.Close() },
+		"Reset":    func(nc net.Conn) { _ = nc.(*net.TCPConn).SetLinger(0); _ = nc.Close() },
+		"SpokenTo": func(nc net.Conn) { _, _ = io.WriteString(nc, unasked) },
+	}
+	for name, then := range cases {
+		t.Run(name, func(t *testing.T) {
+			answered := make(chan struct{})
+			rec := listen(t, "127.0.0.1:0", func(r *receiver, nc net.Conn) {
+				if readRequest(r, bufio.NewReader(nc)) {
+					_, _ = io.WriteString(nc, ok)
+					<-answered
+					then(nc)
+					answered <- struct{}{}
+				}
+			})
+			client := loopbackClient(t)
+			for try := range 3 {
+				r := post(client, rec.url())
+				if r.Outcome != posthorn.Succeeded || r.Timing.Reused {
+					t.Errorf("try %d: %s %s, reused %v (%v)", try, r.Outcome, r.Code, r.Timing.Reused, r.Err)
+				}
+				answered <- struct{}{}
+				<-answered
+			}
+			if n := rec.requests.Load(); n != 3 {
+				t.Errorf("%d requests, want 3: some were made in vain", n)
+			}
+		})
+	}
+}
+
+func TestIdleConnectionsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p idleConns
+		var open atomic.Int32
+		put := func(address string) {
+			near, _ := net.Pipe()
+			open.Add(1)
+			p.put(address, countedConn{near, &open})
+		}
+		wantOpen := func(conns, addresses int) {
+			t.Helper()
+			synctest.Wait()
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if n := int(open.Load()); n != conns || p.total != conns || len(p.of) != addresses {
+				t.Errorf("%d connections are open, %d counted, at %d addresses; want %d at %d", n, p.total, len(p.of), conns, addresses)
+			}
+		}
+		for range maxIdlePerHost + 5 {
+			put("a:80")
+		}
+		wantOpen(maxIdlePerHost, 1)
+		for i := range maxIdle {
+			put(fmt.Sprintf("%d:80", i))
+		}
+		wantOpen(maxIdle, 1+maxIdle-maxIdlePerHost)
+		time.Sleep(idleTimeout / 2)
+		_ = p.take("a:80").Close()
+		put("b:80")
+		time.Sleep(idleTimeout/2 + time.Second)
+		wantOpen(1, 1)
+		time.Sleep(idleTimeout / 2)
+		wantOpen(0, 0)
+	})
+}
+
+// countedConn counts while it is open.
+type countedConn struct {
+	net.Conn
+	open *atomic.Int32
+}
+
+func (c countedConn) Close() error {
+	c.open.Add(-1)
+	return c.Conn.Close()
+}
+
+// A connection that a request was interrupted on is not used again.
+func TestInterruptedConnectionIsClosed(t *testing.T) {
+	started := make(chan struct{}, 1)
+	rec := listen(t, "127.0.0.1:0", func(r *receiver, nc net.Conn) {
+		if readRequest(r, bufio.NewReader(nc)) {
+			started <- struct{}{}
+		}
+		_, _ = io.Copy(io.Discard, nc)
+	})
+	client := loopbackClient(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-started
+		cancel()
+	}()
+	if r := client.Do(ctx, Request{URL: rec.url(), Body: []byte(strings.Repeat("x", 100))}); r.Outcome != posthorn.Interrupted {
+		t.Errorf("%s %s (%v)", r.Outcome, r.Code, r.Err)
+	}
+	if client.idle.total != 0 {
+		t.Error("the connection waits for another request")
+	}
+}
