@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -128,8 +129,11 @@ type Engine struct {
 	tokens   *oauth.Tokens
 
 	submitted chan submission
-	finished  chan *flight
-	calls     chan func()
+	// due reaches a worker that waits, of which there are spare many.
+	due      chan *item
+	spare    atomic.Int32
+	finished chan *flight
+	calls    chan func()
 
 	// life ends when the loop must; sending ends earlier, which interrupts what is in flight.
 	life, sending       context.Context
@@ -168,6 +172,7 @@ func New(opts Options) *Engine {
 	e := &Engine{
 		opts:      opts,
 		submitted: make(chan submission, 256),
+		due:       make(chan *item),
 		finished:  make(chan *flight, 256),
 		calls:     make(chan func(), 64),
 		lanes:     make(map[posthorn.SubscriptionID]*lane),

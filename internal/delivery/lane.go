@@ -183,7 +183,7 @@ func (e *Engine) sendWaiting(l *lane) {
 		it.target, it.started, it.trusted, it.openings = l.target, now, l.trusted, l.breaker.openings
 		it.windowEnd = it.Delivery.WindowEnd(&l.state, l.target.sub.Retry.Within(e.opts.Window), e.opts.Store.Now())
 		it.skipped = l.state.Skips(&it.Delivery)
-		e.background.Go(func() { e.work(it) })
+		e.start(it)
 	}
 }
 

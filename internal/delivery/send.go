@@ -18,7 +18,37 @@ type flight struct {
 	release bool
 }
 
-// work makes one attempt. It runs outside the loop and touches nothing of the lane.
+// spareWorkers is how many goroutines wait for the next attempt: one that has made attempts has the stack for it, which a new
+// one would have to grow.
+const spareWorkers = 128
+
+// start has an attempt made outside the loop.
+func (e *Engine) start(it *item) {
+	select {
+	case e.due <- it:
+	default:
+		e.background.Go(func() { e.worker(it) })
+	}
+}
+
+// worker makes attempts, the first of them given, until there are enough others that wait for one.
+func (e *Engine) worker(it *item) {
+	for {
+		e.work(it)
+		if e.spare.Add(1) > spareWorkers {
+			e.spare.Add(-1)
+			return
+		}
+		select {
+		case it = <-e.due:
+			e.spare.Add(-1)
+		case <-e.life.Done():
+			return
+		}
+	}
+}
+
+// work makes one attempt. It touches nothing of the lane.
 func (e *Engine) work(it *item) {
 	f := &flight{item: it}
 	now := e.opts.Store.Now()
