@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,10 +35,10 @@ ON CONFLICT DO NOTHING`
 // of the commits. Other lanes have no row in the index this reads.
 const lockFIFO = `SELECT 1 FROM lanes WHERE subscription_id = ANY($1) AND fifo ORDER BY subscription_id FOR UPDATE`
 
-// acceptEvents stores events and deliveries. An event is stored when it has taken its key, or has none and is not stale;
-// (… IN …) IS TRUE keeps the planner to one hash of the few ids. Rows of the answer: per stored event its place and
-// deliveries, then per delivery born claimed its place and what its lane adds. Waiting for deliver_at is like a hold: the retry
-// window does not run, so held_base is less by that much.
+// acceptEvents stores events and deliveries; acceptMatched and acceptAny fill in the words in braces. An event is stored when
+// it has taken its key, or has none and is not stale; (… IN …) IS TRUE keeps the planner to one hash of the few ids. Rows of
+// the answer: per stored event its place and deliveries, then per delivery born claimed its place and what its lane adds.
+// Waiting for deliver_at is like a hold: the retry window does not run, so held_base is less by that much.
 const acceptEvents = `
 WITH fresh AS MATERIALIZED (
 	SELECT e.id, e.tenant_id, e.n, e.matches
@@ -58,15 +59,12 @@ WITH fresh AS MATERIALIZED (
 			NOT l.fifo AND l.status = 'active' AND l.breaker_opens = 0 AND coalesce(l.throttled_until <= now(), true) AS born
 		FROM lanes l WHERE l.subscription_id = m.subscription_id AND l.tenant_id = m.tenant_id AND NOT l.deleted OFFSET 0) l
 	WHERE (m.event_id IN (SELECT id FROM fresh)) IS TRUE
-), counted AS MATERIALIZED (
-	SELECT f.n, f.id, CASE WHEN (SELECT count(*) FROM wanted) = (SELECT sum(matches) FROM fresh) THEN f.matches
-		ELSE (SELECT count(*) FROM wanted w WHERE w.event_id = f.id) END::int AS deliveries
-	FROM fresh f
+), counted AS (
+	{counted}
 ), stored AS (
 	INSERT INTO events (id, tenant_id, created_at, deliver_at, expires_at, deliveries, type, content_type, ordering_key,
 		idempotency_key, trace_parent, headers, payload)
-	SELECT e.id, e.tenant_id, now(), e.deliver_at, e.expires_at, CASE WHEN (SELECT count(*) FROM wanted) = (SELECT sum(matches) FROM fresh)
-			THEN e.matches ELSE (SELECT c.deliveries FROM counted c WHERE c.id = e.id) END,
+	SELECT e.id, e.tenant_id, now(), e.deliver_at, e.expires_at, {deliveries},
 		e.type, e.content_type, e.ordering_key, e.key, e.trace_parent, e.headers, e.payload
 	FROM unnest($1::uuid[], $2::uuid[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::json[],
 			$11::timestamptz[], $12::timestamptz[], $13::bytea[])
@@ -80,15 +78,11 @@ WITH fresh AS MATERIALIZED (
 		CASE WHEN w.claimed THEN now() + $26::interval ELSE greatest(w.deliver_at, now()) END,
 		CASE WHEN w.reason <> '' THEN now() END, w.expires_at,
 		CASE WHEN w.claimed THEN w.token END, CASE WHEN w.claimed THEN $25::uuid END,
-		CASE WHEN w.fifo THEN w.next_sequence - 1 + w.nth ELSE 0 END, nullif(w.held - greatest(w.deliver_at - now(), '0'), '0'), w.bytes,
+		{sequence}, nullif(w.held - greatest(w.deliver_at - now(), '0'), '0'), w.bytes,
 		w.claimed::int, 0, 0, 0, 0, false, CASE WHEN w.reason = '' THEN 'pending' ELSE 'cancelled' END,
 		w.reason, w.type, w.ordering_key, '', ''
-	FROM (SELECT *, row_number() OVER (PARTITION BY subscription_id ORDER BY n) AS nth FROM wanted) w ORDER BY w.id
-), advanced AS (
-	UPDATE lanes SET next_sequence = lanes.next_sequence + c.n
-	FROM (SELECT subscription_id, count(*) AS n FROM wanted WHERE fifo GROUP BY subscription_id) c
-	WHERE lanes.subscription_id = c.subscription_id
-), tallied AS (
+	FROM {wanted} w ORDER BY w.id
+), {advanced} tallied AS (
 	INSERT INTO rollups AS r (tenant_id, subscription_id, node_id, minute, part, accepted)
 	SELECT t.tenant_id, t.subscription_id, $25::uuid, date_trunc('minute', now()), 0, count(*)
 	FROM (SELECT tenant_id, '00000000-0000-0000-0000-000000000000'::uuid AS subscription_id FROM fresh
@@ -98,6 +92,33 @@ WITH fresh AS MATERIALIZED (
 )
 SELECT now(), c.n, c.deliveries, 0::bigint, NULL::bigint, NULL::interval, false FROM counted c
 UNION ALL SELECT now(), 0, 0, w.n, w.version, w.held, w.failing FROM wanted w WHERE w.claimed`
+
+// acceptMatched is for most batches (see acceptRows.isMatched): every match becomes a delivery, and none has a sequence. A lone
+// event is accepted a tenth faster than with acceptAny.
+var acceptMatched = strings.NewReplacer(
+	"{counted}", `SELECT n, id, matches AS deliveries FROM fresh`,
+	"{deliveries}", "e.matches",
+	"{wanted}", "wanted",
+	"{sequence}", "0",
+	"{advanced}", "",
+).Replace(acceptEvents)
+
+// acceptAny counts the deliveries of each event, as a subscription may have gone, and numbers those of a FIFO lane in the order of
+// the events.
+var acceptAny = strings.NewReplacer(
+	"{counted}", `SELECT f.n, f.id, CASE WHEN (SELECT count(*) FROM wanted) = (SELECT sum(matches) FROM fresh) THEN f.matches
+		ELSE (SELECT count(*) FROM wanted w WHERE w.event_id = f.id) END::int AS deliveries
+	FROM fresh f`,
+	"{deliveries}", `CASE WHEN (SELECT count(*) FROM wanted) = (SELECT sum(matches) FROM fresh)
+			THEN e.matches ELSE (SELECT c.deliveries FROM counted c WHERE c.id = e.id) END`,
+	"{wanted}", "(SELECT *, row_number() OVER (PARTITION BY subscription_id ORDER BY n) AS nth FROM wanted)",
+	"{sequence}", "CASE WHEN w.fifo THEN w.next_sequence - 1 + w.nth ELSE 0 END",
+	"{advanced}", `advanced AS (
+	UPDATE lanes SET next_sequence = lanes.next_sequence + c.n
+	FROM (SELECT subscription_id, count(*) AS n FROM wanted WHERE fifo GROUP BY subscription_id) c
+	WHERE lanes.subscription_id = c.subscription_id
+),`,
+).Replace(acceptEvents)
 
 // acceptOriginals finds the keys that were taken before, with the event that did.
 const acceptOriginals = `
@@ -203,7 +224,11 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 	if len(rows.ordered) > 0 {
 		b.Queue(lockFIFO, rows.ordered)
 	}
-	b.Queue(acceptEvents, rows.arguments(node)...).Query(func(found pgx.Rows) error {
+	events := acceptAny
+	if rows.isMatched() {
+		events = acceptMatched
+	}
+	b.Queue(events, rows.arguments(node)...).Query(func(found pgx.Rows) error {
 		return s.readAccepted(found, node, batch, rows, answers, sent)
 	})
 	if len(rows.keyed) > 0 {
