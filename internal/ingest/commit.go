@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,6 +140,9 @@ func (c *committer) run() {
 	for {
 		select {
 		case first := <-c.queue:
+			// Requests that are ready to run come along. Without that, a machine with one processor commits each event by itself:
+			// whoever wakes the committer is overtaken by it.
+			runtime.Gosched()
 			group := c.gather(first)
 			watch := time.AfterFunc(patience(group), func() { c.stall(group) })
 			c.commitGroup(group)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -211,6 +212,32 @@ func TestPublishGroups(t *testing.T) {
 			if e, err := n.Store.GetEvent(t.Context(), n.Tenant, id); err != nil || e.Type != fmt.Sprintf("type.%d", i) {
 				t.Fatalf("publisher %d was answered with another's event: %v", i, err)
 			}
+		}
+	})
+}
+
+// TestPublishGroupsOnOneProcessor: there the committer must let the others queue their events before it begins.
+func TestPublishGroupsOnOneProcessor(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	play(t, func(t *testing.T, n *hooktest.Node) {
+		commits := 0
+		p := start(t, n, func(o *ingest.Options) {
+			o.Observe = func(int, int, time.Duration) { commits++ }
+		})
+		var publishers sync.WaitGroup
+		for range 50 {
+			publishers.Go(func() {
+				for range 10 {
+					if _, err := p.Publish(context.Background(), n.Tenant, event("a")); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		publishers.Wait()
+		p.Stop()
+		if commits > 100 {
+			t.Errorf("500 events of 50 publishers in %d commits", commits)
 		}
 	})
 }
