@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,24 +131,27 @@ func (a *App) routes() (http.Handler, error) {
 		o.Trace = a.tracer.Request
 	}
 	a.handler = api.New(o)
-	mux := http.NewServeMux()
+	mux, own := http.NewServeMux(), []string{"/metrics"}
 	mux.Handle("GET /metrics", withToken(s.MetricsToken, a.metrics.Handler()))
 	if s.Dev {
 		mux.Handle("/play/", new(play.Bins))
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		own = append(own, "/play/", "/debug/pprof/")
 	}
 	rest := http.Handler(a.handler)
 	if !s.Has(config.RoleAPI) {
 		rest = http.HandlerFunc(a.serveHealth)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// Not a pattern of the mux, which would redirect odd paths and answer CONNECT in its own words.
-		handler, pattern := mux.Handler(r)
-		if pattern == "" {
-			handler = rest
+		// The rest is not a pattern of the mux, which would redirect odd paths and answer CONNECT in its own words.
+		if slices.ContainsFunc(own, func(prefix string) bool { return strings.HasPrefix(r.URL.Path, prefix) }) {
+			if handler, pattern := mux.Handler(r); pattern != "" {
+				handler.ServeHTTP(w, r)
+				return
+			}
 		}
-		handler.ServeHTTP(w, r)
+		rest.ServeHTTP(w, r)
 	}), nil
 }
 
