@@ -20,6 +20,8 @@ type Fixture struct {
 	harness Harness
 	ids     atomic.Int64
 	age     time.Duration
+	// matched makes acceptances as a publisher does, of the present version.
+	matched bool
 }
 
 // NewFixture makes a tenant and a node's id in a store.
@@ -126,8 +128,19 @@ func Keyed(key string) func(*posthorn.Event) {
 // Acceptance is an event with matches that do not ask to be born claimed.
 func (f *Fixture) Acceptance(e *posthorn.Event, subscriptions ...posthorn.SubscriptionID) posthorn.Acceptance {
 	a := posthorn.Acceptance{Event: e, Version: posthorn.AnyVersion}
+	matched := f.matched
 	for _, id := range subscriptions {
-		a.Matches = append(a.Matches, posthorn.Match{SubscriptionID: id, DeliveryID: posthorn.DeliveryID{UUID: f.ID()}})
+		m := posthorn.Match{SubscriptionID: id, DeliveryID: posthorn.DeliveryID{UUID: f.ID()}}
+		if f.matched {
+			sub, err := f.Store.GetSubscription(f.Context(), f.Tenant, id)
+			// What is gone, or another's, is matched by nothing but a replay.
+			matched = matched && err == nil
+			m.Unordered = err == nil && sub.Ordering == posthorn.OrderingNone
+		}
+		a.Matches = append(a.Matches, m)
+	}
+	if matched {
+		a.Version = f.Version()
 	}
 	return a
 }

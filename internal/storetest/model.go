@@ -151,6 +151,10 @@ func (m *model) publish(t *rapid.T) {
 
 func (m *model) publishTo(t *rapid.T, key string, born bool, lanes []*modelLane) {
 	a := posthorn.Acceptance{Event: m.f.NewEvent(Keyed(key)), Version: posthorn.AnyVersion}
+	matched := rapid.Bool().Draw(t, "matched")
+	if matched {
+		a.Version = m.f.Version()
+	}
 	for _, l := range lanes {
 		d := &modelDelivery{
 			id: posthorn.DeliveryID{UUID: m.f.ID()}, lane: l, key: key, state: posthorn.Pending,
@@ -160,7 +164,7 @@ func (m *model) publishTo(t *rapid.T, key string, born bool, lanes []*modelLane)
 			l.sequence++
 			d.sequence = l.sequence
 		}
-		match := posthorn.Match{SubscriptionID: l.id, DeliveryID: d.id}
+		match := posthorn.Match{SubscriptionID: l.id, DeliveryID: d.id, Unordered: matched && !l.fifo}
 		if born {
 			match.Attempt = posthorn.AttemptID{UUID: m.f.ID()}
 		}

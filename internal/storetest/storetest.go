@@ -52,11 +52,14 @@ func Run(t *testing.T, h Harness) {
 	}
 	groups := []group{
 		acceptTests(),
+		matched(acceptTests()),
 		idempotencyTests(),
 		claimTests(),
 		leaseTests(),
 		recordTests(),
+		matched(recordTests()),
 		laneTests(),
+		matched(laneTests()),
 		manualTests(),
 		fifoTests(),
 		replayTests(),
@@ -66,6 +69,7 @@ func Run(t *testing.T, h Harness) {
 		catalogueTests(),
 		sourceTests(),
 		eventTests(),
+		matched(eventTests()),
 		deliveryTests(),
 		keyTests(),
 		sessionTests(),
@@ -74,6 +78,7 @@ func Run(t *testing.T, h Harness) {
 		cleanupTests(),
 		withdrawTests(),
 		insightTests(),
+		matched(insightTests()),
 		updateTests(),
 		durabilityTests(),
 		clockTests(),
@@ -92,4 +97,17 @@ func Run(t *testing.T, h Harness) {
 			}
 		})
 	}
+}
+
+// matched is the group with events that were matched to the subscriptions as they are, which a store may accept in another way
+// than those of any version.
+func matched(g group) group {
+	m := group{name: g.name + "Matched"}
+	for _, c := range g.tests {
+		m.tests = append(m.tests, test{c.name, func(f *Fixture) {
+			f.matched = true
+			c.run(f)
+		}})
+	}
+	return m
 }
