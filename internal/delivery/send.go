@@ -18,8 +18,8 @@ type flight struct {
 	release bool
 }
 
-// spareWorkers is how many goroutines wait for the next attempt: one that has made attempts has the stack for it, which a new
-// one would have to grow.
+// spareWorkers is how many goroutines wait for the next attempt: under load they have the stack for it, which a new one would
+// have to grow.
 const spareWorkers = 128
 
 // start has an attempt made outside the loop.

@@ -127,6 +127,9 @@ func (a *attempt) answered() {
 	}
 }
 
+// isAnswered reports that the answer has begun.
+func (a *attempt) isAnswered() bool { return a.at().phase == answering }
+
 // isStray reports that the answer was there before the question.
 func (a *attempt) isStray() bool {
 	a.mu.Lock()

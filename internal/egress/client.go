@@ -96,9 +96,9 @@ type Client struct {
 	public     transports
 	identities pools
 	tls        *tls.Config
-	// idle are the connections without TLS; talks and buffers are memory.
+	// idle are the connections without TLS; lines and buffers are memory for requests.
 	idle           idleConns
-	talks, buffers sync.Pool
+	lines, buffers sync.Pool
 }
 
 // New makes a client.
@@ -116,7 +116,7 @@ func New(o Options) *Client {
 	config.GetClientCertificate = noCertificate
 	c.tls = config
 	c.public = c.newTransports(config)
-	c.talks.New = func() any { return newTalk() }
+	c.lines.New = func() any { return newLine() }
 	c.buffers.New = func() any { return new([posthorn.KeptBody]byte) }
 	return c
 }
@@ -192,9 +192,9 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 }
 
 // exchange sends a request, over a new connection if told so, and reads the answer. With an error, what came before it is
-// in the result.
+// in the result. A proxy's connections cannot be looked at while they are idle, so a Transport, which reads from them, keeps them.
 func (c *Client) exchange(ctx context.Context, a *attempt, u *url.URL, r *Request, anew bool) (Result, error) {
-	if u.Scheme == "http" {
+	if u.Scheme == "http" && looksAtIdle && c.proxy == nil {
 		return c.exchangePlain(ctx, a, newRequest(ctx, u, r), anew)
 	}
 	over := c.public
@@ -224,7 +224,7 @@ func (c *Client) exchange(ctx context.Context, a *attempt, u *url.URL, r *Reques
 		// Nobody asked for another protocol; what follows has no end of its own.
 		return result, resp.Body.Close()
 	}
-	result.Body, result.BodyTruncated, _, err = c.read(resp)
+	result.Body, result.BodyTruncated, _, err = c.readBody(resp)
 	// Closing before the end closes the connection too; after the end it is already back in the pool.
 	_ = resp.Body.Close()
 	return result, err
@@ -249,9 +249,9 @@ func newRequest(ctx context.Context, u *url.URL, r *Request) *http.Request {
 	return req
 }
 
-// read takes at most MaxBodyBytes, to the end if it comes by then, which whole tells: only then the connection can be used
+// readBody takes at most MaxBodyBytes, to the end if it comes by then, which whole tells: only then the connection can be used
 // again. Of a body that is announced to be longer, only what is kept.
-func (c *Client) read(resp *http.Response) (kept []byte, truncated, whole bool, err error) {
+func (c *Client) readBody(resp *http.Response) (kept []byte, truncated, whole bool, err error) {
 	buffer := c.buffers.Get().(*[posthorn.KeptBody]byte)
 	defer c.buffers.Put(buffer)
 	limit, cut := MaxBodyBytes, resp.ContentLength > MaxBodyBytes

@@ -2,7 +2,7 @@
 //
 // It owns the address policy (guard.go), the policy for URLs at registration (url.go, names.go), and one attempt at one
 // request: dialling, limits, timings and what went wrong (client.go, dial.go, classify.go), without TLS over connections of
-// its own (plain.go, idle.go) and with it over net/http's, with a client certificate and authorities of a subscription's own
+// its own (plain.go, idle.go), else over net/http's, with a client certificate and authorities of a subscription's own
 // where it has them (identity.go, pool.go). It leaves to others what is sent and when to try again (delivery), and the
 // subscribers' status codes, Retry-After and reputation (decide, there).
 //

@@ -23,11 +23,14 @@ type idleConn struct {
 	since time.Time
 }
 
-// take gives a connection to an address, on which nothing has happened since it was last used, or nil.
-func (p *idleConns) take(address string) net.Conn {
+// take gives a connection to an address, on which nothing has happened since it was last used, with a new deadline; or nil.
+func (p *idleConns) take(address string, deadline time.Time) net.Conn {
 	for {
 		nc := p.pop(address)
-		if nc == nil || isQuiet(nc) {
+		if nc == nil {
+			return nil
+		}
+		if nc.SetDeadline(deadline) == nil && isQuiet(nc) {
 			return nc
 		}
 		// The receiver has closed it, or sent what nobody asked for.
@@ -50,13 +53,17 @@ func (p *idleConns) pop(address string) net.Conn {
 	return nc
 }
 
-// put keeps a connection that a request has left clean, or closes it where there are enough.
+// put keeps a connection that a request has left clean, or closes it where its address has enough. Where there are enough in
+// all another gives way, of any address, so that those who have many cannot keep the others from having one.
 func (p *idleConns) put(address string, nc net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.total >= maxIdle || len(p.of[address]) >= maxIdlePerHost {
+	if len(p.of[address]) >= maxIdlePerHost {
 		_ = nc.Close()
 		return
+	}
+	if p.total >= maxIdle {
+		p.drop()
 	}
 	if p.of == nil {
 		p.of = make(map[string][]idleConn)
@@ -66,6 +73,18 @@ func (p *idleConns) put(address string, nc net.Conn) {
 	if !p.swept {
 		p.swept = true
 		time.AfterFunc(idleTimeout, p.sweep)
+	}
+}
+
+// drop closes one connection: the oldest of an address, of which the map gives any.
+func (p *idleConns) drop() {
+	for address, conns := range p.of {
+		if len(conns) > 0 {
+			_ = conns[0].Close()
+			p.of[address] = slices.Delete(conns, 0, 1)
+			p.total--
+			return
+		}
 	}
 }
 
@@ -89,7 +108,7 @@ func (p *idleConns) sweep() {
 		next = min(next, idleTimeout-now.Sub(conns[0].since))
 	}
 	if p.swept = p.total > 0; p.swept {
-		time.AfterFunc(next, p.sweep)
+		time.AfterFunc(max(next, time.Second), p.sweep)
 	}
 }
 

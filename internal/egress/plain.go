@@ -15,9 +15,13 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// alongside is the size from which a body is written while the answer is read: a receiver may answer before it has read
-// everything. A smaller one fits into the buffers of a connection, so that writing it never waits.
-const alongside = 32 << 10
+const (
+	// alongside is the size from which a body is written while the answer is read: a receiver may answer before it has read
+	// everything. What is smaller fits into the buffers of most connections.
+	alongside = 32 << 10
+	// sendGrace is how long a whole answer waits for the writer to say that it has ended too.
+	sendGrace = 50 * time.Millisecond
+)
 
 var (
 	errHeader       = errors.New("a header's name or value is invalid")
@@ -28,6 +32,9 @@ var (
 // own writing and reading, in the goroutine of the attempt: a Transport's two goroutines and buffers for each connection take
 // twice the processor time (docs/adr/0005).
 func (c *Client) exchangePlain(ctx context.Context, a *attempt, req *http.Request, anew bool) (Result, error) {
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
 	if !isValidHeader(req.Header) {
 		return Result{}, errHeader
 	}
@@ -37,13 +44,12 @@ func (c *Client) exchangePlain(ctx context.Context, a *attempt, req *http.Reques
 		return Result{}, err
 	}
 	a.connected(httptrace.GotConnInfo{Conn: nc, Reused: reused})
-	_ = nc.SetDeadline(a.deadline)
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
-	t := c.talks.Get().(*talk)
-	t.begin(nc)
-	result, clean, err := c.talk(t, a, req)
-	t.end()
-	c.talks.Put(t)
+	l := c.lines.Get().(*line)
+	l.begin(nc)
+	result, clean, err := c.exchangeOver(l, a, req)
+	l.end()
+	c.lines.Put(l)
 	if stop() && clean {
 		c.idle.put(address, nc)
 	} else {
@@ -52,51 +58,65 @@ func (c *Client) exchangePlain(ctx context.Context, a *attempt, req *http.Reques
 	return result, err
 }
 
+// plainConn gives a connection with the attempt's deadline.
 func (c *Client) plainConn(ctx context.Context, a *attempt, address string, anew bool) (nc net.Conn, reused bool, err error) {
 	if !anew {
-		if nc = c.idle.take(address); nc != nil {
+		if nc = c.idle.take(address, a.deadline); nc != nil {
 			return nc, true, nil
 		}
 	}
 	ctx, cancel := context.WithDeadline(ctx, a.deadline)
 	defer cancel()
-	nc, err = c.connect(ctx, a, "tcp", address)
+	if nc, err = c.connect(ctx, a, "tcp", address); err == nil {
+		_ = nc.SetDeadline(a.deadline)
+	}
 	return nc, false, err
 }
 
-// talk has one request and its answer on a connection. Clean says that the connection can be used again.
-func (c *Client) talk(t *talk, a *attempt, req *http.Request) (result Result, clean bool, err error) {
-	if req.ContentLength <= alongside {
-		if err := t.send(req); err != nil {
-			return Result{}, false, err
-		}
-		return c.listen(t, a, req)
+// exchangeOver has one request and its answer on a connection. Clean says that the connection can be used again.
+func (c *Client) exchangeOver(l *line, a *attempt, req *http.Request) (result Result, clean bool, err error) {
+	if req.ContentLength > alongside {
+		return c.exchangeAlongside(l, a, req)
 	}
-	sent := make(chan error, 1)
-	go func() { sent <- t.send(req) }()
-	result, clean, err = c.listen(t, a, req)
-	select {
-	case failed := <-sent:
-		if err != nil && failed != nil {
-			// What the answer lacks follows from that.
-			err = failed
-		}
-		return result, clean && failed == nil, err
-	default:
-		// Whoever has answered already need not be sent the rest.
-		_ = t.conn.Close()
-		<-sent
-		return result, false, err
+	sent := l.send(req)
+	if sent != nil && !isLost(sent) {
+		return Result{}, false, sent
 	}
+	// Who closes the connection may have answered before.
+	if result, clean, err = c.receive(l, a, req); err != nil && sent != nil && !a.isAnswered() {
+		err = sent
+	}
+	return result, clean && sent == nil, err
 }
 
-// listen reads the answer.
-func (c *Client) listen(t *talk, a *attempt, req *http.Request) (result Result, clean bool, err error) {
-	if _, err := t.answer.Peek(1); err != nil {
+// exchangeAlongside is exchangeOver with the answer read while the body is written.
+func (c *Client) exchangeAlongside(l *line, a *attempt, req *http.Request) (result Result, clean bool, err error) {
+	sent := make(chan error, 1)
+	go func() { sent <- l.send(req) }()
+	result, clean, err = c.receive(l, a, req)
+	grace := time.Duration(0)
+	if clean {
+		grace = sendGrace
+	}
+	select {
+	case failed := <-sent:
+		clean = clean && failed == nil
+	case <-time.After(grace):
+		// Whoever has answered already need not be sent the rest.
+		_ = l.conn.Close()
+		<-sent
+		clean = false
+	}
+	return result, clean, err
+}
+
+// receive reads the answer.
+func (c *Client) receive(l *line, a *attempt, req *http.Request) (result Result, clean bool, err error) {
+	if _, err := l.answer.Peek(1); err != nil {
 		return Result{}, false, err
 	}
 	a.answered()
-	resp, err := t.read(req)
+	resp, err := l.readHead(req)
 	if err != nil {
 		return Result{}, false, err
 	}
@@ -106,12 +126,12 @@ func (c *Client) listen(t *talk, a *attempt, req *http.Request) (result Result, 
 		return result, false, nil
 	}
 	var whole bool
-	result.Body, result.BodyTruncated, whole, err = c.read(resp)
-	return result, whole && !resp.Close && t.answer.Buffered() == 0, err
+	result.Body, result.BodyTruncated, whole, err = c.readBody(resp)
+	return result, whole && !resp.Close && l.answer.Buffered() == 0, err
 }
 
-// talk is what one request needs of memory, kept for the next one.
-type talk struct {
+// line is a connection while one request has it, and the buffers for it, which the next request gets.
+type line struct {
 	conn net.Conn
 	// left is how many bytes may still be read.
 	left     int64
@@ -119,47 +139,47 @@ type talk struct {
 	answer   *bufio.Reader
 }
 
-func newTalk() *talk {
-	t := &talk{}
-	t.question, t.answer = bufio.NewWriter(nil), bufio.NewReader(t)
-	return t
+func newLine() *line {
+	l := &line{}
+	l.question, l.answer = bufio.NewWriter(nil), bufio.NewReader(l)
+	return l
 }
 
-func (t *talk) begin(nc net.Conn) {
-	t.conn, t.left = nc, MaxHeaderBytes
-	t.question.Reset(nc)
-	t.answer.Reset(t)
+func (l *line) begin(nc net.Conn) {
+	l.conn, l.left = nc, MaxHeaderBytes
+	l.question.Reset(nc)
+	l.answer.Reset(l)
 }
 
 // end lets go of the connection.
-func (t *talk) end() {
-	t.conn = nil
-	t.question.Reset(nil)
+func (l *line) end() {
+	l.conn = nil
+	l.question.Reset(nil)
 }
 
-func (t *talk) send(req *http.Request) error {
-	if err := req.Write(t.question); err != nil {
+func (l *line) send(req *http.Request) error {
+	if err := req.Write(l.question); err != nil {
 		return err
 	}
-	return t.question.Flush()
+	return l.question.Flush()
 }
 
 // Read gives the answer's bytes to its buffer.
-func (t *talk) Read(b []byte) (int, error) {
-	if t.left <= 0 {
+func (l *line) Read(b []byte) (int, error) {
+	if l.left <= 0 {
 		return 0, errHeadersLarge
 	}
-	n, err := t.conn.Read(b[:min(int64(len(b)), t.left)])
-	t.left -= int64(n)
+	n, err := l.conn.Read(b[:min(int64(len(b)), l.left)])
+	l.left -= int64(n)
 	return n, err
 }
 
-// read takes the head of the final answer, past those that only inform (RFC 9110, section 15.2).
-func (t *talk) read(req *http.Request) (*http.Response, error) {
+// readHead takes the head of the final answer, past those that only inform (RFC 9110, section 15.2).
+func (l *line) readHead(req *http.Request) (*http.Response, error) {
 	for {
-		resp, err := http.ReadResponse(t.answer, req)
+		resp, err := http.ReadResponse(l.answer, req)
 		switch {
-		case err != nil && t.left <= 0:
+		case err != nil && l.left <= 0:
 			// What was cut off looks malformed.
 			return nil, errHeadersLarge
 		case err != nil:
@@ -167,7 +187,7 @@ func (t *talk) read(req *http.Request) (*http.Response, error) {
 		case resp.StatusCode < 100:
 			return nil, errStatus
 		case resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols:
-			t.left = math.MaxInt64
+			l.left = math.MaxInt64
 			return resp, nil
 		}
 	}

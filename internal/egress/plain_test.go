@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +98,67 @@ func TestIdleConnectionsAreLookedAt(t *testing.T) {
 	}
 }
 
+// A connection outlives the deadline of the request that used it.
+func TestIdleConnectionsAfterTheDeadline(t *testing.T) {
+	rec := listen(t, "127.0.0.1:0", replying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false))
+	client := loopbackClient(t)
+	for try := range 3 {
+		r := post(client, rec.url())
+		if r.Outcome != posthorn.Succeeded || r.Timing.Reused != (try > 0) {
+			t.Errorf("try %d: %s %s, reused %v (%v)", try, r.Outcome, r.Code, r.Timing.Reused, r.Err)
+		}
+		for _, c := range client.idle.of[rec.addr.String()] {
+			_ = c.SetDeadline(time.Unix(1, 0))
+		}
+	}
+}
+
+// An answer that came before the request was written in full is heard, and ends the matter.
+func TestAnswerBeforeTheEndOfASmallBody(t *testing.T) {
+	rec := listen(t, "127.0.0.1:0", func(r *receiver, nc net.Conn) {
+		_, _ = io.ReadFull(nc, make([]byte, 1))
+		r.requests.Add(1)
+		_, _ = io.WriteString(nc, "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		_, _ = io.Copy(io.Discard, nc)
+	})
+	client := loopbackClient(t)
+	a := &attempt{deadline: time.Now().Add(time.Minute)}
+	nc, _, err := client.plainConn(context.Background(), a, rec.addr.String(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLine()
+	l.begin(breakingConn{nc})
+	req := newRequest(context.Background(), rec.url(), &Request{Body: make([]byte, alongside)})
+	result, clean, err := client.exchangeOver(l, a, req)
+	if result.StatusCode != 429 || result.Header.Get("Retry-After") != "7" || clean || err != nil {
+		t.Errorf("%d, clean %v (%v)", result.StatusCode, clean, err)
+	}
+	_ = nc.Close()
+}
+
+// breakingConn breaks at a second write, when the answer is there.
+type breakingConn struct{ net.Conn }
+
+func (c breakingConn) Write(b []byte) (int, error) {
+	if len(b) > 4096 {
+		return 0, syscall.EPIPE
+	}
+	return c.Conn.Write(b)
+}
+
+// What is interrupted before it begins is not sent.
+func TestInterruptedBeforeItBegan(t *testing.T) {
+	rec := listen(t, "127.0.0.1:0", replying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false))
+	client := loopbackClient(t)
+	post(client, rec.url())
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if r := client.Do(ctx, Request{URL: rec.url()}); r.Outcome != posthorn.Interrupted || rec.requests.Load() != 1 {
+		t.Errorf("%s %s after %d requests", r.Outcome, r.Code, rec.requests.Load())
+	}
+}
+
 func TestIdleConnectionsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p idleConns
@@ -106,30 +168,32 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 			open.Add(1)
 			p.put(address, countedConn{near, &open})
 		}
-		wantOpen := func(conns, addresses int) {
+		wantOpen := func(want int) {
 			t.Helper()
 			synctest.Wait()
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			if n := int(open.Load()); n != conns || p.total != conns || len(p.of) != addresses {
-				t.Errorf("%d connections are open, %d counted, at %d addresses; want %d at %d", n, p.total, len(p.of), conns, addresses)
+			if n := int(open.Load()); n != want || p.total != want || want <= 1 && len(p.of) != want {
+				t.Errorf("%d connections are open and %d counted, at %d addresses; want %d", n, p.total, len(p.of), want)
 			}
 		}
 		for range maxIdlePerHost + 5 {
 			put("a:80")
 		}
-		wantOpen(maxIdlePerHost, 1)
+		wantOpen(maxIdlePerHost)
 		for i := range maxIdle {
 			put(fmt.Sprintf("%d:80", i))
+			if len(p.of[fmt.Sprintf("%d:80", i)]) != 1 {
+				t.Fatal("a connection to a new address was not kept")
+			}
 		}
-		wantOpen(maxIdle, 1+maxIdle-maxIdlePerHost)
+		wantOpen(maxIdle)
 		time.Sleep(idleTimeout / 2)
-		_ = p.take("a:80").Close()
 		put("b:80")
 		time.Sleep(idleTimeout/2 + time.Second)
-		wantOpen(1, 1)
+		wantOpen(1)
 		time.Sleep(idleTimeout / 2)
-		wantOpen(0, 0)
+		wantOpen(0)
 	})
 }
 

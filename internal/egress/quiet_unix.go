@@ -8,11 +8,15 @@ import (
 	"syscall"
 )
 
-// isQuiet reports that an idle connection is open and has nothing to read. It consumes what there is, as the connection is of
-// no use then.
+// looksAtIdle says that isQuiet can tell, without which no connection may be kept that nobody reads from.
+const looksAtIdle = true
+
+// isQuiet reports that a connection of the kernel's is open and has nothing to read. It consumes what there is, as the connection
+// is of no use then. A read deadline must not have passed.
 func isQuiet(nc net.Conn) bool {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
+		// A test's pipe.
 		return true
 	}
 	raw, err := sc.SyscallConn()

@@ -24,7 +24,7 @@ const (
 )
 
 // committer groups acceptances: those that arrive while a commit is under way share the next one, and each waits for
-// its own result. It adds no waiting of its own: a lone request is committed at once.
+// its own result. It adds no waiting of its own but one turn of the scheduler: a lone request is committed at once.
 type committer struct {
 	opts   *Options
 	queue  chan *waiting

@@ -57,8 +57,8 @@ func newAcceptRows(batch []posthorn.Acceptance) *acceptRows {
 	return r
 }
 
-// isMatched reports that what is stored of the batch has a delivery for each match, in no order. A key is taken before the other
-// rows are looked at, and a subscription may go between the two.
+// isMatched reports that each match of what is stored becomes a delivery without a sequence. A key is taken before the other rows
+// are looked at, and a subscription may go between the two.
 func (r *acceptRows) isMatched() bool { return len(r.keyed) == 0 && len(r.ordered) == 0 }
 
 // reserve makes room for a batch.
