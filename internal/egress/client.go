@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -96,9 +97,9 @@ type Client struct {
 	public     transports
 	identities pools
 	tls        *tls.Config
-	// idle are the connections without TLS; lines and buffers are memory for requests.
-	idle           idleConns
-	lines, buffers sync.Pool
+	// idle are the connections without TLS; the pools are memory for requests.
+	idle                       idleConns
+	writers, incoming, buffers sync.Pool
 }
 
 // New makes a client.
@@ -116,7 +117,8 @@ func New(o Options) *Client {
 	config.GetClientCertificate = noCertificate
 	c.tls = config
 	c.public = c.newTransports(config)
-	c.lines.New = func() any { return newLine() }
+	c.writers.New = func() any { return bufio.NewWriter(nil) }
+	c.incoming.New = func() any { return newIncoming() }
 	c.buffers.New = func() any { return new([posthorn.KeptBody]byte) }
 	return c
 }

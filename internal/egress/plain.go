@@ -45,11 +45,7 @@ func (c *Client) exchangePlain(ctx context.Context, a *attempt, req *http.Reques
 	}
 	a.connected(httptrace.GotConnInfo{Conn: nc, Reused: reused})
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
-	l := c.lines.Get().(*line)
-	l.begin(nc)
-	result, clean, err := c.exchangeOver(l, a, req)
-	l.end()
-	c.lines.Put(l)
+	result, clean, err := c.exchangeOver(nc, a, req)
 	if stop() && clean {
 		c.idle.put(address, nc)
 	} else {
@@ -74,26 +70,26 @@ func (c *Client) plainConn(ctx context.Context, a *attempt, address string, anew
 }
 
 // exchangeOver has one request and its answer on a connection. Clean says that the connection can be used again.
-func (c *Client) exchangeOver(l *line, a *attempt, req *http.Request) (result Result, clean bool, err error) {
+func (c *Client) exchangeOver(nc net.Conn, a *attempt, req *http.Request) (result Result, clean bool, err error) {
 	if req.ContentLength > alongside {
-		return c.exchangeAlongside(l, a, req)
+		return c.exchangeAlongside(nc, a, req)
 	}
-	sent := l.send(req)
+	sent := c.send(nc, req)
 	if sent != nil && !isLost(sent) {
 		return Result{}, false, sent
 	}
 	// Who closes the connection may have answered before.
-	if result, clean, err = c.receive(l, a, req); err != nil && sent != nil && !a.isAnswered() {
+	if result, clean, err = c.receive(nc, a, req); err != nil && sent != nil && !a.isAnswered() {
 		err = sent
 	}
 	return result, clean && sent == nil, err
 }
 
 // exchangeAlongside is exchangeOver with the answer read while the body is written.
-func (c *Client) exchangeAlongside(l *line, a *attempt, req *http.Request) (result Result, clean bool, err error) {
+func (c *Client) exchangeAlongside(nc net.Conn, a *attempt, req *http.Request) (result Result, clean bool, err error) {
 	sent := make(chan error, 1)
-	go func() { sent <- l.send(req) }()
-	result, clean, err = c.receive(l, a, req)
+	go func() { sent <- c.send(nc, req) }()
+	result, clean, err = c.receive(nc, a, req)
 	grace := time.Duration(0)
 	if clean {
 		grace = sendGrace
@@ -103,20 +99,37 @@ func (c *Client) exchangeAlongside(l *line, a *attempt, req *http.Request) (resu
 		clean = clean && failed == nil
 	case <-time.After(grace):
 		// Whoever has answered already need not be sent the rest.
-		_ = l.conn.Close()
+		_ = nc.Close()
 		<-sent
 		clean = false
 	}
 	return result, clean, err
 }
 
+// send writes a request. Its buffer is another's again before the answer comes: of a thousand requests that wait, none has one.
+func (c *Client) send(nc net.Conn, req *http.Request) error {
+	w := c.writers.Get().(*bufio.Writer)
+	w.Reset(nc)
+	err := req.Write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	w.Reset(nil)
+	c.writers.Put(w)
+	return err
+}
+
 // receive reads the answer.
-func (c *Client) receive(l *line, a *attempt, req *http.Request) (result Result, clean bool, err error) {
-	if _, err := l.answer.Peek(1); err != nil {
+func (c *Client) receive(nc net.Conn, a *attempt, req *http.Request) (result Result, clean bool, err error) {
+	in := c.incoming.Get().(*incoming)
+	defer c.incoming.Put(in)
+	in.begin(nc)
+	defer in.end()
+	if _, err := in.Peek(1); err != nil {
 		return Result{}, false, err
 	}
 	a.answered()
-	resp, err := l.readHead(req)
+	resp, err := in.readHead(req)
 	if err != nil {
 		return Result{}, false, err
 	}
@@ -127,45 +140,36 @@ func (c *Client) receive(l *line, a *attempt, req *http.Request) (result Result,
 	}
 	var whole bool
 	result.Body, result.BodyTruncated, whole, err = c.readBody(resp)
-	return result, whole && !resp.Close && l.answer.Buffered() == 0, err
+	return result, whole && !resp.Close && in.Buffered() == 0, err
 }
 
-// line is a connection while one request has it, and the buffers for it, which the next request gets.
-type line struct {
+// incoming buffers what a connection sends while one request has it.
+type incoming struct {
+	*bufio.Reader
+	from limited
+}
+
+// limited is a connection of which no more than left bytes may be read.
+type limited struct {
 	conn net.Conn
-	// left is how many bytes may still be read.
-	left     int64
-	question *bufio.Writer
-	answer   *bufio.Reader
+	left int64
 }
 
-func newLine() *line {
-	l := &line{}
-	l.question, l.answer = bufio.NewWriter(nil), bufio.NewReader(l)
-	return l
+func newIncoming() *incoming {
+	in := &incoming{}
+	in.Reader = bufio.NewReader(&in.from)
+	return in
 }
 
-func (l *line) begin(nc net.Conn) {
-	l.conn, l.left = nc, MaxHeaderBytes
-	l.question.Reset(nc)
-	l.answer.Reset(l)
+func (in *incoming) begin(nc net.Conn) {
+	in.from = limited{nc, MaxHeaderBytes}
+	in.Reset(&in.from)
 }
 
 // end lets go of the connection.
-func (l *line) end() {
-	l.conn = nil
-	l.question.Reset(nil)
-}
+func (in *incoming) end() { in.from.conn = nil }
 
-func (l *line) send(req *http.Request) error {
-	if err := req.Write(l.question); err != nil {
-		return err
-	}
-	return l.question.Flush()
-}
-
-// Read gives the answer's bytes to its buffer.
-func (l *line) Read(b []byte) (int, error) {
+func (l *limited) Read(b []byte) (int, error) {
 	if l.left <= 0 {
 		return 0, errHeadersLarge
 	}
@@ -175,11 +179,11 @@ func (l *line) Read(b []byte) (int, error) {
 }
 
 // readHead takes the head of the final answer, past those that only inform (RFC 9110, section 15.2).
-func (l *line) readHead(req *http.Request) (*http.Response, error) {
+func (in *incoming) readHead(req *http.Request) (*http.Response, error) {
 	for {
-		resp, err := http.ReadResponse(l.answer, req)
+		resp, err := http.ReadResponse(in.Reader, req)
 		switch {
-		case err != nil && l.left <= 0:
+		case err != nil && in.from.left <= 0:
 			// What was cut off looks malformed.
 			return nil, errHeadersLarge
 		case err != nil:
@@ -187,7 +191,7 @@ func (l *line) readHead(req *http.Request) (*http.Response, error) {
 		case resp.StatusCode < 100:
 			return nil, errStatus
 		case resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols:
-			l.left = math.MaxInt64
+			in.from.left = math.MaxInt64
 			return resp, nil
 		}
 	}

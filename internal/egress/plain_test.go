@@ -20,19 +20,21 @@ import (
 
 // A receiver that has seen enough of a body answers at once, and is heard although it reads no further.
 func TestAnswerBeforeTheBody(t *testing.T) {
-	closed := make(chan error, 1)
+	heard := make(chan struct{})
 	rec := listen(t, "127.0.0.1:0", func(_ *receiver, nc net.Conn) {
 		_, _ = io.ReadFull(nc, make([]byte, 100))
 		_, _ = io.WriteString(nc, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
-		_, err := io.Copy(io.Discard, nc)
-		closed <- err
+		<-heard
 	})
 	client := loopbackClient(t)
 	r := client.Do(context.Background(), Request{URL: rec.url(), Body: make([]byte, 64<<20)})
+	close(heard)
 	if r.Outcome != posthorn.HTTPError || r.StatusCode != 413 {
 		t.Errorf("%s %s %d (%v)", r.Outcome, r.Code, r.StatusCode, r.Err)
 	}
-	<-closed
+	if client.idle.total != 0 {
+		t.Error("the connection is kept, and the rest of the body is not sent")
+	}
 }
 
 // Bodies arrive byte for byte, on either side of the size from which the answer is read meanwhile.
@@ -127,10 +129,8 @@ func TestAnswerBeforeTheEndOfASmallBody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLine()
-	l.begin(breakingConn{nc})
 	req := newRequest(context.Background(), rec.url(), &Request{Body: make([]byte, alongside)})
-	result, clean, err := client.exchangeOver(l, a, req)
+	result, clean, err := client.exchangeOver(breakingConn{nc}, a, req)
 	if result.StatusCode != 429 || result.Header.Get("Retry-After") != "7" || clean || err != nil {
 		t.Errorf("%d, clean %v (%v)", result.StatusCode, clean, err)
 	}
