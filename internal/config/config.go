@@ -164,13 +164,14 @@ func (s *Settings) Postgres() bool {
 	return strings.HasPrefix(s.DatabaseURL, "postgres://") || strings.HasPrefix(s.DatabaseURL, "postgresql://")
 }
 
-// SQLitePath is the file of the embedded store, or "": sqlite:///var/lib/x.db is absolute, sqlite://data/x.db is not.
+// SQLitePath is the file of the embedded store, or "": sqlite:///var/lib/x.db is absolute, as is sqlite:////var/lib/x.db, which
+// other programs want; sqlite://data/x.db is not.
 func (s *Settings) SQLitePath() string {
-	path, ok := strings.CutPrefix(s.DatabaseURL, "sqlite://")
-	if !ok {
+	path, _ := strings.CutPrefix(s.DatabaseURL, "sqlite://")
+	if path == s.DatabaseURL || path == "" {
 		return ""
 	}
-	return filepath.FromSlash(path)
+	return filepath.Clean(filepath.FromSlash(path))
 }
 
 // PrivateNetworks are the parsed AllowPrivate.

@@ -167,3 +167,19 @@ func TestKeyFileWithNothingInItIsMadeAgain(t *testing.T) {
 		t.Errorf("the directory holds %v, %v", left, err)
 	}
 }
+
+func TestSQLitePath(t *testing.T) {
+	for url, want := range map[string]string{
+		"sqlite:///var/lib/x.db":  "/var/lib/x.db",
+		"sqlite:////var/lib/x.db": "/var/lib/x.db",
+		"sqlite://data/x.db":      "data/x.db",
+		"sqlite://x.db":           "x.db",
+		"sqlite://":               "",
+		"postgres://host/x":       "",
+	} {
+		s := config.Settings{DatabaseURL: url}
+		if got := s.SQLitePath(); got != filepath.FromSlash(want) {
+			t.Errorf("%s is the file %q, want %q", url, got, want)
+		}
+	}
+}
