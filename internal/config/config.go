@@ -167,8 +167,8 @@ func (s *Settings) Postgres() bool {
 // SQLitePath is the file of the embedded store, or "": sqlite:///var/lib/x.db is absolute, as is sqlite:////var/lib/x.db, which
 // other programs want; sqlite://data/x.db is not.
 func (s *Settings) SQLitePath() string {
-	path, _ := strings.CutPrefix(s.DatabaseURL, "sqlite://")
-	if path == s.DatabaseURL || path == "" {
+	path, ok := strings.CutPrefix(s.DatabaseURL, "sqlite://")
+	if !ok || path == "" {
 		return ""
 	}
 	return filepath.Clean(filepath.FromSlash(path))
