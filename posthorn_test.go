@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 )
 
 func TestTransitionTable(t *testing.T) {
@@ -139,7 +139,7 @@ func TestIDsHaveOneSpelling(t *testing.T) {
 }
 
 func TestWindowDoesNotRunWhileHeld(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		created := time.Now()
 		d := posthorn.Delivery{CreatedAt: created}
 		lane := posthorn.Lane{HeldFor: 10 * time.Hour, HeldSince: created.Add(20 * time.Hour)}

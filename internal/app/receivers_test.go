@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 	. "github.com/posthorn/posthorn/internal/hooktest"
 )
 
@@ -97,7 +98,7 @@ func (c receiverCase) play(t *testing.T) bool {
 		return c.playFailingForDays(t)
 	}
 	understood := true
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		stage := c.Receiver.stage(t)
 		if understood = stage != nil; !understood {
 			return

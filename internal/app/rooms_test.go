@@ -55,7 +55,7 @@ var rooms = map[string][]string{
 // mayImportAll are the rooms that put the others together; testOnly are imported by nothing but tests.
 var (
 	mayImportAll = []string{"internal/app"}
-	testOnly     = []string{"internal/storetest", "internal/hooktest", "internal/simtest", "internal/clustertest", "internal/chaos", "internal/redis/redistest", "internal/client/clienttest"}
+	testOnly     = []string{"internal/bubble", "internal/storetest", "internal/hooktest", "internal/simtest", "internal/clustertest", "internal/chaos", "internal/redis/redistest", "internal/client/clienttest"}
 )
 
 // libraries that belong to certain rooms alone.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 )
 
 // silent is a store that answers when it is let to.
@@ -25,7 +26,7 @@ func (s *silent) FindKey(ctx context.Context, hash [32]byte) (*posthorn.Key, err
 }
 
 func TestASilentStoreIsToldWithinPatience(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		text := Generate()
 		key := NewKey(text, "test", posthorn.ScopeRead)
 		s := &silent{oneKey: oneKey{key: key}}

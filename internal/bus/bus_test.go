@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 	"go.uber.org/goleak"
 )
 
@@ -31,7 +32,7 @@ func updates(n int) posthorn.Signal {
 }
 
 func TestEverySubscriberGetsEverySignalInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New(Options{Node: node(1)})
 		defer b.Close()
 		var first, second []posthorn.Signal
@@ -54,7 +55,7 @@ func TestEverySubscriberGetsEverySignalInOrder(t *testing.T) {
 }
 
 func TestSlowSubscriberDelaysNobodyAndLearnsOfItsLoss(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New(Options{})
 		defer b.Close()
 		var slow, quick []int64
@@ -89,7 +90,7 @@ func TestSlowSubscriberDelaysNobodyAndLearnsOfItsLoss(t *testing.T) {
 }
 
 func TestOneSignalIsTakenHoweverLarge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New(Options{})
 		defer b.Close()
 		defer b.Watch()()
@@ -104,7 +105,7 @@ func TestOneSignalIsTakenHoweverLarge(t *testing.T) {
 }
 
 func TestCancelEndsASubscription(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New(Options{})
 		calls := 0
 		var cancel func()
@@ -128,7 +129,7 @@ func TestCancelEndsASubscription(t *testing.T) {
 }
 
 func TestUpdatesTravelOnlyWhileSomebodyWatches(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New(Options{})
 		defer b.Close()
 		var got []posthorn.Signal
@@ -161,7 +162,7 @@ func TestUpdatesTravelOnlyWhileSomebodyWatches(t *testing.T) {
 }
 
 func TestHintsExpire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New(Options{})
 		defer b.Close()
 		b.others.hint("a", true)

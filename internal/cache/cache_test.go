@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 	"github.com/posthorn/posthorn/internal/bus"
 	"github.com/posthorn/posthorn/internal/cache"
 	"github.com/posthorn/posthorn/internal/seal"
@@ -158,7 +159,7 @@ func TestInvalidate(t *testing.T) {
 }
 
 func TestTTLAsksForTheDifference(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.create("a")
 		c := newCache(t, cache.Options{Store: w})
@@ -177,7 +178,7 @@ func TestTTLAsksForTheDifference(t *testing.T) {
 }
 
 func TestOneLoadAtATime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.create("a")
 		w.gate = make(chan struct{})
@@ -203,7 +204,7 @@ func TestOneLoadAtATime(t *testing.T) {
 }
 
 func TestStoreOutOfReach(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		a := w.create("a")
 		c := newCache(t, cache.Options{Store: w})
@@ -232,7 +233,7 @@ func TestStoreOutOfReach(t *testing.T) {
 }
 
 func TestWaitersShareAFailure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.Close()
 		w.gate = make(chan struct{})
@@ -254,7 +255,7 @@ func TestWaitersShareAFailure(t *testing.T) {
 
 // TestASilentStoreIsToldWithinPatience: a set that must be newer than the one held is waited for as long as a request can.
 func TestASilentStoreIsToldWithinPatience(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		a := w.create("a")
 		c := newCache(t, cache.Options{Store: w})
@@ -331,7 +332,7 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 func TestBusTellsOfChanges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.create("a")
 		b := bus.New(bus.Options{})

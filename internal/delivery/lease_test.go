@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 	. "github.com/posthorn/posthorn/internal/hooktest"
 )
 
@@ -120,7 +121,7 @@ func TestLateResultFillsItsRowOnly(t *testing.T) {
 
 // TestStopGivesBackAndFinishes stops a node that has one request in flight and a queue behind it.
 func TestStopGivesBackAndFinishes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := StartNode(t, Setup{})
 		r, sub := n.Receive("slow", func(s *posthorn.Subscription) { s.MaxInFlight = 1 })
 		r.Reply(Status(200).After(10*time.Second), Status(200))
@@ -154,7 +155,7 @@ func TestStopGivesBackAndFinishes(t *testing.T) {
 
 // TestStopInterruptsAtItsDeadline stops a node whose request does not end in time.
 func TestStopInterruptsAtItsDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := StartNode(t, Setup{})
 		r, sub := n.Receive("hangs", timeout(time.Minute))
 		r.Reply(Hang(), Status(200))
@@ -184,7 +185,7 @@ func TestStopInterruptsAtItsDeadline(t *testing.T) {
 
 // TestStopTakesWhatWasHandedOverLast publishes up to the very moment of stopping: nothing may wait for a lease to run out.
 func TestStopTakesWhatWasHandedOverLast(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := StartNode(t, Setup{})
 		r, _ := n.Receive("shop")
 		r.Reply(Status(200).After(time.Second))
@@ -211,7 +212,7 @@ func TestStopTakesWhatWasHandedOverLast(t *testing.T) {
 // TestStopGivesBackWhatAClaimUnderWayBrings stops a node between a claim and its answer: what it brings must not wait for a lease
 // to run out.
 func TestStopGivesBackWhatAClaimUnderWayBrings(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := StartNode(t, Setup{})
 		r, _ := n.Receive("ledger", func(s *posthorn.Subscription) { s.Ordering = posthorn.OrderingFIFO })
 		n.Store.Late(2 * time.Second)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 )
 
 // A receiver that has seen enough of a body answers at once, and is heard although it reads no further.
@@ -161,7 +162,7 @@ func TestInterruptedBeforeItBegan(t *testing.T) {
 }
 
 func TestIdleConnectionsAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var p idleConns
 		var open atomic.Int32
 		put := func(address string) {

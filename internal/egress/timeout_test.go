@@ -16,11 +16,12 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 )
 
 // inBubble runs a receiver at the far end of a pipe, and everything in fake time.
 func inBubble(t *testing.T, handle func(nc net.Conn), test func(t *testing.T, c *Client)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var receivers sync.WaitGroup
 		c := New(Options{
 			Policy: NewPolicy(nil, true),
@@ -168,7 +169,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 
 // A connection that never opens is not waited for beyond the deadline, not even in the background.
 func TestDialEndsWithTheDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		ended := make(chan time.Duration, 1)
 		start := time.Now()
 		c := New(Options{Policy: NewPolicy(nil, true), Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -218,7 +219,7 @@ func TestResolverFailures(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				client := New(Options{Policy: NewPolicy(nil, true), Resolver: c.resolver})
 				start := time.Now()
 				r := client.Do(context.Background(), Request{URL: parse("http://receiver.example.com/"), Timeout: c.timeout})

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/bubble"
 	"github.com/posthorn/posthorn/internal/failpoint"
 )
 
@@ -64,7 +65,7 @@ func TestErrorComesOnTheTimesAsked(t *testing.T) {
 }
 
 func TestDelayAndClock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := parse(t, "request.before=delay(3s);clock=step(-1h)~5s;clock=step(24h)~8s;dns=answer(127.0.0.1)")
 		began := time.Now()
 		if err := p.Hit(failpoint.RequestBefore); err != nil || time.Since(began) != 3*time.Second {

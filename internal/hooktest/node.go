@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 	"github.com/posthorn/posthorn/internal/bus"
 	"github.com/posthorn/posthorn/internal/cache"
 	"github.com/posthorn/posthorn/internal/catalogue"
@@ -76,7 +77,7 @@ type Node struct {
 // Play runs a test in fake time on one node.
 func Play(t *testing.T, setup Setup, test func(t *testing.T, n *Node)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := StartNode(t, setup)
 		synctest.Wait()
 		test(t, n)

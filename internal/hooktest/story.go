@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 )
 
 // Story is a test as a timeline: what is published and done when, how subscribers answer, and which requests they must
@@ -258,7 +259,7 @@ func Header(name, value string) Cond {
 // Run plays the story in fake time.
 func (s *Story) Run() {
 	s.t.Helper()
-	synctest.Test(s.t, func(t *testing.T) {
+	bubble.Test(s.t, func(t *testing.T) {
 		s.t = t
 		if s.setup.Network == nil {
 			s.setup.Network = NewNetwork()

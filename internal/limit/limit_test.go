@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 )
@@ -48,7 +48,7 @@ func TestTakeIsExactAndEven(t *testing.T) {
 		{perMinute(600), 64, 400 * time.Millisecond},
 	} {
 		t.Run(fmt.Sprintf("%dPer%sBy%dLate%s", test.limit.Limit, test.limit.Per, test.want, test.late), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				l := New(Options{})
 				span := 60 * test.limit.Interval()
 				start := time.Now()
@@ -89,7 +89,7 @@ func TestTakeIsExactAndEven(t *testing.T) {
 }
 
 func TestTakeAnswers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := New(Options{})
 		ask := func(key string, want, granted int, wait time.Duration) {
 			t.Helper()
@@ -112,7 +112,7 @@ func TestTakeAnswers(t *testing.T) {
 }
 
 func TestAllowLetsABurstThroughAndNoMore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := New(Options{})
 		ask := func(n int, want Decision) {
 			t.Helper()
@@ -144,7 +144,7 @@ func TestAllowLetsABurstThroughAndNoMore(t *testing.T) {
 
 func TestAllowIsExactUnderLoad(t *testing.T) {
 	for _, limit := range []posthorn.RateLimit{perSecond(1), perSecond(10), perSecond(300), perMinute(600)} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			l := New(Options{})
 			start := time.Now()
 			span := 60 * limit.Interval()
@@ -212,7 +212,7 @@ func TestShareOfANode(t *testing.T) {
 			t.Errorf("%v among %d: %v, want %v", test.q, test.nodes, got, test.want)
 		}
 	}
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := New(Options{Nodes: func() int { return 4 }})
 		start := time.Now()
 		total := 0
@@ -228,7 +228,7 @@ func TestShareOfANode(t *testing.T) {
 }
 
 func TestKeysAreForgottenWhenOverOrTooMany(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := New(Options{MaxKeys: 1000})
 		for i := range 10_000 {
 			key := strconv.Itoa(i)

@@ -3,8 +3,9 @@ package ride
 import (
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/posthorn/posthorn/internal/bubble"
 )
 
 func TestNobodyComesBy(t *testing.T) {
@@ -23,7 +24,7 @@ func TestNobodyComesBy(t *testing.T) {
 }
 
 func TestTakenAlong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var q Queue[int]
 		q.Pass(crowd)
 		failed := errors.New("no")
@@ -44,7 +45,7 @@ func TestTakenAlong(t *testing.T) {
 }
 
 func TestPatienceEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var q Queue[int]
 		q.Pass(crowd)
 		start, r := time.Now(), New(1)

@@ -13,10 +13,10 @@ import (
 	"sync"
 	"testing"
 	"testing/cryptotest"
-	"testing/synctest"
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 	"github.com/posthorn/posthorn/internal/hooktest"
 	"github.com/posthorn/posthorn/internal/ledger"
 	"github.com/posthorn/posthorn/internal/sqlite"
@@ -29,7 +29,7 @@ func Play(t *testing.T, seed uint64) Tally {
 	cryptotest.SetGlobalRandom(t, seed)
 	dir := memory(t)
 	var w *world
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w = draw(t, seed, dir)
 		w.run()
 	})

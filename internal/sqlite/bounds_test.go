@@ -5,10 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/bubble"
 	"github.com/posthorn/posthorn/internal/storetest"
 )
 
@@ -57,7 +57,7 @@ func TestScansAreBounded(t *testing.T) {
 
 // TestManyOrderingKeys has more keys blocked than one search walks over: the one that is due is found all the same.
 func TestManyOrderingKeys(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		f := storetest.NewFixture(t, open(t, filepath.Join(t.TempDir(), "a.db")))
 		sub := f.Subscribe(storetest.Ordered)
 		const keys = 2*keysPerWalk + 500
@@ -97,7 +97,7 @@ func TestManyOrderingKeys(t *testing.T) {
 
 // TestLargeFanOut cleans up an event with more deliveries than one step removes.
 func TestLargeFanOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := open(t, filepath.Join(t.TempDir(), "a.db"))
 		f := storetest.NewFixture(t, s)
 		var subs []posthorn.SubscriptionID
