@@ -14,7 +14,7 @@ source scripts/services.sh
 source scripts/stages.sh
 
 # The race detector costs a factor of two to ten, so it runs where the concurrency is.
-race_packages=(internal/app internal/bubble internal/delivery internal/ingest internal/sqlite)
+race_packages=(internal/app internal/bubble internal/delivery internal/ingest internal/simtest internal/sqlite)
 
 go_tests() {
   local flags=(-timeout 25m) all raced=() plain=() package

@@ -12,11 +12,11 @@ import (
 	"github.com/posthorn/posthorn/internal/simtest"
 )
 
-// TestSimulation plays many random worlds in fake time; internal/app plays a few of them with every run of the tests, and one again
-// that failed here: go test ./internal/app -run Simulation -seed N.
+// TestSimulation plays many random worlds in fake time; internal/simtest plays a few of them with every run of the tests, and one again
+// that failed here: go test ./internal/simtest -run Simulation -seed N.
 func TestSimulation(t *testing.T) {
 	if *seeds == 0 {
-		t.Skip("internal/app plays a few worlds with every run of the tests")
+		t.Skip("internal/simtest plays a few worlds with every run of the tests")
 	}
 	w := worlds{began: time.Now(), told: time.Now()}
 	var players sync.WaitGroup

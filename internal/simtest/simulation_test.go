@@ -1,4 +1,4 @@
-package app_test
+package simtest_test
 
 import (
 	"flag"

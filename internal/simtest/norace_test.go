@@ -1,6 +1,6 @@
 //go:build !race
 
-package app_test
+package simtest_test
 
 // ordinarySeeds are how many worlds the ordinary suite simulates.
 const ordinarySeeds = 60
