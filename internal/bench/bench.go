@@ -185,6 +185,9 @@ func runScenario(ctx context.Context, o Options, s Scenario) (*Result, error) {
 		if result.Questions, err = ask(ctx, c); err != nil || server.cmd == nil {
 			return result, err
 		}
+		// The server that starts again is another address, and what stays subscribed to a receiver that is gone costs each later
+		// run over the same store a second delivery of each event.
+		c.unsubscribe(ctx)
 		took, err := server.restart(ctx, o)
 		result.ReadyMS = float64(took.Microseconds()) / 1000
 		return result, err

@@ -92,6 +92,7 @@ func (c *client) unsubscribe(ctx context.Context) {
 	}
 	close(each)
 	all.Wait()
+	c.subscriptions = nil
 }
 
 // publishBatch publishes events of one type in one request.
