@@ -137,6 +137,7 @@ func (a *App) routes() (http.Handler, error) {
 		mux.Handle("/play/", new(play.Bins))
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 		own = append(own, "/play", "/debug/pprof")
 	}
 	rest := http.Handler(a.handler)

@@ -214,7 +214,7 @@ func (c *committer) gather(first *waiting) []*waiting {
 	return group
 }
 
-// commitGroup stores a group in one transaction, hands what was born claimed to the lanes and answers each request.
+// commitGroup stores a group in one transaction, answers each request and hands what was born claimed to the lanes.
 func (c *committer) commitGroup(group []*waiting) {
 	batch := joined(group)
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
@@ -232,7 +232,6 @@ func (c *committer) commitGroup(group []*waiting) {
 		events, deliveries := counted(accepted)
 		c.opts.Observe(events, deliveries, time.Since(leased))
 	}
-	c.handOver(batch, accepted, leased)
 	rest := accepted
 	for _, w := range group {
 		n := len(w.batch)
@@ -240,6 +239,8 @@ func (c *committer) commitGroup(group []*waiting) {
 		w.answer(rest[:n:n], nil)
 		rest = rest[n:]
 	}
+	// Whoever is woken last runs first, and an event should not wait until the answer of its request is written.
+	c.handOver(batch, accepted, leased)
 	c.tell(ctx, batch, accepted)
 }
 
