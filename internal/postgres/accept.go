@@ -41,17 +41,16 @@ const lockFIFO = `SELECT 1 FROM lanes WHERE subscription_id = ANY($1) AND fifo O
 // Waiting for deliver_at is like a hold: the retry window does not run, so held_base is less by that much.
 const acceptEvents = `
 WITH fresh AS MATERIALIZED (
-	SELECT e.id, e.tenant_id, e.n, e.matches
-	FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::int[]) WITH ORDINALITY
-		AS e(id, tenant_id, version, key, matches, n)
+	SELECT *
+	FROM unnest($1::event_row[]) WITH ORDINALITY AS e(id, tenant_id, version, key, matches, type, content_type, ordering_key,
+		trace_parent, headers, deliver_at, expires_at, payload, n)
 	WHERE CASE WHEN e.key = '' THEN e.version = -1 OR e.version =
 			coalesce((SELECT v.version FROM subscription_versions v WHERE v.tenant_id = e.tenant_id), 0)
 		ELSE e.id = (SELECT k.event_id FROM idempotency_keys k WHERE k.tenant_id = e.tenant_id AND k.key = e.key) END
 ), wanted AS MATERIALIZED (
 	SELECT m.*, l.fifo, l.next_sequence, l.version, l.held, l.failing,
 		m.token IS NOT NULL AND m.reason = '' AND m.deliver_at IS NULL AND l.born AS claimed
-	FROM unnest($14::uuid[], $15::uuid[], $16::uuid[], $17::uuid[], $18::uuid[], $19::text[], $20::text[], $21::text[],
-			$22::timestamptz[], $23::timestamptz[], $24::int[]) WITH ORDINALITY
+	FROM unnest($2::match_row[]) WITH ORDINALITY
 		AS m(event_id, tenant_id, subscription_id, id, token, reason, type, ordering_key, deliver_at, expires_at, bytes, n)
 	CROSS JOIN LATERAL (
 		SELECT l.fifo, l.next_sequence, l.version, l.held_for + coalesce(now() - l.held_since, '0') AS held,
@@ -66,25 +65,22 @@ WITH fresh AS MATERIALIZED (
 		idempotency_key, trace_parent, headers, payload)
 	SELECT e.id, e.tenant_id, now(), e.deliver_at, e.expires_at, {deliveries},
 		e.type, e.content_type, e.ordering_key, e.key, e.trace_parent, e.headers, e.payload
-	FROM unnest($1::uuid[], $2::uuid[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::json[],
-			$11::timestamptz[], $12::timestamptz[], $13::bytea[])
-		AS e(id, tenant_id, key, matches, type, content_type, ordering_key, trace_parent, headers, deliver_at, expires_at, payload)
-	WHERE (e.id IN (SELECT id FROM fresh)) IS TRUE
+	FROM fresh e
 ), queued AS (
 	INSERT INTO deliveries (id, tenant_id, event_id, subscription_id, created_at, updated_at, due_at, visible_at, completed_at,
 		expires_at, claim, claimed_by, sequence, held_base, payload_bytes, attempts, spent, interruptions, last_status_code,
 		manual, touched, state, reason, event_type, ordering_key, last_outcome, last_error)
 	SELECT w.id, w.tenant_id, w.event_id, w.subscription_id, now(), now(), greatest(w.deliver_at, now()),
-		CASE WHEN w.claimed THEN now() + $26::interval ELSE greatest(w.deliver_at, now()) END,
+		CASE WHEN w.claimed THEN now() + $4::interval ELSE greatest(w.deliver_at, now()) END,
 		CASE WHEN w.reason <> '' THEN now() END, w.expires_at,
-		CASE WHEN w.claimed THEN w.token END, CASE WHEN w.claimed THEN $25::uuid END,
+		CASE WHEN w.claimed THEN w.token END, CASE WHEN w.claimed THEN $3::uuid END,
 		{sequence}, nullif(w.held - greatest(w.deliver_at - now(), '0'), '0'), w.bytes,
 		w.claimed::int, 0, 0, 0, 0, false, CASE WHEN w.reason = '' THEN 'pending' ELSE 'cancelled' END,
 		w.reason, w.type, w.ordering_key, '', ''
 	FROM {wanted} w ORDER BY w.id
 ), {advanced} tallied AS (
 	INSERT INTO rollups AS r (tenant_id, subscription_id, node_id, minute, part, accepted)
-	SELECT t.tenant_id, t.subscription_id, $25::uuid, date_trunc('minute', now()), 0, count(*)
+	SELECT t.tenant_id, t.subscription_id, $3::uuid, date_trunc('minute', now()), 0, count(*)
 	FROM (SELECT tenant_id, '00000000-0000-0000-0000-000000000000'::uuid AS subscription_id FROM fresh
 		UNION ALL SELECT tenant_id, subscription_id FROM wanted) t
 	GROUP BY 1, 2 ORDER BY 1, 2
@@ -217,8 +213,8 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 	for _, r := range riders {
 		r.Write.queue(&b, s, sent)
 	}
+	k := &rows.keys
 	if len(rows.keyed) > 0 {
-		k := rows.onlyKeyed()
 		b.Queue(acceptKeys, k.events, k.tenants, k.versions, k.keys, k.hashes)
 	}
 	if len(rows.ordered) > 0 {
@@ -232,7 +228,6 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 		return s.readAccepted(found, node, batch, rows, answers, sent)
 	})
 	if len(rows.keyed) > 0 {
-		k := rows.onlyKeyed()
 		b.Queue(acceptOriginals, k.events, k.tenants, k.keys).Query(func(found pgx.Rows) error {
 			return readOriginals(found, rows, answers)
 		})
@@ -316,10 +311,10 @@ func readOriginals(found pgx.Rows, rows *acceptRows, answers []posthorn.Accepted
 		}
 		i := rows.keyed[place-1]
 		// Of two in one batch the later took the key: the earlier was stale.
-		if slices.Index(rows.events[i:], original.EventID.UUID) > 0 {
+		if slices.Index(rows.keys.events[place-1:], original.EventID.UUID) > 0 {
 			continue
 		}
-		if string(hash) != string(rows.hashes[i]) {
+		if string(hash) != string(rows.keys.hashes[place-1]) {
 			answers[i].Err = posthorn.NewError(posthorn.Conflict, "the idempotency key was used for an event with other content")
 			continue
 		}

@@ -7,20 +7,18 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-// acceptRows is a batch of acceptances as arrays, one value per event or per match.
+// acceptRows is a batch of acceptances on its way into the database.
 type acceptRows struct {
-	keyedRows
-	matches                                    integers
-	types, contentTypes, orderingKeys, parents texts
-	headers, payloads                          blobs
-	deliverAt, expiresAt                       moments
-	match                                      matchRows
-	// keyed are the places of the events that have an idempotency key.
+	batch []posthorn.Acceptance
+	// keyed are the places of the events that have an idempotency key, and keys what decides about those.
 	keyed []int
+	keys  keyedRows
 	// owner and nth are, for each match, the place of its event and its own among the event's.
 	owner, nth []int
 	// ordered are the subscriptions matched that may be FIFO, once each.
 	ordered uuids
+	// payloads is how many bytes the events bring.
+	payloads int
 }
 
 // keyedRows are the arrays that decide about idempotency keys.
@@ -31,22 +29,21 @@ type keyedRows struct {
 	hashes          blobs
 }
 
-// matchRows are the arrays of the matches; what belongs to the event is repeated so that nothing must be joined.
-type matchRows struct {
-	events, tenants, subscriptions, deliveries, tokens uuids
-	reasons, types, orderingKeys                       texts
-	deliverAt, expiresAt                               moments
-	bytes                                              integers
-}
-
 func newAcceptRows(batch []posthorn.Acceptance) *acceptRows {
-	r := &acceptRows{}
-	r.reserve(batch)
+	matches := 0
+	for i := range batch {
+		matches += len(batch[i].Matches)
+	}
+	r := &acceptRows{batch: batch}
+	columns(matches, &r.owner, &r.nth)
 	for i := range batch {
 		a := &batch[i]
-		r.addEvent(i, a)
+		r.payloads += len(a.Event.Payload)
+		if a.Event.IdempotencyKey != "" {
+			r.addKey(i, a)
+		}
 		for j := range a.Matches {
-			r.addMatch(i, j, a.Event, &a.Matches[j])
+			r.owner, r.nth = append(r.owner, i), append(r.nth, j)
 			if m := &a.Matches[j]; !m.Unordered || a.Version == posthorn.AnyVersion {
 				r.ordered = append(r.ordered, m.SubscriptionID.UUID)
 			}
@@ -57,56 +54,46 @@ func newAcceptRows(batch []posthorn.Acceptance) *acceptRows {
 	return r
 }
 
+func (r *acceptRows) addKey(place int, a *posthorn.Acceptance) {
+	r.keyed = append(r.keyed, place)
+	k, e, hash := &r.keys, a.Event, a.Event.ContentHash()
+	k.events = append(k.events, e.ID.UUID)
+	k.tenants = append(k.tenants, e.TenantID.UUID)
+	k.versions = append(k.versions, a.Version)
+	k.keys = append(k.keys, e.IdempotencyKey)
+	k.hashes = append(k.hashes, hash[:])
+}
+
 // isMatched reports that each match of what is stored becomes a delivery without a sequence. A key is taken before the other rows
 // are looked at, and a subscription may go between the two.
 func (r *acceptRows) isMatched() bool { return len(r.keyed) == 0 && len(r.ordered) == 0 }
 
-// reserve makes room for a batch.
-func (r *acceptRows) reserve(batch []posthorn.Acceptance) {
-	n, m := len(batch), 0
-	for i := range batch {
-		m += len(batch[i].Matches)
-	}
-	columns(n, &r.events, &r.tenants)
-	columns(n, &r.keys, &r.types, &r.contentTypes, &r.orderingKeys, &r.parents)
-	columns(n, &r.hashes, &r.headers, &r.payloads)
-	columns(n, &r.versions)
-	columns(n, &r.matches)
-	columns(n, &r.deliverAt, &r.expiresAt)
-	t := &r.match
-	columns(m, &t.events, &t.tenants, &t.subscriptions, &t.deliveries, &t.tokens)
-	columns(m, &t.reasons, &t.types, &t.orderingKeys)
-	columns(m, &t.deliverAt, &t.expiresAt)
-	columns(m, &t.bytes)
-	columns(m, &r.owner, &r.nth)
+// arguments are those of acceptEvents, in order.
+func (r *acceptRows) arguments(node posthorn.NodeID) []any {
+	return inOnePiece(
+		records{len(r.batch), 13, r.payloads + 192*len(r.batch), r.putEvent},
+		records{len(r.owner), 11, 160 * len(r.owner), r.putMatch},
+		uuid(node.UUID), posthorn.Lease,
+	)
 }
 
-func (r *acceptRows) addEvent(place int, a *posthorn.Acceptance) {
+// putEvent writes an event_row.
+func (r *acceptRows) putEvent(to *record, i int) {
+	a := &r.batch[i]
 	e := a.Event
-	var hash []byte
-	if e.IdempotencyKey != "" {
-		r.keyed = append(r.keyed, place)
-		sum := e.ContentHash()
-		hash = sum[:]
-	}
-	r.events = append(r.events, e.ID.UUID)
-	r.tenants = append(r.tenants, e.TenantID.UUID)
-	r.versions = append(r.versions, a.Version)
-	r.keys = append(r.keys, e.IdempotencyKey)
-	r.hashes = append(r.hashes, hash)
-	r.matches = append(r.matches, int32(len(a.Matches)))
-	r.types = append(r.types, e.Type)
-	r.contentTypes = append(r.contentTypes, e.ContentType)
-	r.orderingKeys = append(r.orderingKeys, e.OrderingKey)
-	r.parents = append(r.parents, e.TraceParent)
-	r.headers = append(r.headers, eventHeaders(e))
-	r.deliverAt = append(r.deliverAt, e.DeliverAt)
-	r.expiresAt = append(r.expiresAt, e.ExpiresAt)
-	payload := e.Payload
-	if payload == nil {
-		payload = []byte{}
-	}
-	r.payloads = append(r.payloads, payload)
+	to.uuid(e.ID.UUID)
+	to.uuid(e.TenantID.UUID)
+	to.bigint(a.Version)
+	to.text(e.IdempotencyKey)
+	to.integer(int32(len(a.Matches)))
+	to.text(e.Type)
+	to.text(e.ContentType)
+	to.text(e.OrderingKey)
+	to.text(e.TraceParent)
+	to.json(eventHeaders(e))
+	to.moment(e.DeliverAt)
+	to.moment(e.ExpiresAt)
+	to.filled(e.Payload)
 }
 
 // eventHeaders are the event's headers as JSON text; absent ones are NULL.
@@ -118,51 +105,33 @@ func eventHeaders(e *posthorn.Event) []byte {
 	return text
 }
 
-func (r *acceptRows) addMatch(place, nth int, e *posthorn.Event, m *posthorn.Match) {
-	r.owner = append(r.owner, place)
-	r.nth = append(r.nth, nth)
-	t := &r.match
-	t.events = append(t.events, e.ID.UUID)
-	t.tenants = append(t.tenants, e.TenantID.UUID)
-	t.subscriptions = append(t.subscriptions, m.SubscriptionID.UUID)
-	t.deliveries = append(t.deliveries, m.DeliveryID.UUID)
-	t.tokens = append(t.tokens, m.Attempt.UUID)
-	t.reasons = append(t.reasons, string(m.Reason))
-	t.types = append(t.types, e.Type)
-	t.orderingKeys = append(t.orderingKeys, e.OrderingKey)
-	t.deliverAt = append(t.deliverAt, e.DeliverAt)
-	t.expiresAt = append(t.expiresAt, e.ExpiresAt)
-	t.bytes = append(t.bytes, int32(len(e.Payload)))
-}
-
-// onlyKeyed are the rows of the events that have a key.
-func (r *acceptRows) onlyKeyed() keyedRows {
-	var k keyedRows
-	for _, i := range r.keyed {
-		k.events = append(k.events, r.events[i])
-		k.tenants = append(k.tenants, r.tenants[i])
-		k.versions = append(k.versions, r.versions[i])
-		k.keys = append(k.keys, r.keys[i])
-		k.hashes = append(k.hashes, r.hashes[i])
-	}
-	return k
-}
-
-// arguments are those of acceptEvents, in order.
-func (r *acceptRows) arguments(node posthorn.NodeID) []any {
-	m := &r.match
-	return inOnePiece(
-		r.events, r.tenants, r.versions, r.keys, r.matches, r.types, r.contentTypes, r.orderingKeys, r.parents, r.headers,
-		r.deliverAt, r.expiresAt, r.payloads,
-		m.events, m.tenants, m.subscriptions, m.deliveries, m.tokens, m.reasons, m.types, m.orderingKeys, m.deliverAt,
-		m.expiresAt, m.bytes,
-		uuid(node.UUID), posthorn.Lease,
-	)
+// putMatch writes a match_row. What belongs to the event is repeated so that nothing must be joined.
+func (r *acceptRows) putMatch(to *record, i int) {
+	e := r.batch[r.owner[i]].Event
+	m := &r.batch[r.owner[i]].Matches[r.nth[i]]
+	to.uuid(e.ID.UUID)
+	to.uuid(e.TenantID.UUID)
+	to.uuid(m.SubscriptionID.UUID)
+	to.uuid(m.DeliveryID.UUID)
+	to.uuid(m.Attempt.UUID)
+	to.text(string(m.Reason))
+	to.text(e.Type)
+	to.text(e.OrderingKey)
+	to.moment(e.DeliverAt)
+	to.moment(e.ExpiresAt)
+	to.integer(int32(len(e.Payload)))
 }
 
 // ids are all that need a partition.
 func (r *acceptRows) ids() []posthorn.UUID {
-	return append(slices.Clone([]posthorn.UUID(r.events)), r.match.deliveries...)
+	ids := make([]posthorn.UUID, 0, len(r.batch)+len(r.owner))
+	for i := range r.batch {
+		ids = append(ids, r.batch[i].Event.ID.UUID)
+		for _, m := range r.batch[i].Matches {
+			ids = append(ids, m.DeliveryID.UUID)
+		}
+	}
+	return ids
 }
 
 func compareIDs(a, b posthorn.UUID) int { return slices.Compare(a[:], b[:]) }

@@ -22,7 +22,7 @@ type (
 	bigints  []int64
 	array    interface {
 		write(buf []byte, element uint32) []byte
-		// size is how many bytes write adds at most.
+		// size is how many bytes write adds at most; of records that is a guess.
 		size() int
 	}
 	// leading is the first array of a statement: it makes room for all.
@@ -97,24 +97,29 @@ const null = -1
 // header and prefix are the bytes before an array, and before each of its elements.
 const header, prefix = 20, 4
 
-// writeArray writes a one-dimensional array in PostgreSQL's binary form (array_send): dimensions, whether there are NULLs,
-// the element's type, length and lower bound; then each element behind its length.
+// writeArray writes a one-dimensional array in PostgreSQL's binary form (array_send): each element behind its length.
 func writeArray[E any](buf []byte, element uint32, list []E, length func(E) int, put func([]byte, E) []byte) []byte {
-	nulls := uint32(0)
-	for _, e := range list {
-		if length(e) == null {
-			nulls = 1
-		}
-	}
-	for _, word := range [...]uint32{1, nulls, element, uint32(len(list)), 1} {
-		buf = binary.BigEndian.AppendUint32(buf, word)
-	}
+	nulls := slices.ContainsFunc(list, func(e E) bool { return length(e) == null })
+	buf = appendArrayHeader(buf, element, len(list), nulls)
 	for _, e := range list {
 		n := length(e)
 		buf = binary.BigEndian.AppendUint32(buf, uint32(int32(n)))
 		if n != null {
 			buf = put(buf, e)
 		}
+	}
+	return buf
+}
+
+// appendArrayHeader writes what comes before the elements: dimensions, whether there are NULLs, the elements' type, how many they
+// are, and the lower bound.
+func appendArrayHeader(buf []byte, element uint32, n int, nulls bool) []byte {
+	hasNulls := uint32(0)
+	if nulls {
+		hasNulls = 1
+	}
+	for _, word := range [...]uint32{1, hasNulls, element, uint32(n), 1} {
+		buf = binary.BigEndian.AppendUint32(buf, word)
 	}
 	return buf
 }

@@ -12,7 +12,18 @@ func TestArraysFitInOnePiece(t *testing.T) {
 	now := time.Now()
 	arguments := inOnePiece("no array",
 		uuids{posthorn.NewUUID(now), {}}, moments{now, {}}, texts{"a", "", "four"}, blobs{[]byte("five!"), nil, {}}, booleans{true, false},
-		integers{1, 2}, bigints{3}, texts{}, uuids(nil))
+		integers{1, 2}, bigints{3}, texts{}, uuids(nil), records{2, 10, 2 * 57, func(to *record, i int) {
+			to.uuid(posthorn.NewUUID(now))
+			to.uuid(posthorn.UUID{})
+			to.moment(now)
+			to.text("four")
+			to.bytes([]byte("five!"))
+			to.bytes(nil)
+			to.headers(posthorn.Headers{"A": {"b"}})
+			to.boolean(true)
+			to.integer(int32(i))
+			to.bigint(2)
+		}})
 	if text, ok := arguments[0].(string); !ok || text != "no array" {
 		t.Errorf("the first argument became %v", arguments[0])
 	}

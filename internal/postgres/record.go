@@ -32,10 +32,7 @@ WITH moved AS (
 		last_outcome = CASE WHEN i.sent THEN i.outcome ELSE d.last_outcome END,
 		last_status_code = CASE WHEN i.sent THEN i.status_code ELSE d.last_status_code END,
 		last_error = CASE WHEN i.sent THEN i.error ELSE d.last_error END
-	FROM unnest($2::uuid[], $3::uuid[], $4::bool[], $5::text[], $6::text[], $7::bigint[], $8::bool[], $9::bool[], $10::int[],
-			$11::text[], $12::int[], $13::text[], $14::text[], $15::timestamptz[], $16::bool[], $17::bool[], $18::json[], $19::json[],
-			$20::bytea[], $21::bool[], $22::int[], $23::int[], $24::int[], $25::int[], $26::int[], $27::bool[], $28::uuid[], $29::int[],
-			$30::bool[], $31::bool[])
+	FROM unnest($2::result_row[])
 		WITH ORDINALITY AS i(id, token, sent, state, reason, delay, keep_due, spends, number,
 			outcome, status_code, error, detail, started_at, manual, our_fault, request, response,
 			body, body_truncated, dns_us, connect_us, tls_us, first_byte_us, total_us, reused, node_id, slow, again, yield, n)
@@ -58,11 +55,9 @@ SELECT now(), m.n, m.state, m.due_at FROM moved m`
 // where their deliveries are now.
 const fillAttempts = `
 WITH late AS (
-	SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bool[], $4::text[], $5::int[], $6::text[], $7::text[], $8::timestamptz[],
-		$9::bool[], $10::json[], $11::json[], $12::bytea[], $13::bool[], $14::int[], $15::int[], $16::int[], $17::int[], $18::int[],
-		$19::bool[]) WITH ORDINALITY
-		AS i(id, token, sent, outcome, status_code, error, detail, started_at, our_fault, request, response, body, body_truncated,
-			dns_us, connect_us, tls_us, first_byte_us, total_us, reused, n)
+	SELECT * FROM unnest($1::result_row[]) WITH ORDINALITY AS i(id, token, sent, state, reason, delay, keep_due, spends, number,
+		outcome, status_code, error, detail, started_at, manual, our_fault, request, response,
+		body, body_truncated, dns_us, connect_us, tls_us, first_byte_us, total_us, reused, node_id, slow, again, yield, n)
 ), filled AS (
 	UPDATE attempts a SET recorded_at = now(), outcome = i.outcome, status_code = i.status_code, error = i.error, detail = i.detail,
 		started_at = i.started_at, our_fault = i.our_fault, request = i.request, response = i.response,
@@ -88,7 +83,7 @@ type recording struct {
 func (r *recording) queue(b *pgx.Batch, s *Store, sent time.Time) {
 	r.report = posthorn.RecordReport{Results: make([]posthorn.Recorded, len(r.batch.Results))}
 	if len(r.batch.Results) > 0 {
-		b.Queue(recordAttempts, r.rows.arguments(r.batch.Node)...).Query(func(found pgx.Rows) error {
+		b.Queue(recordAttempts, r.rows.arguments()...).Query(func(found pgx.Rows) error {
 			return s.readRecorded(found, true, r.rows.order, r.report.Results, sent)
 		})
 	}
@@ -105,7 +100,7 @@ func (s *Store) RecordAttempts(ctx context.Context, batch posthorn.RecordBatch) 
 	r := &recording{batch: batch, rows: rows, lanes: newLaneRows(batch.Lanes)}
 	if !s.recordAlong(r) {
 		err = s.do(ctx, "record attempts", func(ctx context.Context) error {
-			return s.healing(ctx, func() []posthorn.UUID { return rows.tokens }, func() error {
+			return s.healing(ctx, rows.tokens, func() error {
 				var b pgx.Batch
 				b.Queue(steer)
 				r.queue(&b, s, time.Now())
@@ -159,7 +154,7 @@ func (s *Store) fillAttempts(ctx context.Context, batch posthorn.RecordBatch, re
 		var b pgx.Batch
 		b.Queue(steer)
 		sent := time.Now()
-		b.Queue(fillAttempts, rows.fillArguments()...).Query(func(found pgx.Rows) error {
+		b.Queue(fillAttempts, inOnePiece(rows.records())...).Query(func(found pgx.Rows) error {
 			return s.readRecorded(found, false, order, results, sent)
 		})
 		return s.pool.SendBatch(ctx, &b).Close()
@@ -179,107 +174,95 @@ func (s *Store) readRecorded(found pgx.Rows, moved bool, order []int, results []
 	return err
 }
 
-// resultRows is a batch of results as arrays, in order of delivery.
+// resultRows is a batch of results on its way into the database, in order of delivery.
 type resultRows struct {
+	batch posthorn.RecordBatch
 	// order holds the places of the results in the batch.
-	order                               []int
-	ids, tokens, nodes                  uuids
-	states, reasons, outcomes           texts
-	errors, details                     texts
-	delays                              bigints
-	sent, keepDue, spends, again, yield booleans
-	manual, ourFault, truncated, reused booleans
-	numbers, statuses, slow             integers
-	dns, connect, tls, firstByte, total integers
-	started                             moments
-	request, response, bodies           blobs
+	order []int
+	// bytes is how much the attempts' texts and bodies take.
+	bytes int
 }
 
 func newResultRows(batch posthorn.RecordBatch) (*resultRows, error) {
-	r := &resultRows{order: make([]int, len(batch.Results))}
+	r := &resultRows{batch: batch, order: make([]int, len(batch.Results))}
 	for i := range r.order {
 		r.order[i] = i
+		result := &batch.Results[i]
+		if _, ok := posthorn.Pending.Next(result.On); !ok || result.On == posthorn.OnRetry || result.On == posthorn.OnCancel {
+			return nil, fmt.Errorf("record attempts: a result cannot mean %q", result.On)
+		}
+		if a := result.Attempt; a != nil {
+			r.bytes += len(a.Body) + len(a.Error) + len(a.Detail)
+		}
 	}
 	slices.SortStableFunc(r.order, func(a, b int) int {
 		return compareIDs(batch.Results[a].DeliveryID.UUID, batch.Results[b].DeliveryID.UUID)
 	})
-	r.reserve(len(batch.Results))
-	for _, i := range r.order {
-		if err := r.add(&batch.Results[i], batch.Node); err != nil {
-			return nil, err
-		}
-	}
 	return r, nil
 }
 
-// reserve makes room for n results.
-func (r *resultRows) reserve(n int) {
-	columns(n, &r.ids, &r.tokens, &r.nodes)
-	columns(n, &r.states, &r.reasons, &r.outcomes, &r.errors, &r.details)
-	columns(n, &r.delays)
-	columns(n, &r.sent, &r.keepDue, &r.spends, &r.again, &r.yield, &r.manual, &r.ourFault, &r.truncated, &r.reused)
-	columns(n, &r.numbers, &r.statuses, &r.slow, &r.dns, &r.connect, &r.tls, &r.firstByte, &r.total)
-	columns(n, &r.started)
-	columns(n, &r.request, &r.response, &r.bodies)
+// arguments are those of recordAttempts.
+func (r *resultRows) arguments() []any { return inOnePiece(uuid(r.batch.Node.UUID), r.records()) }
+
+// records are the results as result_row, and all of fillAttempts' arguments.
+func (r *resultRows) records() records {
+	return records{len(r.order), 30, r.bytes + 1024*len(r.order), r.put}
 }
 
-func (r *resultRows) add(result *posthorn.Result, node posthorn.NodeID) error {
-	state, ok := posthorn.Pending.Next(result.On)
-	if !ok || result.On == posthorn.OnRetry || result.On == posthorn.OnCancel {
-		return fmt.Errorf("record attempts: a result cannot mean %q", result.On)
-	}
+// put writes a result_row.
+func (r *resultRows) put(to *record, i int) {
+	result := &r.batch.Results[r.order[i]]
+	state, _ := posthorn.Pending.Next(result.On)
 	reason := result.Reason
 	if state == posthorn.Pending || state == posthorn.Delivered {
 		reason = posthorn.ReasonNone
 	}
-	r.ids, r.tokens = append(r.ids, result.DeliveryID.UUID), append(r.tokens, result.Claim.Attempt.UUID)
-	r.states, r.reasons = append(r.states, string(state)), append(r.reasons, string(reason))
-	r.delays = append(r.delays, micros(result.Delay))
-	r.keepDue, r.spends = append(r.keepDue, result.KeepDue), append(r.spends, result.Spends)
-	r.again, r.yield = append(r.again, result.Again), append(r.yield, result.Yield)
-	r.numbers = append(r.numbers, int32(result.Number))
-	r.sent = append(r.sent, result.Attempt != nil)
 	a := result.Attempt
 	if a == nil {
 		a = &posthorn.Attempt{StartedAt: time.Unix(0, 0)}
 	}
-	if a.Node.IsZero() {
-		r.nodes = append(r.nodes, node.UUID)
-	} else {
-		r.nodes = append(r.nodes, a.Node.UUID)
+	node := a.Node
+	if node.IsZero() {
+		node = r.batch.Node
 	}
-	r.addAttempt(a)
-	return nil
-}
-
-func (r *resultRows) addAttempt(a *posthorn.Attempt) {
-	r.outcomes, r.statuses = append(r.outcomes, string(a.Outcome)), append(r.statuses, int32(a.StatusCode))
-	r.errors, r.details = append(r.errors, plain(a.Error)), append(r.details, plain(a.Detail))
-	r.started = append(r.started, a.StartedAt)
-	r.manual, r.ourFault = append(r.manual, a.Manual), append(r.ourFault, a.OurFault)
-	r.request, r.response = append(r.request, headers(a.Request)), append(r.response, headers(a.Response))
-	r.bodies, r.truncated = append(r.bodies, a.Body), append(r.truncated, a.BodyTruncated)
 	t := &a.Timing
-	r.dns, r.connect = append(r.dns, int32(micros(t.DNS))), append(r.connect, int32(micros(t.Connect)))
-	r.tls = append(r.tls, int32(micros(t.TLS)))
-	r.firstByte, r.total = append(r.firstByte, int32(micros(t.FirstByte))), append(r.total, int32(micros(t.Total)))
-	r.reused = append(r.reused, t.Reused)
-	r.slow = append(r.slow, int32(posthorn.LatencyBucket(t.Total)))
+	to.uuid(result.DeliveryID.UUID)
+	to.uuid(result.Claim.Attempt.UUID)
+	to.boolean(result.Attempt != nil)
+	to.text(string(state))
+	to.text(string(reason))
+	to.bigint(micros(result.Delay))
+	to.boolean(result.KeepDue)
+	to.boolean(result.Spends)
+	to.integer(int32(result.Number))
+	to.text(string(a.Outcome))
+	to.integer(int32(a.StatusCode))
+	to.text(plain(a.Error))
+	to.text(plain(a.Detail))
+	to.moment(a.StartedAt)
+	to.boolean(a.Manual)
+	to.boolean(a.OurFault)
+	to.headers(a.Request)
+	to.headers(a.Response)
+	to.bytes(a.Body)
+	to.boolean(a.BodyTruncated)
+	to.integer(int32(micros(t.DNS)))
+	to.integer(int32(micros(t.Connect)))
+	to.integer(int32(micros(t.TLS)))
+	to.integer(int32(micros(t.FirstByte)))
+	to.integer(int32(micros(t.Total)))
+	to.boolean(t.Reused)
+	to.uuid(node.UUID)
+	to.integer(int32(posthorn.LatencyBucket(t.Total)))
+	to.boolean(result.Again)
+	to.boolean(result.Yield)
 }
 
-func (r *resultRows) arguments(node posthorn.NodeID) []any {
-	return inOnePiece(
-		uuid(node.UUID), r.ids, r.tokens, r.sent, r.states, r.reasons, r.delays, r.keepDue, r.spends, r.numbers,
-		r.outcomes, r.statuses, r.errors, r.details, r.started, r.manual, r.ourFault, r.request, r.response,
-		r.bodies, r.truncated, r.dns, r.connect, r.tls, r.firstByte, r.total, r.reused, r.nodes, r.slow,
-		r.again, r.yield,
-	)
-}
-
-// fillArguments are those of fillAttempts.
-func (r *resultRows) fillArguments() []any {
-	return inOnePiece(
-		r.ids, r.tokens, r.sent, r.outcomes, r.statuses, r.errors, r.details, r.started, r.ourFault, r.request, r.response,
-		r.bodies, r.truncated, r.dns, r.connect, r.tls, r.firstByte, r.total, r.reused,
-	)
+// tokens are the ids of the attempts, which need a partition.
+func (r *resultRows) tokens() []posthorn.UUID {
+	ids := make([]posthorn.UUID, len(r.batch.Results))
+	for i := range ids {
+		ids[i] = r.batch.Results[i].Claim.Attempt.UUID
+	}
+	return ids
 }

@@ -89,9 +89,9 @@ func open(ctx context.Context, opts Options, config *pgxpool.Config) (*Store, er
 	if opts.Tracer != nil {
 		config.ConnConfig.Tracer = multitracer.New(&s.work, opts.Tracer)
 	}
-	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		registerArrays(conn.TypeMap())
-		return nil
+		return registerRecords(ctx, conn)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

@@ -67,14 +67,6 @@ func document(v any) *string {
 	return &s
 }
 
-// headers are those of an attempt as JSON text; absent ones are NULL.
-func headers(h posthorn.Headers) []byte {
-	if h == nil {
-		return nil
-	}
-	return h.AppendJSON(make([]byte, 0, 512))
-}
-
 // fromDocument reads what document wrote.
 func fromDocument[T any](text *string, into *T) error {
 	if text == nil {
