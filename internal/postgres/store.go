@@ -8,6 +8,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -29,6 +30,9 @@ const oldestServer = 140000
 
 // idSlack is how far an id is from the moment its row is written at most: ids are made just before, on the store's clock.
 const idSlack = time.Minute
+
+// connectTimeout bounds the making of a connection where the URL does not say.
+const connectTimeout = 5 * time.Second
 
 // Sealer keeps confidential parts unreadable at rest. The binding ties a sealed value to its row.
 type Sealer interface {
@@ -91,6 +95,9 @@ func open(ctx context.Context, opts Options, config *pgxpool.Config) (*Store, er
 	}
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		registerArrays(conn.TypeMap())
+		// The pool gives no deadline, and what a server that fell silent never answers would keep the connection's place.
+		ctx, cancel := context.WithTimeout(ctx, cmp.Or(config.ConnConfig.ConnectTimeout, connectTimeout))
+		defer cancel()
 		return registerRecords(ctx, conn)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
@@ -164,7 +171,7 @@ func poolConfig(opts Options) (*pgxpool.Config, error) {
 		}
 	}
 	if !query.Has("connect_timeout") {
-		config.ConnConfig.ConnectTimeout = 5 * time.Second
+		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	if config.ConnConfig.TLSConfig != nil && config.ConnConfig.TLSConfig.MinVersion == 0 {
 		config.ConnConfig.TLSConfig.MinVersion = tls.VersionTLS12
