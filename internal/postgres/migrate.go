@@ -65,8 +65,6 @@ func (s *Store) migrate(ctx context.Context) error {
 		for _, r := range results {
 			s.log.Info("migrated the database", "version", r.Source.Version, "duration", r.Duration)
 		}
-		// Connections learn the types of batches when they are made.
-		s.pool.Reset()
 	}
 	return nil
 }

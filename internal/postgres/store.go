@@ -136,6 +136,8 @@ func (s *Store) begin(ctx context.Context) error {
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
+	// Connections learn the types of batches when they are made, and these may be older than the migrations: another node's too.
+	s.pool.Reset()
 	if err := s.Prepare(ctx); err != nil {
 		return err
 	}
