@@ -126,7 +126,7 @@ func (f *fullDisk) conclude(how string, further ...figure) {
 	list := []figure{
 		number("events acknowledged", "", v.events, true),
 		number("answers of 503", "some", f.refused, f.refused > 0),
-		length("time to a 503, 99th percentile", "1 s", f.slowest, f.slowest <= refusedWithin),
+		prompt("time to a 503, 99th percentile", refusedWithin, f.slowest),
 		number("2xx for what did not fit", "0", f.taken, f.taken == 0),
 		number("acknowledged events lost", "0", v.lost, v.lost == 0),
 		number("other rules of the ledger broken", "0", len(v.violations)-v.lost, len(v.violations) == v.lost),

@@ -212,7 +212,7 @@ func (o *outages) suffer(t *testing.T, one outage) {
 	}
 	if one.away {
 		list = append(list, number("acknowledged while it was away", "0", accepted, accepted == 0),
-			length("time to a 503, 99th percentile", "1 s", slowest, slowest <= refusedWithin).and("of %d", len(answeredOf(refused))))
+			prompt("time to a 503, 99th percentile", refusedWithin, slowest).and("of %d", len(answeredOf(refused))))
 	}
 	if one.loses {
 		lost = o.proxy.lost.Load() - lost

@@ -245,7 +245,7 @@ func (p *producer) between(from, to time.Time) (accepted int, refusals []refusal
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.publishes {
-		if e.Acknowledged.After(from) && e.Acknowledged.Before(to) {
+		if e.Sent.After(from) && e.Acknowledged.Before(to) {
 			accepted++
 		}
 	}

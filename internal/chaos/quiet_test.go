@@ -89,7 +89,7 @@ func blackHole(t *testing.T, store string) {
 	slowest := w.slowestSince(began, w.lanes["hole"])
 	memory := residentOf(n.PID())
 	figures.add(t, scenario{Name: "black hole", Store: store, Seed: *seed, Length: fmt.Sprintf("%s deliveries to a receiver that never answers", grouped(waiting)), Figures: []figure{
-		length("first attempt of the other lanes after the acknowledgement, 99th percentile", "1 s", slowest, slowest <= time.Second),
+		prompt("first attempt of the other lanes after the acknowledgement, 99th percentile", time.Second, slowest),
 		{What: "memory of the node", Value: fmt.Sprintf("%d MiB", memory>>20), Kept: true},
 	}})
 	w.receiver.release()

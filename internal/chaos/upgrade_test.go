@@ -201,5 +201,7 @@ func layout(t testing.TB, store string, db *sql.DB) []string {
 			WHERE relkind IN ('r', 'p', 'i', 'I') AND NOT relispartition AND relnamespace = 'public'::regnamespace AND relname !~ '^goose_'
 		UNION ALL SELECT 'COLUMN ' || c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 			WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped AND c.relname !~ '^goose_'
+		UNION ALL SELECT 'TYPE ' || t.typname FROM pg_type t JOIN pg_class c ON c.oid = t.typrelid
+			WHERE c.relkind = 'c' AND t.typnamespace = 'public'::regnamespace
 		ORDER BY 1 DESC`)
 }

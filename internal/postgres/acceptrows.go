@@ -71,8 +71,8 @@ func (r *acceptRows) isMatched() bool { return len(r.keyed) == 0 && len(r.ordere
 // arguments are those of acceptEvents, in order.
 func (r *acceptRows) arguments(node posthorn.NodeID) []any {
 	return inOnePiece(
-		records{len(r.batch), 13, r.payloads + 192*len(r.batch), r.putEvent},
-		records{len(r.owner), 11, 160 * len(r.owner), r.putMatch},
+		records{len(r.batch), r.payloads + 300*len(r.batch), r.putEvent},
+		records{len(r.owner), 250 * len(r.owner), r.putMatch},
 		uuid(node.UUID), posthorn.Lease,
 	)
 }

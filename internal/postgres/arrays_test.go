@@ -12,7 +12,7 @@ func TestArraysFitInOnePiece(t *testing.T) {
 	now := time.Now()
 	arguments := inOnePiece("no array",
 		uuids{posthorn.NewUUID(now), {}}, moments{now, {}}, texts{"a", "", "four"}, blobs{[]byte("five!"), nil, {}}, booleans{true, false},
-		integers{1, 2}, bigints{3}, texts{}, uuids(nil), records{2, 10, 2 * 57, func(to *record, i int) {
+		integers{1, 2}, bigints{3}, texts{}, uuids(nil), records{2, 2 * (57 + 8*10), func(to *record, i int) {
 			to.uuid(posthorn.NewUUID(now))
 			to.uuid(posthorn.UUID{})
 			to.moment(now)

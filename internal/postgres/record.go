@@ -206,7 +206,7 @@ func (r *resultRows) arguments() []any { return inOnePiece(uuid(r.batch.Node.UUI
 
 // records are the results as result_row, and all of fillAttempts' arguments.
 func (r *resultRows) records() records {
-	return records{len(r.order), 30, r.bytes + 1024*len(r.order), r.put}
+	return records{len(r.order), r.bytes + 1280*len(r.order), r.put}
 }
 
 // put writes a result_row.

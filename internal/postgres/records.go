@@ -19,45 +19,52 @@ const (
 	resultRow = "result_row"
 )
 
-// records is an array of a composite type: n rows of so many columns, which put writes in their order. The server unpacks it in
-// an eighth of the time that an array per column takes it, and a lone row in less.
+// records is an array of a composite type: n rows, of which put writes all columns in their order. The server unpacks it in a
+// sixth of the time that an array per column takes it.
 type records struct {
-	n, columns int
-	// room is about how many bytes the values take beside their lengths and types.
+	n int
+	// room is about how many bytes the rows take: of each value its own, and eight for its type and length.
 	room int
 	put  func(to *record, i int)
 }
 
 // record writes the values of one row.
-type record struct{ buf []byte }
+type record struct {
+	buf     []byte
+	columns uint32
+}
 
-func (a records) size() int { return header + a.n*(prefix+4+8*a.columns) + a.room }
+func (a records) size() int { return header + a.n*2*prefix + a.room }
 
 // write writes the array in PostgreSQL's binary form (array_send, record_send): per row the number of columns, then each value
 // behind its type and length.
 func (a records) write(buf []byte, element uint32) []byte {
 	buf = appendArrayHeader(buf, element, a.n, false)
-	r := record{buf}
+	r := record{buf: buf}
 	for i := range a.n {
 		from := r.open()
-		r.buf = binary.BigEndian.AppendUint32(r.buf, uint32(a.columns))
+		columns := r.open()
+		r.columns = 0
 		a.put(&r, i)
+		r.fill(columns, r.columns)
 		r.close(from)
 	}
 	return r.buf
 }
 
-// open leaves room for a length, which close fills in.
+// open leaves room for a number and tells where it ends; fill writes it, and close writes how much came after it.
 func (r *record) open() int {
 	r.buf = append(r.buf, 0, 0, 0, 0)
 	return len(r.buf)
 }
 
-func (r *record) close(from int) {
-	binary.BigEndian.PutUint32(r.buf[from-prefix:], uint32(len(r.buf)-from))
-}
+func (r *record) fill(end int, n uint32) { binary.BigEndian.PutUint32(r.buf[end-prefix:], n) }
 
+func (r *record) close(end int) { r.fill(end, uint32(len(r.buf)-end)) }
+
+// value begins a column.
 func (r *record) value(oid uint32, length int) {
+	r.columns++
 	r.buf = binary.BigEndian.AppendUint32(r.buf, oid)
 	r.buf = binary.BigEndian.AppendUint32(r.buf, uint32(int32(length)))
 }
