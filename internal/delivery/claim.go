@@ -87,12 +87,18 @@ func (e *Engine) claim() {
 	})
 }
 
-// laneRooms tells the store which lanes of this node have another room than perLane.
+// laneRooms tells the store which lanes of this node have another room than perLane. Of thousands most hold nothing: those
+// begin with perLane like lanes nobody knows, where they may hold as much.
 func (e *Engine) laneRooms(perLane int) map[posthorn.SubscriptionID]int {
 	rooms := make(map[posthorn.SubscriptionID]int)
+	roomy := perLane > 0 && e.rooms.left(true, 0) >= perLane
 	for id, l := range e.lanes {
+		held, limit := l.room.state()
+		if roomy && l.trusted && held == 0 && limit >= perLane && !l.more {
+			continue
+		}
 		e.setRoom(l)
-		held, limit := e.rooms.of(id)
+		_, limit = l.room.state()
 		if limit == 0 {
 			// Blocked: the store knows until when, and which manual retries pass.
 			limit = minLaneRoom
@@ -143,8 +149,8 @@ func (e *Engine) takeClaims(req posthorn.ClaimRequest, batch posthorn.ClaimBatch
 	var fresh, back []*item
 	for _, c := range batch.Claims {
 		got[c.Delivery.SubscriptionID]++
-		e.rooms.take(c.Delivery.SubscriptionID, len(c.Event.Payload))
 		it := e.hold(c, leased)
+		e.rooms.take(it.lane.room, it.bytes())
 		if e.draining || known[it.lane.id] && automatic(it) && it.lane.blocked(now) {
 			back = append(back, it)
 		} else {
@@ -155,12 +161,21 @@ func (e *Engine) takeClaims(req posthorn.ClaimRequest, batch posthorn.ClaimBatch
 	for _, it := range fresh {
 		e.queue(it)
 	}
-	for id, l := range e.lanes {
-		asked, ok := req.Rooms[id]
-		if !ok {
-			asked = req.PerLane
+	e.noteMore(req, got)
+}
+
+// noteMore notes which lanes gave as much as was asked of them, be it nothing.
+func (e *Engine) noteMore(req posthorn.ClaimRequest, got map[posthorn.SubscriptionID]int) {
+	for _, l := range e.lanes {
+		l.more = req.PerLane <= 0
+	}
+	for id, n := range got {
+		e.lanes[id].more = n >= req.PerLane
+	}
+	for id, room := range req.Rooms {
+		if l := e.lanes[id]; l != nil {
+			l.more = got[id] >= room
 		}
-		l.more = got[id] >= asked
 	}
 }
 
@@ -192,7 +207,7 @@ func (e *Engine) takeLaneStates(states []posthorn.Lane, leased time.Time) map[po
 // refill claims again for a lane that had more and has used up half of its room (a limited one of what may wait), or for a node that was full.
 func (e *Engine) refill(l *lane) {
 	if l.more {
-		held, limit := e.rooms.of(l.id)
+		held, limit := l.room.state()
 		if l.limited() {
 			held, limit = held-l.inFlight, limit-l.inFlight
 		}

@@ -201,7 +201,7 @@ func (e *Engine) Reserve(id posthorn.SubscriptionID, bytes int) bool {
 }
 
 // Unreserve gives room back that was not used.
-func (e *Engine) Unreserve(id posthorn.SubscriptionID, bytes int) { e.rooms.free(id, bytes) }
+func (e *Engine) Unreserve(id posthorn.SubscriptionID, bytes int) { e.rooms.unreserve(id, bytes) }
 
 // Submit takes committed deliveries that were born claimed by this node, in reserved room.
 func (e *Engine) Submit(claimed []posthorn.Claimed, leased time.Time) {

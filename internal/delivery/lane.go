@@ -28,8 +28,10 @@ const (
 
 // lane schedules the deliveries of one subscription on this node. Only the engine's loop touches it.
 type lane struct {
-	id       posthorn.SubscriptionID
-	tenant   posthorn.TenantID
+	id     posthorn.SubscriptionID
+	tenant posthorn.TenantID
+	// room is what the lane may hold, which ingest reserves from too.
+	room     *room
 	queue    []*item
 	inFlight int
 	// window is how many requests may be in flight now: it adapts below most, the subscription's max_in_flight.
@@ -90,7 +92,7 @@ func (it *item) bytes() int { return len(it.Event.Payload) }
 func (e *Engine) lane(id posthorn.SubscriptionID, tenant posthorn.TenantID) *lane {
 	l := e.lanes[id]
 	if l == nil {
-		l = &lane{id: id, tenant: tenant, window: newLaneWindow, most: posthorn.DefaultMaxInFlight}
+		l = &lane{id: id, tenant: tenant, room: e.rooms.of(id), window: newLaneWindow, most: posthorn.DefaultMaxInFlight}
 		l.state.SubscriptionID, l.state.TenantID = id, tenant
 		e.lanes[id] = l
 		if !e.beats {
@@ -124,9 +126,9 @@ func (l *lane) blocked(now time.Time) bool {
 func (e *Engine) setRoom(l *lane) {
 	room := 0
 	if !l.blocked(e.opts.Store.Now()) && l.state.BreakerOpens == 0 {
-		room = l.fittingRoom(e.rooms.spare(l.id))
+		room = l.fittingRoom(e.rooms.spare(l.room))
 	}
-	e.rooms.set(l.id, room, l.trusted)
+	e.rooms.set(l.room, room, l.trusted)
 }
 
 // fittingRoom is how much the lane can make use of, where it may hold so much beyond its share.
@@ -309,7 +311,7 @@ func (e *Engine) shed(l *lane) {
 // forgetIdle drops the lanes that held nothing for a while, and the rooms that ingest made for lanes unknown here.
 func (e *Engine) forgetIdle(now time.Time) {
 	for id, l := range e.lanes {
-		held, _ := e.rooms.of(id)
+		held, _ := l.room.state()
 		switch {
 		case held > 0 || l.inFlight > 0 || l.asking || l.loading:
 			l.idleSince = time.Time{}

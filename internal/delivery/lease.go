@@ -98,7 +98,7 @@ func (e *Engine) renewChunk(chunk []posthorn.Claim) {
 // drop forgets an item that is no longer this node's.
 func (e *Engine) drop(it *item) {
 	delete(e.held, it.Attempt)
-	e.rooms.free(it.lane.id, it.bytes())
+	e.rooms.free(it.lane.room, it.bytes())
 	e.refill(it.lane)
 	e.checkIdle()
 }

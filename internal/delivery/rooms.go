@@ -70,42 +70,43 @@ func (r *rooms) left(trusted bool, holds int) int {
 }
 
 // spare is how much a lane may hold while the lanes leave most of the node free: a quarter of it, less what the others hold.
-func (r *rooms) spare(id posthorn.SubscriptionID) int {
-	held, _ := r.of(id)
+func (r *rooms) spare(lane *room) int {
+	held, _ := lane.state()
 	return int(r.maxHeld/4-r.all.held.Load()) + held
 }
 
-// use does something with a lane's room, which it makes where there is none. Rooms are forgotten only while nobody uses
-// them.
+// of is a lane's room, which it makes where there is none. Who keeps it must know the lane: see tidy.
+func (r *rooms) of(id posthorn.SubscriptionID) *room {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lane := r.byLane[id]
+	if lane == nil {
+		lane = &room{limit: newLaneRoom}
+		r.byLane[id] = lane
+	}
+	return lane
+}
+
+// use does something with the room of a lane that nobody may know. Rooms are forgotten only while nobody uses them.
 func (r *rooms) use(id posthorn.SubscriptionID, do func(*room)) {
 	r.mu.RLock()
-	room := r.byLane[id]
-	if room == nil {
+	lane := r.byLane[id]
+	if lane == nil {
 		r.mu.RUnlock()
-		r.make(id)
+		r.of(id)
 		r.use(id, do)
 		return
 	}
 	defer r.mu.RUnlock()
-	room.mu.Lock()
-	defer room.mu.Unlock()
-	do(room)
+	do(lane)
 }
 
-func (r *rooms) make(id posthorn.SubscriptionID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.byLane[id] == nil {
-		r.byLane[id] = &room{limit: newLaneRoom}
-	}
-}
-
-// add counts deliveries on or off.
-func (r *rooms) add(room *room, held int, bytes int64) {
-	room.held += held
-	room.bytes += bytes
+// add counts deliveries on or off, as long as the room is locked.
+func (r *rooms) add(lane *room, held int, bytes int64) {
+	lane.held += held
+	lane.bytes += bytes
 	r.all.add(int64(held), bytes)
-	if !room.trusted {
+	if !lane.trusted {
 		r.suspect.add(int64(held), bytes)
 	}
 }
@@ -115,52 +116,64 @@ func (r *rooms) reserve(id posthorn.SubscriptionID, bytes int) (ok bool) {
 	if r.closed.Load() {
 		return false
 	}
-	r.use(id, func(room *room) {
-		if ok = room.held < room.limit && r.left(room.trusted, room.held) > 0; ok {
-			r.add(room, 1, int64(bytes))
+	r.use(id, func(lane *room) {
+		lane.mu.Lock()
+		defer lane.mu.Unlock()
+		if ok = lane.held < lane.limit && r.left(lane.trusted, lane.held) > 0; ok {
+			r.add(lane, 1, int64(bytes))
 		}
 	})
 	return ok
 }
 
+// unreserve counts off what was reserved and will not be held.
+func (r *rooms) unreserve(id posthorn.SubscriptionID, bytes int) {
+	r.use(id, func(lane *room) { r.free(lane, bytes) })
+}
+
 // take counts a delivery that was claimed, whatever the limits: it is held already.
-func (r *rooms) take(id posthorn.SubscriptionID, bytes int) {
-	r.use(id, func(room *room) { r.add(room, 1, int64(bytes)) })
+func (r *rooms) take(lane *room, bytes int) {
+	lane.mu.Lock()
+	defer lane.mu.Unlock()
+	r.add(lane, 1, int64(bytes))
 }
 
 // free counts a delivery off.
-func (r *rooms) free(id posthorn.SubscriptionID, bytes int) {
-	r.use(id, func(room *room) { r.add(room, -1, int64(-bytes)) })
+func (r *rooms) free(lane *room, bytes int) {
+	lane.mu.Lock()
+	defer lane.mu.Unlock()
+	r.add(lane, -1, int64(-bytes))
 }
 
 // set says how much a lane may hold from now on, and whether it is trusted.
-func (r *rooms) set(id posthorn.SubscriptionID, limit int, trusted bool) {
-	r.use(id, func(room *room) {
-		room.limit = limit
-		if room.trusted == trusted {
-			return
-		}
-		moved := int64(1)
-		if trusted {
-			moved = -1
-		}
-		r.suspect.add(moved*int64(room.held), moved*room.bytes)
-		room.trusted = trusted
-	})
+func (r *rooms) set(lane *room, limit int, trusted bool) {
+	lane.mu.Lock()
+	defer lane.mu.Unlock()
+	lane.limit = limit
+	if lane.trusted == trusted {
+		return
+	}
+	moved := int64(1)
+	if trusted {
+		moved = -1
+	}
+	r.suspect.add(moved*int64(lane.held), moved*lane.bytes)
+	lane.trusted = trusted
 }
 
-// of is how much a lane holds and may hold.
-func (r *rooms) of(id posthorn.SubscriptionID) (held, limit int) {
-	r.use(id, func(room *room) { held, limit = room.held, room.limit })
-	return held, limit
+// state is how much the lane holds and may hold.
+func (l *room) state() (held, limit int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held, l.limit
 }
 
 // tidy forgets the rooms that hold nothing, but for those of lanes that are known.
 func (r *rooms) tidy(known func(posthorn.SubscriptionID) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for id, room := range r.byLane {
-		if room.held == 0 && !known(id) {
+	for id, lane := range r.byLane {
+		if lane.held == 0 && !known(id) {
 			delete(r.byLane, id)
 		}
 	}

@@ -28,22 +28,23 @@ func TestRoomsLimitOfALane(t *testing.T) {
 		}
 	}
 	want(t, "one more than a new lane may hold", r.reserve(id, 10), false)
-	r.set(id, newLaneRoom+1, true)
+	lane := r.of(id)
+	r.set(lane, newLaneRoom+1, true)
 	want(t, "after its limit has grown", r.reserve(id, 10), true)
-	r.set(id, 0, true)
-	r.free(id, 10)
+	r.set(lane, 0, true)
+	r.unreserve(id, 10)
 	want(t, "with a limit of nothing", r.reserve(id, 10), false)
-	r.take(id, 10)
-	held, _ := r.of(id)
+	r.take(lane, 10)
+	held, _ := lane.state()
 	want(t, "held, with one taken in spite of the limit", held, newLaneRoom+1)
 	r.close()
-	r.set(id, 100, true)
+	r.set(lane, 100, true)
 	want(t, "after closing", r.reserve(id, 10), false)
 }
 
 func TestRoomsSpare(t *testing.T) {
 	r := newRooms(1000, 1<<20)
-	one, other := newSubscriptionID(), newSubscriptionID()
+	one, other := r.of(newSubscriptionID()), r.of(newSubscriptionID())
 	want(t, "on an idle node", r.spare(one), 250)
 	for range 100 {
 		r.take(one, 1)
@@ -61,7 +62,7 @@ func TestRoomsLeaveSomeForEachKind(t *testing.T) {
 	fill := func(r *rooms, trusted bool, each, lanes int) (held int) {
 		for range lanes {
 			id := newSubscriptionID()
-			r.set(id, each, trusted)
+			r.set(r.of(id), each, trusted)
 			for range each {
 				if r.reserve(id, 1) {
 					held++
@@ -93,19 +94,19 @@ func TestRoomsLeaveSomeForEachKind(t *testing.T) {
 		want(t, "the first of another", r.reserve(newSubscriptionID(), 250), true)
 		want(t, "the first of a third", r.reserve(newSubscriptionID(), 1), false)
 		trusted := newSubscriptionID()
-		r.set(trusted, 10, true)
+		r.set(r.of(trusted), 10, true)
 		want(t, "the first of a trusted one", r.reserve(trusted, 100), true)
 	})
 }
 
 func TestRoomsTrustMovesTheCount(t *testing.T) {
 	r := newRooms(1000, 1<<20)
-	id := newSubscriptionID()
+	lane := r.of(newSubscriptionID())
 	for range 10 {
-		r.take(id, 7)
+		r.take(lane, 7)
 	}
 	for _, trusted := range []bool{true, true, false, false, true} {
-		r.set(id, 20, trusted)
+		r.set(lane, 20, trusted)
 		held, bytes := int64(10), int64(70)
 		if trusted {
 			held, bytes = 0, 0
@@ -119,10 +120,10 @@ func TestRoomsTidy(t *testing.T) {
 	r := newRooms(100, 1<<20)
 	idle, busy, known := newSubscriptionID(), newSubscriptionID(), newSubscriptionID()
 	for _, id := range []posthorn.SubscriptionID{idle, busy, known} {
-		r.take(id, 1)
+		r.take(r.of(id), 1)
 	}
-	r.free(idle, 1)
-	r.free(known, 1)
+	r.free(r.of(idle), 1)
+	r.free(r.of(known), 1)
 	r.tidy(func(id posthorn.SubscriptionID) bool { return id == known })
 	want(t, "rooms left", len(r.byLane), 2)
 	if r.byLane[busy] == nil || r.byLane[known] == nil {
@@ -139,40 +140,69 @@ func TestRoomsRace(t *testing.T) {
 	}
 	var users sync.WaitGroup
 	for worker := range 8 {
-		users.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(worker), 1))
-			held := make(map[posthorn.SubscriptionID]int)
-			for range 5000 {
-				id := ids[random.IntN(len(ids))]
-				switch random.IntN(6) {
-				case 0:
-					r.take(id, 3)
-					held[id]++
-				case 1, 2:
-					if r.reserve(id, 3) {
-						held[id]++
-					}
-				case 3:
-					r.set(id, random.IntN(40), random.IntN(2) == 0)
-				case 4:
-					r.tidy(func(posthorn.SubscriptionID) bool { return false })
-				default:
-					if held[id] > 0 {
-						r.free(id, 3)
-						held[id]--
-					}
-				}
-			}
-			for id, n := range held {
-				for range n {
-					r.free(id, 3)
-				}
-			}
-		})
+		users.Go(func() { ingestAtRandom(r, ids, rand.New(rand.NewPCG(uint64(worker), 1))) })
 	}
+	users.Go(func() { loopAtRandom(r, ids, rand.New(rand.NewPCG(8, 1))) })
 	users.Wait()
 	for name, tally := range map[string]*tally{"all": &r.all, "suspect": &r.suspect} {
 		want(t, name+": held", tally.held.Load(), 0)
 		want(t, name+": bytes", tally.bytes.Load(), 0)
+	}
+}
+
+func ingestAtRandom(r *rooms, ids []posthorn.SubscriptionID, random *rand.Rand) {
+	reserved := make(map[posthorn.SubscriptionID]int)
+	for range 5000 {
+		id := ids[random.IntN(len(ids))]
+		switch {
+		case random.IntN(2) == 0 && reserved[id] > 0:
+			r.unreserve(id, 3)
+			reserved[id]--
+		case r.reserve(id, 3):
+			reserved[id]++
+		}
+	}
+	for id, n := range reserved {
+		for range n {
+			r.unreserve(id, 3)
+		}
+	}
+}
+
+func loopAtRandom(r *rooms, ids []posthorn.SubscriptionID, random *rand.Rand) {
+	type lane struct {
+		*room
+		held int
+	}
+	lanes := make(map[posthorn.SubscriptionID]*lane)
+	known := func(id posthorn.SubscriptionID) bool { return lanes[id] != nil }
+	for range 5000 {
+		id := ids[random.IntN(len(ids))]
+		l := lanes[id]
+		if l == nil {
+			l = &lane{room: r.of(id)}
+			lanes[id] = l
+		}
+		switch random.IntN(5) {
+		case 0, 1:
+			r.take(l.room, 3)
+			l.held++
+		case 2:
+			r.set(l.room, random.IntN(40), random.IntN(2) == 0)
+		case 3:
+			r.tidy(known)
+		default:
+			if l.held > 0 {
+				r.free(l.room, 3)
+				l.held--
+			} else {
+				delete(lanes, id)
+			}
+		}
+	}
+	for _, l := range lanes {
+		for range l.held {
+			r.free(l.room, 3)
+		}
 	}
 }
