@@ -13,13 +13,6 @@ import (
 	"github.com/posthorn/posthorn/internal/ride"
 )
 
-// steer makes a pipeline's plans look rows up one by one through their indexes, whatever the statistics of a partition
-// made a minute ago say, and keeps one plan for all. It holds until the pipeline's end.
-const steer = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-	set_config('enable_mergejoin', 'off', true), set_config('enable_material', 'off', true),
-	set_config('plan_cache_mode', 'force_generic_plan', true), set_config('jit', 'off', true), set_config('statement_timeout', '15s', true),
-	set_config('idle_in_transaction_session_timeout', '20s', true)`
-
 // acceptKeys takes the idempotency keys of events that are not stale. A key in use by a transaction under way is waited
 // for; keys come in order, so two batches cannot wait for each other.
 const acceptKeys = `
@@ -208,7 +201,7 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 		answers[i] = posthorn.Accepted{EventID: batch[i].Event.ID, Err: stale()}
 	}
 	var b pgx.Batch
-	b.Queue(steer)
+	pool := s.steered(&b)
 	sent := time.Now()
 	for _, r := range riders {
 		r.Write.queue(&b, s, sent)
@@ -232,7 +225,7 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 			return readOriginals(found, rows, answers)
 		})
 	}
-	return s.pool.SendBatch(ctx, &b).Close()
+	return pool.SendBatch(ctx, &b).Close()
 }
 
 func stale() error {

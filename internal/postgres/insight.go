@@ -24,9 +24,10 @@ const (
 
 // Health implements posthorn.Insight.
 func (s *Store) Health(ctx context.Context) (posthorn.StoreHealth, error) {
-	pool := s.pool.Stat()
-	h := posthorn.StoreHealth{
-		Expected: s.expected, PoolUsed: int(pool.AcquiredConns()), PoolSize: int(pool.MaxConns()),
+	h := posthorn.StoreHealth{Expected: s.expected}
+	for _, pool := range s.pools() {
+		stat := pool.Stat()
+		h.PoolUsed, h.PoolSize = h.PoolUsed+int(stat.AcquiredConns()), h.PoolSize+int(stat.MaxConns())
 	}
 	start := time.Now()
 	err := s.do(ctx, "check the database", func(ctx context.Context) error {

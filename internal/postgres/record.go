@@ -102,9 +102,9 @@ func (s *Store) RecordAttempts(ctx context.Context, batch posthorn.RecordBatch) 
 		err = s.do(ctx, "record attempts", func(ctx context.Context) error {
 			return s.healing(ctx, rows.tokens, func() error {
 				var b pgx.Batch
-				b.Queue(steer)
+				pool := s.steered(&b)
 				r.queue(&b, s, time.Now())
-				return s.pool.SendBatch(ctx, &b).Close()
+				return pool.SendBatch(ctx, &b).Close()
 			})
 		})
 	}

@@ -57,8 +57,10 @@ type Options struct {
 // Store implements posthorn.Store. Use Open.
 type Store struct {
 	pool *pgxpool.Pool
-	seal Sealer
-	log  *slog.Logger
+	// steady holds steered sessions; see steadyPool.
+	steady *pgxpool.Pool
+	seal   Sealer
+	log    *slog.Logger
 	// expected is the migration this binary has.
 	expected int64
 	// offset is what must be added to this process's clock to have the database's, in nanoseconds.
@@ -100,19 +102,40 @@ func open(ctx context.Context, opts Options, config *pgxpool.Config) (*Store, er
 		defer cancel()
 		return registerRecords(ctx, conn)
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("connection pool: %w", err)
-	}
-	s.pool = pool
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	steady := steadyPool(config)
+	var err error
+	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		return nil, fmt.Errorf("connection pool: %w", err)
+	}
+	if steady != nil {
+		if s.steady, err = pgxpool.NewWithConfig(ctx, steady); err != nil {
+			s.pool.Close()
+			return nil, fmt.Errorf("connection pool: %w", err)
+		}
+	}
 	if err := s.begin(ctx); err != nil {
-		pool.Close()
+		_ = s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// pools are all that the store has.
+func (s *Store) pools() []*pgxpool.Pool {
+	if s.steady == nil {
+		return []*pgxpool.Pool{s.pool}
+	}
+	return []*pgxpool.Pool{s.pool, s.steady}
+}
+
+// renewConnections makes the pools forget what their sessions know.
+func (s *Store) renewConnections() {
+	for _, pool := range s.pools() {
+		pool.Reset()
+	}
 }
 
 func (s *Store) begin(ctx context.Context) error {
@@ -137,7 +160,7 @@ func (s *Store) begin(ctx context.Context) error {
 		return err
 	}
 	// Connections learn the types of batches when they are made, and these may be older than the migrations: another node's too.
-	s.pool.Reset()
+	s.renewConnections()
 	if err := s.Prepare(ctx); err != nil {
 		return err
 	}
@@ -204,7 +227,9 @@ func setDefault(m map[string]string, key, value string) {
 
 // Close waits for the statements under way and closes the connections.
 func (s *Store) Close() error {
-	s.pool.Close()
+	for _, pool := range s.pools() {
+		pool.Close()
+	}
 	return nil
 }
 

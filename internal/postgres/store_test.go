@@ -125,7 +125,7 @@ func step(t *testing.T, store posthorn.Store, d time.Duration) {
 	by := value[time.Duration](t, s, `SELECT now() - pg_catalog.now()`) + d
 	exec(t, s, fmt.Sprintf(`CREATE OR REPLACE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE
 		AS $$ SELECT pg_catalog.now() + interval '%d microseconds' $$`, by.Microseconds()))
-	s.pool.Reset()
+	s.renewConnections()
 	sent := time.Now()
 	s.setClock(sent, value[time.Time](t, s, `SELECT now()`), time.Now())
 }

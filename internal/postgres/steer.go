@@ -1,0 +1,52 @@
+package postgres
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// steering makes plans look rows up one by one through their indexes, whatever the statistics of a partition made a minute ago
+// say, and keeps one plan for all.
+var steering = map[string]string{
+	"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "enable_material": "off", "jit": "off",
+	"plan_cache_mode":   "force_generic_plan",
+	"statement_timeout": "15s", "idle_in_transaction_session_timeout": "20s",
+}
+
+// steer steers a pipeline until its end.
+var steer = func() string {
+	var settings []string
+	for _, name := range slices.Sorted(maps.Keys(steering)) {
+		settings = append(settings, "set_config('"+name+"', '"+steering[name]+"', true)")
+	}
+	return "SELECT " + strings.Join(settings, ", ")
+}()
+
+// steadyConns is how many connections stay steered for accepting and recording, of those that the store may have.
+const steadyConns = 2
+
+// steadyPool takes connections off a pool for one whose sessions are steered from their start, which spares each transaction a
+// statement: nil where a pooler may give every transaction another session, or where there are too few.
+func steadyPool(config *pgxpool.Config) *pgxpool.Config {
+	if config.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement || config.MaxConns < 4*steadyConns {
+		return nil
+	}
+	steady := config.Copy()
+	steady.MaxConns, steady.MinConns, steady.MinIdleConns = steadyConns, 0, 0
+	config.MaxConns -= steadyConns
+	maps.Copy(steady.ConnConfig.RuntimeParams, steering)
+	return steady
+}
+
+// steered begins a pipeline of what every event costs, and tells where to send it.
+func (s *Store) steered(b *pgx.Batch) *pgxpool.Pool {
+	if s.steady != nil {
+		return s.steady
+	}
+	b.Queue(steer)
+	return s.pool
+}
