@@ -187,7 +187,7 @@ func (s *Store) acceptOnce(ctx context.Context, node posthorn.NodeID, batch []po
 	for _, r := range riders {
 		r.Answer(err)
 	}
-	if err != nil && len(riders) > 0 && isData(err) {
+	if len(riders) > 0 && (isData(err) || codeOf(err) == codeNoTable) {
 		err = s.sendAccept(ctx, node, batch, rows, answers, nil)
 	}
 	return err

@@ -34,6 +34,7 @@ const (
 	codeLockTimeout   = "55P03"
 	codeUnique        = "23505"
 	codeCheck         = "23514" // also: no partition for the row
+	codeNoTable       = "42P01"
 	codeReadOnly      = "25006"
 	codeCancelled     = "57014"
 )

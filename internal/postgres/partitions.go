@@ -65,7 +65,9 @@ func (s *Store) Prepare(ctx context.Context) error {
 	for i := range daysAhead + 1 {
 		days = append(days, today.Add(time.Duration(i)*day))
 	}
-	return s.makeDays(ctx, days)
+	err := s.makeDays(ctx, days)
+	s.daysNamed.Store(err == nil)
+	return err
 }
 
 func dayOf(t time.Time) time.Time { return t.UTC().Truncate(day) }
@@ -191,9 +193,13 @@ type querier interface {
 }
 
 // healing makes a call again after making the partitions it lacked: a node whose clock is ahead of the upkeep, or an
-// upkeep that did not come for days.
+// upkeep that did not come for days. What named a partition that is not there is called again without naming it.
 func (s *Store) healing(ctx context.Context, ids func() []posthorn.UUID, call func() error) error {
 	err := call()
+	if codeOf(err) == codeNoTable {
+		s.daysNamed.Store(false)
+		err = call()
+	}
 	if !noPartition(err) {
 		return err
 	}

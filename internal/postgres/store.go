@@ -72,6 +72,9 @@ type Store struct {
 	// cursor is where the next look for due lanes begins, and fifo the same within long FIFO lanes.
 	cursor cursor
 	fifo   fifoCursors
+	// daysNamed says that the partitions of today and the days ahead are there under their names; recordToday names today's.
+	daysNamed   atomic.Bool
+	recordToday atomic.Pointer[dayStatement]
 	// rides are results that wait to share the commit of new events.
 	rides ride.Queue[*recording]
 	work  work
