@@ -18,9 +18,8 @@ trap 'exit 143' TERM HUP
 POSTGRES_OPTIONS="-c min_wal_size=1GB ${POSTGRES_OPTIONS:-}"
 services_start
 if [[ -n $services_postgres_pid ]]; then
-  for _ in {1..66}; do echo "SELECT pg_logical_emit_message(false, 'bench', ''), pg_switch_wal();"; done |
-    psql -qtd "$TEST_DATABASE_URL" >/dev/null
-  psql -qd "$TEST_DATABASE_URL" -c CHECKPOINT
+  psql -qtd "$TEST_DATABASE_URL" >/dev/null \
+    -c "SELECT pg_logical_emit_message(false, 'bench', ''), pg_switch_wal() FROM generate_series(1, 66)" -c CHECKPOINT
 fi
 mkdir -p bench/results
 

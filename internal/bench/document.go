@@ -21,7 +21,7 @@ func Write(w io.Writer, version, machine string, documents []Document) error {
 Made by `+"`make bench`"+`; the raw figures are in [bench/results](../bench/results/). Everything runs on one machine: the load, the
 receivers, the service, and PostgreSQL with Redis. Every 2xx follows a durable commit. *Share* is the delivered rate as a
 share of the same loop through a forwarder that stores nothing, in the same run: rates drift with the machine, shares less.
-PostgreSQL has its defaults, and log files to use again, as after running for a while.
+PostgreSQL begins with log files to use again (`+"`min_wal_size`"+` of 1 GB), as after running for a while.
 
 Posthorn %s on %s.
 `, version, machine)

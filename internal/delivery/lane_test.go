@@ -46,3 +46,33 @@ func TestPaceOfALane(t *testing.T) {
 	}
 	want(t, "after many fast ones", l.pace.Round(time.Millisecond), time.Millisecond)
 }
+
+// TestLaneRooms shows which lanes a claim speaks of: those that hold something, had more, or may hold less than lanes nobody knows.
+func TestLaneRooms(t *testing.T) {
+	e := New(Options{Store: clockStore{}, MaxHeld: 1000})
+	e.beat = time.NewTimer(time.Hour)
+	lane := func(trusted, more bool, held, window int) posthorn.SubscriptionID {
+		l := e.lane(newSubscriptionID(), posthorn.TenantID{})
+		l.trusted, l.more, l.window = trusted, more, window
+		e.setRoom(l)
+		for range held {
+			e.rooms.take(l.room, 1)
+		}
+		return l.id
+	}
+	idle, busy, more := lane(true, false, 0, 20), lane(true, false, 5, 20), lane(true, true, 0, 20)
+	tight, unsure := lane(true, false, 0, 1), lane(false, false, 0, 20)
+	rooms := e.laneRooms(newLaneRoom)
+	for id, room := range map[posthorn.SubscriptionID]int{busy: 75, more: 80, tight: minLaneRoom, unsure: 80} {
+		want(t, "room", rooms[id], room)
+	}
+	if room, told := rooms[idle]; told {
+		t.Errorf("a lane that holds nothing is told to have room for %d", room)
+	}
+	want(t, "its room, where lanes nobody knows get nothing", e.laneRooms(0)[idle], 80)
+}
+
+// clockStore is nothing but a clock.
+type clockStore struct{ Store }
+
+func (clockStore) Now() time.Time { return time.Now() }

@@ -65,9 +65,11 @@ func (s *Store) Prepare(ctx context.Context) error {
 	for i := range daysAhead + 1 {
 		days = append(days, today.Add(time.Duration(i)*day))
 	}
-	err := s.makeDays(ctx, days)
-	s.daysNamed.Store(err == nil)
-	return err
+	if err := s.makeDays(ctx, days); err != nil {
+		return err
+	}
+	s.daysNamed.Store(true)
+	return nil
 }
 
 func dayOf(t time.Time) time.Time { return t.UTC().Truncate(day) }

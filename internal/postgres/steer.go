@@ -26,7 +26,8 @@ var steer = func() string {
 	return "SELECT " + strings.Join(settings, ", ")
 }()
 
-// steadyConns is how many connections stay steered for accepting and recording, of those that the store may have.
+// steadyConns is how many connections stay steered, of those that the store may have: one to accept over and one to record over,
+// as a node does one of each at a time.
 const steadyConns = 2
 
 // steadyPool takes connections off a pool for one whose sessions are steered from their start, which spares each transaction a
@@ -38,6 +39,7 @@ func steadyPool(config *pgxpool.Config) *pgxpool.Config {
 	steady := config.Copy()
 	steady.MaxConns, steady.MinConns, steady.MinIdleConns = steadyConns, 0, 0
 	config.MaxConns -= steadyConns
+	config.MinConns, config.MinIdleConns = min(config.MinConns, config.MaxConns), min(config.MinIdleConns, config.MaxConns)
 	maps.Copy(steady.ConnConfig.RuntimeParams, steering)
 	return steady
 }

@@ -14,6 +14,7 @@ func TestSteadyPool(t *testing.T) {
 	}{
 		"Default":     {"postgres://u@h/d", 14, 2},
 		"Many":        {"postgres://u@h/d?pool_max_conns=40", 38, 2},
+		"AllReady":    {"postgres://u@h/d?pool_max_conns=16&pool_min_conns=16", 14, 2},
 		"Few":         {"postgres://u@h/d?pool_max_conns=4", 4, 0},
 		"Pooler":      {"postgres://u@h/d?pool_mode=transaction", 16, 0},
 		"AnotherMode": {"postgres://u@h/d?default_query_exec_mode=exec", 16, 0},
@@ -27,7 +28,7 @@ func TestSteadyPool(t *testing.T) {
 			if steady := steadyPool(config); steady != nil {
 				apart = steady.MaxConns
 			}
-			if config.MaxConns != c.pool || apart != c.apart {
+			if config.MaxConns != c.pool || config.MinConns > c.pool || apart != c.apart {
 				t.Errorf("%d connections and %d apart, want %d and %d", config.MaxConns, apart, c.pool, c.apart)
 			}
 		})

@@ -1,5 +1,5 @@
-// Package postgres is the production store: PostgreSQL 14 to 18 over pgx, by hand-written SQL, without LISTEN, advisory
-// session locks or any other state of a session, so that it works behind a pooler in transaction mode.
+// Package postgres is the production store: PostgreSQL 14 to 18 over pgx, by hand-written SQL, without LISTEN or advisory
+// session locks, and behind a pooler in transaction mode without any other state of a session.
 //
 // It owns the schema and its migrations, the partitions by day (partitions.go), which error of the database is which
 // Kind (failure.go), and how due times, leases and windows are decided: on the database's clock. It leaves to others
@@ -151,6 +151,10 @@ func (s *Store) begin(ctx context.Context) error {
 			return err
 		}
 		s.setClock(sent, now, time.Now())
+		if s.steady != nil {
+			// What refuses its settings must not be found out by the first event.
+			return s.steady.Ping(ctx)
+		}
 		return nil
 	})
 	if err != nil {
