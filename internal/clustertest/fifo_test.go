@@ -50,6 +50,10 @@ func keepsOrder(t *testing.T, hurt func(*node)) {
 		t.Fatalf("%d requests within 30 s", receiver.Count())
 	}
 	c.start("worker")
+	// All keys are asked for together, and a moment between two claims would show nothing.
+	if !receiver.Await(receiver.Count()+1, 30*time.Second) {
+		t.Fatal("no further request within 30 s")
+	}
 	hurt(hurtOne)
 	ended := allEnded(t, pool, 2*time.Minute)
 
