@@ -52,6 +52,9 @@ const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 // encodedLength is 128 bits in groups of five, rounded up.
 const encodedLength = 26
 
+// textLength is that of most ids with their prefix.
+const textLength = 5 + encodedLength
+
 var errBadID = errors.New("not a valid id")
 
 // appendText writes the 26 characters of the id: 130 bits, of which the first two are zero.
@@ -181,16 +184,21 @@ func EventIDRange(beginning string) (first, last UUID, ok bool) {
 
 // String is the prefixed form; the absent id is the empty string.
 func (id ID[K]) String() string {
-	if id.IsZero() {
-		return ""
-	}
-	var k K
-	b := make([]byte, 0, 5+encodedLength)
-	return string(id.appendText(append(b, k.prefix()...)))
+	b, _ := id.AppendText(make([]byte, 0, textLength))
+	return string(b)
 }
 
-// MarshalText is String for encoders.
-func (id ID[K]) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+// AppendText is String for encoders; the error is nil.
+func (id ID[K]) AppendText(b []byte) ([]byte, error) {
+	if id.IsZero() {
+		return b, nil
+	}
+	var k K
+	return id.appendText(append(b, k.prefix()...)), nil
+}
+
+// MarshalText is String for encoders that do not append.
+func (id ID[K]) MarshalText() ([]byte, error) { return id.AppendText(make([]byte, 0, textLength)) }
 
 // UnmarshalText is ParseID for decoders; the empty text is the absent id.
 func (id *ID[K]) UnmarshalText(b []byte) error {

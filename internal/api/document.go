@@ -25,10 +25,21 @@ const (
 var jsonOptions = json.JoinOptions(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true),
 	jsontext.PreserveRawStrings(true), json.Deterministic(true))
 
+// appender is an answer so frequent that it writes its own JSON, which a test compares with what its fields say.
+type appender interface{ appendJSON(b []byte) []byte }
+
+func writeJSON(w io.Writer, v any) error {
+	if a, ok := v.(appender); ok {
+		_, err := w.Write(a.appendJSON(make([]byte, 0, 256)))
+		return err
+	}
+	return json.MarshalWrite(w, v, jsonOptions)
+}
+
 // newAPI makes huma's part: the document, and the writing of answers. Requests are read here, strictly, not by huma.
 func newAPI(router chi.Router, version string) huma.API {
 	format := huma.Format{
-		Marshal:   func(w io.Writer, v any) error { return json.MarshalWrite(w, v, jsonOptions) },
+		Marshal:   writeJSON,
 		Unmarshal: func(data []byte, v any) error { return json.Unmarshal(data, v) },
 	}
 	config := huma.Config{

@@ -73,6 +73,16 @@ type published struct {
 	Duplicate  bool             `json:"duplicate" doc:"The idempotency key was used before, and this is the original answer."`
 }
 
+// appendJSON spares reflection, which took longer than deciding about the event. Neither the id nor an accepted type can fail.
+func (p published) appendJSON(b []byte) []byte {
+	b, _ = p.ID.AppendText(append(b, `{"id":"`...))
+	b, _ = jsontext.AppendQuote(append(b, `","type":`...), p.Type)
+	b = p.CreatedAt.AppendFormat(append(b, `,"created_at":"`...), time.RFC3339Nano)
+	b = strconv.AppendInt(append(b, `","deliveries":`...), int64(p.Deliveries), 10)
+	b = strconv.AppendBool(append(b, `,"duplicate":`...), p.Duplicate)
+	return append(b, '}')
+}
+
 // batchItem answers one event of a batch: a publish's answer, or an error.
 type batchItem struct {
 	ID         posthorn.EventID `json:"id,omitzero"`

@@ -1,10 +1,13 @@
 package api
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/posthorn/posthorn"
 )
@@ -185,6 +188,25 @@ func BenchmarkDecodeEvent(b *testing.B) {
 		}
 		if _, err := decodeEvent(body, "body", 1<<20); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// A publish's answer is what its fields say.
+func TestPublishedWritesItself(t *testing.T) {
+	type fields published
+	for _, p := range []published{
+		{},
+		{ID: posthorn.EventID{UUID: posthorn.NewUUID(time.UnixMilli(1))}, Type: "order.created", CreatedAt: time.Unix(1, 0).UTC(), Deliveries: 3, Duplicate: true},
+		{Type: "a", CreatedAt: time.Date(2026, 2, 3, 4, 5, 6, 120_000, time.UTC), Deliveries: 1_000_000},
+	} {
+		var got bytes.Buffer
+		if err := writeJSON(&got, p); err != nil {
+			t.Fatal(err)
+		}
+		want, err := json.Marshal(fields(p), jsonOptions)
+		if err != nil || got.String() != string(want) {
+			t.Errorf("got %s, want %s (%v)", got.String(), want, err)
 		}
 	}
 }

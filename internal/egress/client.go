@@ -161,6 +161,9 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 	if err != nil {
 		return refused(err)
 	}
+	if r.Method == "" {
+		r.Method = http.MethodPost
+	}
 	if r.Identity != nil {
 		if part := r.Identity.Expired(start); part != "" {
 			return expired(part)
@@ -197,7 +200,7 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 // in the result. A proxy's connections cannot be looked at while they are idle, so a Transport, which reads from them, keeps them.
 func (c *Client) exchange(ctx context.Context, a *attempt, u *url.URL, r *Request, anew bool) (Result, error) {
 	if u.Scheme == "http" && looksAtIdle && c.proxy == nil {
-		return c.exchangePlain(ctx, a, newRequest(ctx, u, r), anew)
+		return c.exchangePlain(ctx, a, u, r, anew)
 	}
 	over := c.public
 	if r.Identity != nil {
@@ -236,9 +239,6 @@ func newRequest(ctx context.Context, u *url.URL, r *Request) *http.Request {
 	req := new(http.Request).WithContext(ctx)
 	req.Method, req.URL, req.Host, req.Header = r.Method, u, u.Host, r.Header
 	req.Proto, req.ProtoMajor, req.ProtoMinor = "HTTP/1.1", 1, 1
-	if req.Method == "" {
-		req.Method = http.MethodPost
-	}
 	if req.Header == nil {
 		req.Header = http.Header{}
 	}

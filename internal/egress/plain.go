@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -28,24 +29,23 @@ var (
 	errHeadersLarge = fmt.Errorf("response headers exceeded %d bytes", MaxHeaderBytes)
 )
 
-// exchangePlain is exchange without TLS: HTTP/1.1 over a connection that is idle, unless it is to be a new one. It is net/http's
-// own writing and reading, in the goroutine of the attempt: a Transport's two goroutines and buffers for each connection take
-// twice the processor time (docs/adr/0005).
-func (c *Client) exchangePlain(ctx context.Context, a *attempt, req *http.Request, anew bool) (Result, error) {
+// exchangePlain is exchange without TLS: HTTP/1.1 over a connection that is idle, unless it is to be a new one, in the goroutine
+// of the attempt: a Transport's two goroutines and buffers for each connection take twice the processor time (docs/adr/0005).
+func (c *Client) exchangePlain(ctx context.Context, a *attempt, u *url.URL, r *Request, anew bool) (Result, error) {
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
-	if !isValidHeader(req.Header) {
+	if !isValidHeader(r.Header) {
 		return Result{}, errHeader
 	}
-	address := hostPort(req.URL)
+	address := hostPort(u)
 	nc, reused, err := c.plainConn(ctx, a, address, anew)
 	if err != nil {
 		return Result{}, err
 	}
 	a.connected(httptrace.GotConnInfo{Conn: nc, Reused: reused})
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
-	result, clean, err := c.exchangeOver(nc, a, req)
+	result, clean, err := c.exchangeOver(nc, a, u, r)
 	if stop() && clean {
 		c.idle.put(address, nc)
 	} else {
@@ -70,26 +70,26 @@ func (c *Client) plainConn(ctx context.Context, a *attempt, address string, anew
 }
 
 // exchangeOver has one request and its answer on a connection. Clean says that the connection can be used again.
-func (c *Client) exchangeOver(nc net.Conn, a *attempt, req *http.Request) (result Result, clean bool, err error) {
-	if req.ContentLength > alongside {
-		return c.exchangeAlongside(nc, a, req)
+func (c *Client) exchangeOver(nc net.Conn, a *attempt, u *url.URL, r *Request) (result Result, clean bool, err error) {
+	if len(r.Body) > alongside {
+		return c.exchangeAlongside(nc, a, u, r)
 	}
-	sent := c.send(nc, req)
+	sent := c.send(nc, u, r)
 	if sent != nil && !isLost(sent) {
 		return Result{}, false, sent
 	}
 	// Who closes the connection may have answered before.
-	if result, clean, err = c.receive(nc, a, req); err != nil && sent != nil && !a.isAnswered() {
+	if result, clean, err = c.receive(nc, a); err != nil && sent != nil && !a.isAnswered() {
 		err = sent
 	}
 	return result, clean && sent == nil, err
 }
 
 // exchangeAlongside is exchangeOver with the answer read while the body is written.
-func (c *Client) exchangeAlongside(nc net.Conn, a *attempt, req *http.Request) (result Result, clean bool, err error) {
+func (c *Client) exchangeAlongside(nc net.Conn, a *attempt, u *url.URL, r *Request) (result Result, clean bool, err error) {
 	sent := make(chan error, 1)
-	go func() { sent <- c.send(nc, req) }()
-	result, clean, err = c.receive(nc, a, req)
+	go func() { sent <- c.send(nc, u, r) }()
+	result, clean, err = c.receive(nc, a)
 	grace := time.Duration(0)
 	if clean {
 		grace = sendGrace
@@ -107,20 +107,42 @@ func (c *Client) exchangeAlongside(nc net.Conn, a *attempt, req *http.Request) (
 }
 
 // send writes a request. Its buffer is another's again before the answer comes: of a thousand requests that wait, none has one.
-func (c *Client) send(nc net.Conn, req *http.Request) error {
+func (c *Client) send(nc net.Conn, u *url.URL, r *Request) error {
 	w := c.writers.Get().(*bufio.Writer)
 	w.Reset(nc)
-	err := req.Write(w)
-	if err == nil {
-		err = w.Flush()
-	}
+	writeHead(w, u, r)
+	_, _ = w.Write(r.Body)
+	err := w.Flush() // the first error of all
 	w.Reset(nil)
 	c.writers.Put(w)
 	return err
 }
 
+// above are the headers that have a place of their own in the head: User-Agent, and those that are the client's, whatever a
+// request's say.
+var above = map[string]bool{"Host": true, "User-Agent": true, "Content-Length": true, "Transfer-Encoding": true, "Trailer": true}
+
+// writeHead writes a request's first line and headers (RFC 9112, section 3) in the order of a Transport. The policy has checked
+// the URL, isValidHeader the headers.
+func writeHead(w *bufio.Writer, u *url.URL, r *Request) {
+	for _, s := range [...]string{r.Method, " ", u.RequestURI(), " HTTP/1.1\r\nHost: ", u.Host} {
+		_, _ = w.WriteString(s)
+	}
+	if agent := r.Header.Get("User-Agent"); agent != "" {
+		_, _ = w.WriteString("\r\nUser-Agent: ")
+		_, _ = w.WriteString(agent)
+	}
+	if len(r.Body) > 0 || r.Method != http.MethodGet {
+		_, _ = w.WriteString("\r\nContent-Length: ")
+		_, _ = w.Write(strconv.AppendInt(w.AvailableBuffer(), int64(len(r.Body)), 10))
+	}
+	_, _ = w.WriteString("\r\n")
+	_ = r.Header.WriteSubset(w, above)
+	_, _ = w.WriteString("\r\n")
+}
+
 // receive reads the answer.
-func (c *Client) receive(nc net.Conn, a *attempt, req *http.Request) (result Result, clean bool, err error) {
+func (c *Client) receive(nc net.Conn, a *attempt) (result Result, clean bool, err error) {
 	in := c.incoming.Get().(*incoming)
 	defer c.incoming.Put(in)
 	in.begin(nc)
@@ -129,7 +151,7 @@ func (c *Client) receive(nc net.Conn, a *attempt, req *http.Request) (result Res
 		return Result{}, false, err
 	}
 	a.answered()
-	resp, err := in.readHead(req)
+	resp, err := in.readHead()
 	if err != nil {
 		return Result{}, false, err
 	}
@@ -179,9 +201,9 @@ func (l *limited) Read(b []byte) (int, error) {
 }
 
 // readHead takes the head of the final answer, past those that only inform (RFC 9110, section 15.2).
-func (in *incoming) readHead(req *http.Request) (*http.Response, error) {
+func (in *incoming) readHead() (*http.Response, error) {
 	for {
-		resp, err := http.ReadResponse(in.Reader, req)
+		resp, err := http.ReadResponse(in.Reader, nil)
 		switch {
 		case err != nil && in.from.left <= 0:
 			// What was cut off looks malformed.
@@ -197,7 +219,7 @@ func (in *incoming) readHead(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// isValidHeader reports that a header can be sent as it is. Request.Write would leave out or change what it cannot send.
+// isValidHeader reports that a header can be sent as it is.
 func isValidHeader(h http.Header) bool {
 	for name, values := range h {
 		if !httpguts.ValidHeaderFieldName(name) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -35,6 +36,47 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 	}
 	if client.idle.total != 0 {
 		t.Error("the connection is kept, and the rest of the body is not sent")
+	}
+}
+
+// A request without TLS is read as what net/http would have written.
+func TestPlainHead(t *testing.T) {
+	policy := NewPolicy([]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}, true)
+	headers := http.Header{"webhook-id": {"evt_1"}, "X-Twice": {"a", "b"}, "User-Agent": {"Posthorn"}, "Host": {"other"}, "Content-Length": {"7"}, "Transfer-Encoding": {"chunked"}}
+	for _, r := range []Request{
+		{Method: http.MethodPost, Header: headers, Body: []byte("{}")},
+		{Method: http.MethodPost},
+		{Method: http.MethodGet, Header: headers},
+		{Method: http.MethodPut, Header: headers},
+	} {
+		for _, raw := range []string{"http://hooks.acme.net", "http://hooks.acme.net:8080/p/%2F?q=1&r=%20;", "http://[2001:db8::1]/a%20b?", "http://192.0.2.1/é"} {
+			u, err := policy.CheckURL(raw)
+			if err != nil {
+				t.Fatal(raw, err)
+			}
+			var ours, theirs bytes.Buffer
+			w := bufio.NewWriter(&ours)
+			writeHead(w, u, &r)
+			_, _ = w.Write(r.Body)
+			_ = w.Flush()
+			if err := newRequest(context.Background(), u, &r).Write(&theirs); err != nil {
+				t.Fatal(err)
+			}
+			read := func(b *bytes.Buffer) string {
+				req, err := http.ReadRequest(bufio.NewReader(b))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(r.Header) == 0 {
+					req.Header.Del("User-Agent") // net/http's own
+				}
+				body, _ := io.ReadAll(req.Body)
+				return fmt.Sprint(req.Method, req.RequestURI, req.Proto, req.Host, req.ContentLength, req.Header, string(body), b.Len())
+			}
+			if got, want := read(&ours), read(&theirs); got != want {
+				t.Errorf("%s %s:\n got %s\nwant %s", r.Method, raw, got, want)
+			}
+		}
 	}
 }
 
@@ -131,8 +173,8 @@ func TestAnswerBeforeTheEndOfASmallBody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req := newRequest(context.Background(), rec.url(), &Request{Body: make([]byte, alongside)})
-	result, clean, err := client.exchangeOver(breakingConn{nc}, a, req)
+	r := &Request{Method: http.MethodPost, Body: make([]byte, alongside)}
+	result, clean, err := client.exchangeOver(breakingConn{nc}, a, rec.url(), r)
 	if result.StatusCode != 429 || result.Header.Get("Retry-After") != "7" || clean || err != nil {
 		t.Errorf("%d, clean %v (%v)", result.StatusCode, clean, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -54,8 +55,31 @@ func (p *Policy) CheckURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// checkParsed is CheckURL for a URL that someone else has parsed. It is put together here, and not by its String, since that
-// percent-encodes international hosts.
+// maxParsed bounds how many URLs are remembered, at some 4 KiB each at most; beyond it, all are forgotten.
+const maxParsed = 4096
+
+// parsedURLs are the normal forms of URLs that a policy, which never changes, has allowed: most are asked about again and again.
+type parsedURLs struct {
+	mu sync.RWMutex
+	of map[url.URL]*url.URL
+}
+
+func (p *parsedURLs) get(u url.URL) *url.URL {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.of[u]
+}
+
+func (p *parsedURLs) put(u url.URL, normal *url.URL) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.of == nil || len(p.of) >= maxParsed {
+		p.of = make(map[url.URL]*url.URL)
+	}
+	p.of[u] = normal
+}
+
+// checkParsed is CheckURL for a URL that someone else has parsed. What it gives must not be changed.
 func (p *Policy) checkParsed(u *url.URL) (*url.URL, error) {
 	switch {
 	case u == nil || u.Opaque != "":
@@ -65,6 +89,18 @@ func (p *Policy) checkParsed(u *url.URL) (*url.URL, error) {
 	case u.Fragment != "":
 		return nil, errFragment
 	}
+	if normal := p.parsed.get(*u); normal != nil {
+		return normal, nil
+	}
+	normal, err := p.CheckURL(written(u))
+	if err == nil {
+		p.parsed.put(*u, normal)
+	}
+	return normal, err
+}
+
+// written is a URL as its text was. Its String percent-encodes international hosts.
+func written(u *url.URL) string {
 	path := u.EscapedPath()
 	if as, err := url.PathUnescape(u.RawPath); err == nil && as == u.Path && u.RawPath != "" {
 		// As it was written: EscapedPath escapes all that it could, if anything must be.
@@ -77,7 +113,7 @@ func (p *Policy) checkParsed(u *url.URL) (*url.URL, error) {
 	if u.ForceQuery || u.RawQuery != "" {
 		raw += "?" + u.RawQuery
 	}
-	return p.CheckURL(raw)
+	return raw
 }
 
 // checkText refuses what no URL holds, and what does not show.

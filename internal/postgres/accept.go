@@ -79,7 +79,7 @@ WITH fresh AS MATERIALIZED (
 	GROUP BY 1, 2 ORDER BY 1, 2
 	ON CONFLICT (tenant_id, subscription_id, minute, node_id, part) DO UPDATE SET accepted = r.accepted + excluded.accepted
 )
-SELECT now(), c.n, c.deliveries, 0::bigint, NULL::bigint, NULL::interval, false FROM counted c
+SELECT now(), c.n, c.deliveries, 0::bigint, 0::bigint, NULL::interval, false FROM counted c
 UNION ALL SELECT now(), 0, 0, w.n, w.version, w.held, w.failing FROM wanted w WHERE w.claimed`
 
 // acceptMatched is for most batches (see acceptRows.isMatched): every match becomes a delivery, and none has a sequence. A lone
@@ -198,7 +198,7 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 ) error {
 	// Nothing was stored for what no row of the answer names.
 	for i := range answers {
-		answers[i] = posthorn.Accepted{EventID: batch[i].Event.ID, Err: stale()}
+		answers[i] = posthorn.Accepted{EventID: batch[i].Event.ID, Err: errStale}
 	}
 	var b pgx.Batch
 	pool := s.steered(&b)
@@ -228,9 +228,7 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 	return pool.SendBatch(ctx, &b).Close()
 }
 
-func stale() error {
-	return posthorn.NewError(posthorn.Stale, "the subscriptions changed while the event was being matched")
-}
+var errStale = posthorn.NewError(posthorn.Stale, "the subscriptions changed while the event was being matched")
 
 // readAccepted fills in the answers of what was stored.
 func (s *Store) readAccepted(found pgx.Rows, node posthorn.NodeID, batch []posthorn.Acceptance, rows *acceptRows,
@@ -240,14 +238,14 @@ func (s *Store) readAccepted(found pgx.Rows, node posthorn.NodeID, batch []posth
 	// Claimed deliveries of one event share it; most events have one.
 	shared := map[int]*posthorn.Event{}
 	born := make([]posthorn.Claimed, 0, len(rows.owner))
+	var now time.Time
+	var place, match, version int64
+	var deliveries int
+	var held span
+	var failing bool
+	columns := []any{(*moment)(&now), &place, &deliveries, &match, &version, &held, &failing}
 	for found.Next() {
-		var now time.Time
-		var place, match int64
-		var deliveries int
-		var version *int64
-		var held span
-		var failing bool
-		if err := found.Scan((*moment)(&now), &place, &deliveries, &match, &version, &held, &failing); err != nil {
+		if err := found.Scan(columns...); err != nil {
 			return err
 		}
 		if match == 0 {
@@ -267,7 +265,7 @@ func (s *Store) readAccepted(found pgx.Rows, node posthorn.NodeID, batch []posth
 			}
 		}
 		c := bornClaimed(e, &batch[i].Matches[rows.nth[match-1]], node, now, time.Duration(held))
-		c.Version, c.Failing = *version, failing
+		c.Version, c.Failing = version, failing
 		born = append(born, c)
 		if n := len(born); a.Claimed == nil {
 			a.Claimed = born[n-1 : n : n]

@@ -11,6 +11,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"hash"
 	"strconv"
 	"time"
 )
@@ -56,14 +57,21 @@ func (k *Key) appendSignature(header, preamble, body []byte) []byte {
 		return base64.StdEncoding.AppendEncode(append(header, ed25519Mark...), signature)
 	}
 	var sum [sha256.Size]byte
-	return base64.StdEncoding.AppendEncode(append(header, hmacMark...), mac(sum[:0], k.hmac, preamble, body))
+	return base64.StdEncoding.AppendEncode(append(header, hmacMark...), k.mac(sum[:0], preamble, body))
 }
 
-func mac(sum, key, preamble, body []byte) []byte {
-	h := hmac.New(sha256.New, key)
+// mac appends an HMAC-SHA256. What hashing the key gave is kept for the next.
+func (m *material) mac(sum, preamble, body []byte) []byte {
+	h, ok := m.macs.Get().(hash.Hash)
+	if !ok {
+		h = hmac.New(sha256.New, m.hmac)
+	}
 	h.Write(preamble)
 	h.Write(body)
-	return h.Sum(sum)
+	sum = h.Sum(sum)
+	h.Reset()
+	m.macs.Put(h)
+	return sum
 }
 
 // message joins what Ed25519 signs: it reads its input twice and so cannot be fed in pieces.

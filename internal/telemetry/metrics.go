@@ -30,8 +30,7 @@ type Metrics struct {
 	retries        prometheus.Counter
 	commitSeconds  prometheus.Histogram
 	commitEvents   prometheus.Histogram
-	attempts       *prometheus.CounterVec
-	attemptSeconds *prometheus.HistogramVec
+	attempts       map[posthorn.Outcome]attempts
 	firstSeconds   prometheus.Histogram
 	successSeconds prometheus.Histogram
 	claimSize      prometheus.Histogram
@@ -56,8 +55,7 @@ func NewMetrics(version string) *Metrics {
 	m.retries = counter(r, "posthorn_retries_scheduled_total", "Attempts that failed and will be made again.")
 	m.commitSeconds = histogram(r, "posthorn_accept_commit_seconds", "Time of one transaction that accepts events.", latencyBuckets)
 	m.commitEvents = histogram(r, "posthorn_accept_commit_events", "Events in one such transaction.", sizeBuckets)
-	m.attempts = counters(r, "posthorn_attempts_total", "Attempts by outcome.", "outcome")
-	m.attemptSeconds = histograms(r, "posthorn_attempt_seconds", "Time of one attempt by outcome.", latencyBuckets, "outcome")
+	m.attempts = newAttempts(r)
 	m.firstSeconds = histogram(r, "posthorn_first_attempt_latency_seconds", "From acceptance to the start of the first attempt.", latencyBuckets)
 	m.successSeconds = histogram(r, "posthorn_delivery_latency_seconds", "From acceptance to success.", latencyBuckets)
 	m.claimSize = histogram(r, "posthorn_claim_deliveries", "Deliveries got by one claim.", append([]float64{0}, sizeBuckets...))
@@ -91,10 +89,28 @@ func (m *Metrics) Committed(events, deliveries int, took time.Duration) {
 	m.commitSeconds.Observe(took.Seconds())
 }
 
+// attempts are those of one outcome.
+type attempts struct {
+	total   prometheus.Counter
+	seconds prometheus.Observer
+}
+
+// newAttempts looks every outcome up once, instead of once in each attempt.
+func newAttempts(r *prometheus.Registry) map[posthorn.Outcome]attempts {
+	total := counters(r, "posthorn_attempts_total", "Attempts by outcome.", "outcome")
+	seconds := histograms(r, "posthorn_attempt_seconds", "Time of one attempt by outcome.", latencyBuckets, "outcome")
+	all := map[posthorn.Outcome]attempts{}
+	for _, o := range posthorn.Outcomes {
+		all[o] = attempts{total.WithLabelValues(string(o)), seconds.WithLabelValues(string(o))}
+	}
+	return all
+}
+
 // Attempted counts one attempt.
 func (m *Metrics) Attempted(a *posthorn.Attempt, event *posthorn.Event) {
-	m.attempts.WithLabelValues(string(a.Outcome)).Inc()
-	m.attemptSeconds.WithLabelValues(string(a.Outcome)).Observe(a.Timing.Total.Seconds())
+	of := m.attempts[a.Outcome]
+	of.total.Inc()
+	of.seconds.Observe(a.Timing.Total.Seconds())
 	if a.Number == 1 {
 		m.firstSeconds.Observe(a.StartedAt.Sub(event.CreatedAt).Seconds())
 	}
