@@ -285,23 +285,35 @@ func checkText(body []byte, depth int) error {
 
 // nesting is how deep the objects and arrays of a JSON text nest.
 func nesting(text []byte) int {
-	depth, deepest, quoted := 0, 0, false
+	depth, deepest := 0, 0
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted:
-			if c == '\\' {
-				i++
-			} else if c == '"' {
-				quoted = false
-			}
-		case c == '"':
-			quoted = true
-		case c == '{' || c == '[':
+		switch text[i] {
+		case '"':
+			i += textEnd(text[i+1:]) + 1
+		case '{', '[':
 			depth++
 			deepest = max(deepest, depth)
-		case c == '}' || c == ']':
+		case '}', ']':
 			depth--
 		}
 	}
 	return deepest
+}
+
+// textEnd is where a JSON string ends whose opening quote was just before, or the length of the rest.
+func textEnd(rest []byte) int {
+	for i := 0; ; i++ {
+		quote := bytes.IndexByte(rest[i:], '"')
+		if quote < 0 {
+			return len(rest)
+		}
+		i += quote
+		escapes := i
+		for escapes > 0 && rest[escapes-1] == '\\' {
+			escapes--
+		}
+		if (i-escapes)%2 == 0 {
+			return i
+		}
+	}
 }

@@ -133,7 +133,7 @@ func TestShownNames(t *testing.T) {
 }
 
 func TestNesting(t *testing.T) {
-	for text, want := range map[string]int{`{}`: 1, `[[{"a":"[[["}]]`: 3, `"\"[["`: 0, `{"a":"\\"}`: 1, `[],[]`: 1} {
+	for text, want := range map[string]int{`{}`: 1, `[[{"a":"[[["}]]`: 3, `"\"[["`: 0, `{"a":"\\"}`: 1, `[],[]`: 1, `[{"a":"x\"`: 2, `["\\\"[["]`: 1, `["\\\\",[]]`: 2} {
 		if got := nesting([]byte(text)); got != want {
 			t.Errorf("%s nests %d deep, want %d", text, got, want)
 		}

@@ -181,25 +181,31 @@ func (a *Authenticator) lookup(hash [32]byte, now time.Time) (*Identity, bool) {
 }
 
 func (a *Authenticator) identifyKey(ctx context.Context, hash [32]byte, now time.Time) (*Identity, error) {
-	return a.identify(ctx, hash, now, errKey, func(ctx context.Context) (*posthorn.Key, *posthorn.Session, error) {
-		key, err := a.opts.Store.FindKey(ctx, hash)
-		// The store found the row by an index on the hash; this comparison is the one that decides, in constant time.
-		if err == nil && subtle.ConstantTimeCompare(key.Hash[:], hash[:]) != 1 {
-			return nil, nil, errKey()
-		}
-		return key, nil, err
-	})
+	return a.identify(ctx, hash, now, errKey, findKey)
+}
+
+func findKey(ctx context.Context, s Store, hash [32]byte) (*posthorn.Key, *posthorn.Session, error) {
+	key, err := s.FindKey(ctx, hash)
+	// The store found the row by an index on the hash; this comparison is the one that decides, in constant time.
+	if err == nil && subtle.ConstantTimeCompare(key.Hash[:], hash[:]) != 1 {
+		return nil, nil, errKey()
+	}
+	return key, nil, err
 }
 
 // find asks the store who a hash stands for.
-type find func(ctx context.Context) (*posthorn.Key, *posthorn.Session, error)
+type find func(ctx context.Context, s Store, hash [32]byte) (*posthorn.Key, *posthorn.Session, error)
 
-// identify finds who a hash stands for, in the cache or by find; unknown is the answer to what is not there. The store is asked
-// in the background: who asks waits only so long, and the next finds the answer.
+// identify finds who a hash stands for, in the cache or by find; unknown is the answer to what is not there.
 func (a *Authenticator) identify(ctx context.Context, hash [32]byte, now time.Time, unknown func() error, ask find) (*Identity, error) {
 	if id, ok := a.lookup(hash, now); ok {
 		return id, nil
 	}
+	return a.inquire(ctx, hash, now, unknown, ask)
+}
+
+// inquire asks the store in the background: who asks waits only so long, and the next finds the answer.
+func (a *Authenticator) inquire(ctx context.Context, hash [32]byte, now time.Time, unknown func() error, ask find) (*Identity, error) {
 	a.mu.RLock()
 	epoch, wait := a.epoch, posthorn.FirstPatience
 	if _, known := a.cached[hash]; known {
@@ -209,7 +215,7 @@ func (a *Authenticator) identify(ctx context.Context, hash [32]byte, now time.Ti
 	// What was asked before an invalidation is no answer after it.
 	question := string(binary.BigEndian.AppendUint64(hash[:], epoch))
 	answer := a.asking.DoChan(question, func() (any, error) {
-		id, err := a.identity(context.WithoutCancel(ctx), ask)
+		id, err := a.identity(context.WithoutCancel(ctx), hash, ask)
 		if err == nil {
 			a.remember(hash, entry{id, now.Add(a.opts.TTL)}, epoch)
 		}
@@ -230,8 +236,8 @@ func (a *Authenticator) identify(ctx context.Context, hash [32]byte, now time.Ti
 	}
 }
 
-func (a *Authenticator) identity(ctx context.Context, ask find) (*Identity, error) {
-	key, session, err := ask(ctx)
+func (a *Authenticator) identity(ctx context.Context, hash [32]byte, ask find) (*Identity, error) {
+	key, session, err := ask(ctx, a.opts.Store, hash)
 	if err != nil {
 		return nil, err
 	}

@@ -69,13 +69,15 @@ func errSession() error {
 }
 
 func (a *Authenticator) identifySession(ctx context.Context, hash [32]byte, now time.Time) (*Identity, error) {
-	return a.identify(ctx, hash, now, errSession, func(ctx context.Context) (*posthorn.Key, *posthorn.Session, error) {
-		s, key, err := a.opts.Store.FindSession(ctx, hash)
-		if err == nil && subtle.ConstantTimeCompare(s.Hash[:], hash[:]) != 1 {
-			return nil, nil, errSession()
-		}
-		return key, s, err
-	})
+	return a.identify(ctx, hash, now, errSession, findSession)
+}
+
+func findSession(ctx context.Context, store Store, hash [32]byte) (*posthorn.Key, *posthorn.Session, error) {
+	s, key, err := store.FindSession(ctx, hash)
+	if err == nil && subtle.ConstantTimeCompare(s.Hash[:], hash[:]) != 1 {
+		return nil, nil, errSession()
+	}
+	return key, s, err
 }
 
 // noteSession remembers that a session was used, unless that was written within the last minute.
