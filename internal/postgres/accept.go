@@ -70,7 +70,7 @@ WITH fresh AS MATERIALIZED (
 		{sequence}, nullif(w.held - greatest(w.deliver_at - now(), '0'), '0'), w.bytes,
 		w.claimed::int, 0, 0, 0, 0, false, CASE WHEN w.reason = '' THEN 'pending' ELSE 'cancelled' END,
 		w.reason, w.type, w.ordering_key, '', ''
-	FROM {wanted} w ORDER BY w.id
+	FROM {wanted} w
 ), {advanced} tallied AS (
 	INSERT INTO rollups AS r (tenant_id, subscription_id, node_id, minute, part, accepted)
 	SELECT t.tenant_id, t.subscription_id, $3::uuid, date_trunc('minute', now()), 0, count(*)
