@@ -3,18 +3,18 @@ package delivery
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/egress"
 	"github.com/posthorn/posthorn/internal/signing"
 )
 
 // target is a subscription made ready to be sent to: one parse for all its deliveries. It is never changed.
 type target struct {
 	sub  *posthorn.Subscription
-	url  *url.URL
+	url  *egress.URL
 	keys []signingKey
 	credentials
 	// profile signs beside the Standard Webhooks, or instead; nil is none.
@@ -33,7 +33,7 @@ func newTarget(sub *posthorn.Subscription) (*target, error) {
 	if sub.Unreadable != "" {
 		return nil, posthorn.Locked("subscription", sub.Unreadable)
 	}
-	u, err := url.Parse(sub.URL)
+	u, err := egress.ParseURL(sub.URL)
 	if err != nil {
 		return nil, fmt.Errorf("url of %s: %w", sub.ID, err)
 	}

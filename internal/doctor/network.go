@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -22,7 +21,7 @@ const (
 
 // examineNetwork resolves a name, fetches a page the way deliveries leave, and compares clocks.
 func examineNetwork(ctx context.Context, o Options) []Finding {
-	u, err := url.Parse(o.Reach)
+	u, err := egress.ParseURL(o.Reach)
 	if err != nil || u.Hostname() == "" {
 		return []Finding{fail("egress", "--reach is no URL", "give a URL like https://example.com/")}
 	}

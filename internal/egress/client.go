@@ -53,8 +53,8 @@ type Resolver interface {
 type Request struct {
 	// Method is POST when empty.
 	Method string
-	// URL is checked by the policy again, whatever it went through before.
-	URL *url.URL
+	// URL is checked by the policy, whatever it went through before.
+	URL *URL
 	// Header is sent as it is; Host and the framing are the client's. It must not change until Do returns.
 	Header http.Header
 	Body   []byte
@@ -157,9 +157,9 @@ func (c *Client) Close() {
 // under the same webhook-id, as with any retry.
 func (c *Client) Do(ctx context.Context, r Request) Result {
 	start := time.Now()
-	u, err := c.policy.checkParsed(r.URL)
-	if err != nil {
-		return refused(err)
+	to := r.URL.judgedBy(c.policy)
+	if to.err != nil {
+		return refused(to.err)
 	}
 	if r.Method == "" {
 		r.Method = http.MethodPost
@@ -173,10 +173,10 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 		r.Timeout = DefaultTimeout
 	}
 	a := &attempt{start: start, deadline: start.Add(r.Timeout)}
-	result, err := c.exchange(ctx, a, u, &r, false)
+	result, err := c.exchange(ctx, a, to, &r, false)
 	if err != nil && ctx.Err() == nil && time.Now().Before(a.deadline) && a.isWorthAnother(err) {
 		a = &attempt{start: start, deadline: a.deadline}
-		result, err = c.exchange(ctx, a, u, &r, true)
+		result, err = c.exchange(ctx, a, to, &r, true)
 	}
 	a.report(&result)
 	switch {
@@ -198,9 +198,9 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 
 // exchange sends a request, over a new connection if told so, and reads the answer. With an error, what came before it is
 // in the result. A proxy's connections cannot be looked at while they are idle, so a Transport, which reads from them, keeps them.
-func (c *Client) exchange(ctx context.Context, a *attempt, u *url.URL, r *Request, anew bool) (Result, error) {
-	if u.Scheme == "http" && looksAtIdle && c.proxy == nil {
-		return c.exchangePlain(ctx, a, u, r, anew)
+func (c *Client) exchange(ctx context.Context, a *attempt, to *judged, r *Request, anew bool) (Result, error) {
+	if to.normal.Scheme == "http" && looksAtIdle && c.proxy == nil {
+		return c.exchangePlain(ctx, a, to, r, anew)
 	}
 	over := c.public
 	if r.Identity != nil {
@@ -212,7 +212,7 @@ func (c *Client) exchange(ctx context.Context, a *attempt, u *url.URL, r *Reques
 	}
 	ctx, cancel := context.WithDeadline(ctx, a.deadline)
 	defer cancel()
-	resp, err := transport.RoundTrip(newRequest(a.context(ctx), u, r))
+	resp, err := transport.RoundTrip(newRequest(a.context(ctx), to.normal, r))
 	if err != nil {
 		return Result{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -110,7 +109,7 @@ func (s *nameServer) resolver() *net.Resolver {
 }
 
 // at is a URL of a name, with the port of a receiver on this machine.
-func at(t *testing.T, raw string, port uint16) *url.URL {
+func at(t *testing.T, raw string, port uint16) *URL {
 	t.Helper()
 	u := parse(raw)
 	return parse(u.Scheme + "://" + u.Hostname() + ":" + strconv.Itoa(int(port)) + u.Path)

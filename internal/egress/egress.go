@@ -31,7 +31,6 @@ type Policy struct {
 	// loopback and private say whether the allowed prefixes make such names worth resolving.
 	loopback, private bool
 	idna              *idna.Profile
-	parsed            parsedURLs
 }
 
 // NewPolicy makes a policy that allows the Internet and, besides, the operator's prefixes; http:// only if told.

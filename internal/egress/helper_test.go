@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -54,7 +53,7 @@ func listen(t testing.TB, address string, handle func(r *receiver, nc net.Conn))
 	return r
 }
 
-func (r *receiver) url() *url.URL { return parse("http://" + r.addr.String() + "/hook") }
+func (r *receiver) url() *URL { return parse("http://" + r.addr.String() + "/hook") }
 
 // replying answers every request on a connection with the same bytes; it closes the connection when told so.
 func replying(raw string, thenClose bool) func(*receiver, net.Conn) {
@@ -79,8 +78,8 @@ func readRequest(r *receiver, reader *bufio.Reader) bool {
 	return err == nil
 }
 
-func parse(raw string) *url.URL {
-	u, err := url.Parse(raw)
+func parse(raw string) *URL {
+	u, err := ParseURL(raw)
 	if err != nil {
 		panic(err)
 	}
@@ -88,7 +87,7 @@ func parse(raw string) *url.URL {
 }
 
 // post makes one attempt with a short body.
-func post(c *Client, u *url.URL) Result {
+func post(c *Client, u *URL) Result {
 	return c.Do(context.Background(), Request{URL: u, Header: http.Header{"webhook-id": {"evt_1"}}, Body: []byte(`{"a":1}`), Timeout: 10 * time.Second})
 }
 

@@ -31,23 +31,22 @@ var (
 
 // exchangePlain is exchange without TLS: HTTP/1.1 over a connection that is idle, unless it is to be a new one, in the goroutine
 // of the attempt: a Transport's two goroutines and buffers for each connection take twice the processor time (docs/adr/0005).
-func (c *Client) exchangePlain(ctx context.Context, a *attempt, u *url.URL, r *Request, anew bool) (Result, error) {
+func (c *Client) exchangePlain(ctx context.Context, a *attempt, to *judged, r *Request, anew bool) (Result, error) {
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
 	if !isValidHeader(r.Header) {
 		return Result{}, errHeader
 	}
-	address := hostPort(u)
-	nc, reused, err := c.plainConn(ctx, a, address, anew)
+	nc, reused, err := c.plainConn(ctx, a, to.address, anew)
 	if err != nil {
 		return Result{}, err
 	}
 	a.connected(httptrace.GotConnInfo{Conn: nc, Reused: reused})
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
-	result, clean, err := c.exchangeOver(nc, a, u, r)
+	result, clean, err := c.exchangeOver(nc, a, to.normal, r)
 	if stop() && clean {
-		c.idle.put(address, nc)
+		c.idle.put(to.address, nc)
 	} else {
 		_ = nc.Close()
 	}
@@ -232,13 +231,4 @@ func isValidHeader(h http.Header) bool {
 		}
 	}
 	return true
-}
-
-// hostPort is the address to dial for a URL without TLS.
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = "80"
-	}
-	return net.JoinHostPort(u.Hostname(), port)
 }

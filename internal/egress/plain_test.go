@@ -174,7 +174,7 @@ func TestAnswerBeforeTheEndOfASmallBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &Request{Method: http.MethodPost, Body: make([]byte, alongside)}
-	result, clean, err := client.exchangeOver(breakingConn{nc}, a, rec.url(), r)
+	result, clean, err := client.exchangeOver(breakingConn{nc}, a, rec.url().URL, r)
 	if result.StatusCode != 429 || result.Header.Get("Retry-After") != "7" || clean || err != nil {
 		t.Errorf("%d, clean %v (%v)", result.StatusCode, clean, err)
 	}

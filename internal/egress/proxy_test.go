@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -225,9 +224,9 @@ func TestProxyFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client := proxied(t, c.proxy, Options{})
-			to := &url.URL{Scheme: "http", Host: c.to, Path: "/"}
-			if c.to == "" {
-				to = gone.url()
+			to := gone.url()
+			if c.to != "" {
+				to = parse("http://" + c.to + "/")
 			}
 			got := client.Do(t.Context(), Request{URL: to, Timeout: time.Second})
 			if got.Code != c.code || got.OurFault != c.ours {

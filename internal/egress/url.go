@@ -1,11 +1,12 @@
 package egress
 
 import (
+	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 )
@@ -55,65 +56,53 @@ func (p *Policy) CheckURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// maxParsed bounds how many URLs are remembered, at some 4 KiB each at most; beyond it, all are forgotten.
-const maxParsed = 4096
-
-// parsedURLs are the normal forms of URLs that a policy, which never changes, has allowed: most are asked about again and again.
-type parsedURLs struct {
-	mu sync.RWMutex
-	of map[url.URL]*url.URL
+// URL is a URL to send to, and what a policy has said of it, which is asked once: neither of them changes. It is safe for
+// concurrent use.
+type URL struct {
+	*url.URL
+	text   string
+	judged atomic.Pointer[judged]
 }
 
-func (p *parsedURLs) get(u url.URL) *url.URL {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	return p.of[u]
+// judged is the normal form of a URL and the address to dial without TLS, or why it is refused.
+type judged struct {
+	by      *Policy
+	normal  *url.URL
+	address string
+	err     error
 }
 
-func (p *parsedURLs) put(u url.URL, normal *url.URL) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.of == nil || len(p.of) >= maxParsed {
-		p.of = make(map[url.URL]*url.URL)
+// ParseURL reads a URL as it was written; whether it may be sent to is the policy's to say, when it is.
+func ParseURL(text string) (*URL, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, err
 	}
-	p.of[u] = normal
+	return &URL{URL: u, text: text}, nil
 }
 
-// checkParsed is CheckURL for a URL that someone else has parsed. What it gives must not be changed.
-func (p *Policy) checkParsed(u *url.URL) (*url.URL, error) {
-	switch {
-	case u == nil || u.Opaque != "":
-		return nil, refuse("scheme", "must begin with https://")
-	case u.User != nil:
-		return nil, errUserinfo
-	case u.Fragment != "":
-		return nil, errFragment
+func (u *URL) judgedBy(p *Policy) *judged {
+	if u == nil {
+		return &judged{err: refuse("scheme", "must begin with https://")}
 	}
-	if normal := p.parsed.get(*u); normal != nil {
-		return normal, nil
+	if j := u.judged.Load(); j != nil && j.by == p {
+		return j
 	}
-	normal, err := p.CheckURL(written(u))
-	if err == nil {
-		p.parsed.put(*u, normal)
+	j := &judged{by: p}
+	if j.normal, j.err = p.CheckURL(u.text); j.err == nil {
+		j.address = hostPort(j.normal)
 	}
-	return normal, err
+	u.judged.Store(j)
+	return j
 }
 
-// written is a URL as its text was. Its String percent-encodes international hosts.
-func written(u *url.URL) string {
-	path := u.EscapedPath()
-	if as, err := url.PathUnescape(u.RawPath); err == nil && as == u.Path && u.RawPath != "" {
-		// As it was written: EscapedPath escapes all that it could, if anything must be.
-		path = u.RawPath
+// hostPort is the address to dial for a URL without TLS.
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = "80"
 	}
-	if path != "" && path[0] != '/' {
-		path = "/" + path
-	}
-	raw := u.Scheme + "://" + u.Host + path
-	if u.ForceQuery || u.RawQuery != "" {
-		raw += "?" + u.RawQuery
-	}
-	return raw
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // checkText refuses what no URL holds, and what does not show.

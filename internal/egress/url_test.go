@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -42,7 +41,7 @@ func TestCorpusRefused(t *testing.T) {
 					}
 				}
 				// A row forced into the store is refused at delivery as well.
-				forced, err := url.Parse(refused.URL)
+				forced, err := ParseURL(refused.URL)
 				if err != nil {
 					return
 				}
@@ -64,8 +63,7 @@ func TestCorpusAccepted(t *testing.T) {
 				t.Errorf("%s: CheckURL(%q) = %v, want it accepted: %s", accepted.ID, raw, err, accepted.Why)
 				continue
 			}
-			// Parsed by someone else, it is still the same.
-			if parsed, err := policy.checkParsed(parse(raw)); err != nil || parsed.String() != u.String() {
+			if parsed, err := ParseURL(raw); err != nil || parsed.judgedBy(policy).normal.String() != u.String() {
 				t.Errorf("%s: parsed first, it is %v, %v; want %s", accepted.ID, parsed, err, u)
 			}
 			if again, err := policy.CheckURL(u.String()); err != nil || again.String() != u.String() {
@@ -271,16 +269,28 @@ func FuzzCheckURL(f *testing.F) {
 		} else if endsInNumber(host) {
 			t.Fatalf("CheckURL(%q) accepts the host %q", raw, host)
 		}
-		if parsed, err := url.Parse(raw); err == nil {
-			if again, err := policy.checkParsed(parsed); err != nil || again.String() != u.String() {
-				t.Fatalf("CheckURL(%q) = %q, but %v (%v) when parsed first", raw, u, again, err)
-			}
-		}
 		again, err := policy.CheckURL(u.String())
 		if err != nil || again.String() != u.String() {
 			t.Fatalf("CheckURL(%q) = %q, whose own is %v (%v)", raw, u, again, err)
 		}
 	})
+}
+
+// A policy's word about a URL is not another policy's.
+func TestURLIsJudgedByEachPolicy(t *testing.T) {
+	rec := listen(t, "127.0.0.1:0", replying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false))
+	u, strict, loopback := rec.url(), New(Options{Policy: NewPolicy(nil, false)}), loopbackClient(t)
+	for range 2 {
+		if r := post(strict, u); r.Outcome != posthorn.Blocked {
+			t.Errorf("strict: %s %s", r.Outcome, r.Code)
+		}
+		if r := post(loopback, u); r.Outcome != posthorn.Succeeded {
+			t.Errorf("loopback: %s %s (%v)", r.Outcome, r.Code, r.Err)
+		}
+	}
+	if r := strict.Do(t.Context(), Request{}); r.Outcome != posthorn.Blocked {
+		t.Errorf("no URL: %s %s", r.Outcome, r.Code)
+	}
 }
 
 func BenchmarkCheckURL(b *testing.B) {

@@ -43,7 +43,7 @@ type Grant struct {
 	subscription posthorn.SubscriptionID
 	// credentials is a hash of all that makes the request: a token serves the credentials it was got with only.
 	credentials [sha256.Size]byte
-	url         *url.URL
+	url         *egress.URL
 	header      http.Header
 	body        []byte
 	identity    *egress.Identity
@@ -52,7 +52,7 @@ type Grant struct {
 
 // NewGrant makes the grant of a validated authentication.
 func NewGrant(id posthorn.SubscriptionID, a *posthorn.Auth, identity *egress.Identity) (*Grant, error) {
-	u, err := url.Parse(a.TokenURL)
+	u, err := egress.ParseURL(a.TokenURL)
 	if err != nil {
 		return nil, fmt.Errorf("token url of %s: %w", id, err)
 	}

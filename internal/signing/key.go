@@ -10,7 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
-	"sync"
+	"sync/atomic"
 )
 
 // The prefixes of the Standard Webhooks: a shared HMAC secret, an Ed25519 private key, an Ed25519 public key.
@@ -48,8 +48,8 @@ type Key struct {
 type material struct {
 	hmac    []byte
 	private ed25519.PrivateKey
-	// macs are of the shared secret, ready to be written to.
-	macs sync.Pool
+	// spare is of the shared secret, ready to be written to.
+	spare atomic.Pointer[keyed]
 }
 
 // ParseSecret reads a `whsec_` or `whsk_` secret in its one right spelling. Errors are ErrSecretForm, ErrSecretLength

@@ -62,16 +62,22 @@ func (k *Key) appendSignature(header, preamble, body []byte) []byte {
 
 // mac appends an HMAC-SHA256. What hashing the key gave is kept for the next.
 func (m *material) mac(sum, preamble, body []byte) []byte {
-	h, ok := m.macs.Get().(hash.Hash)
-	if !ok {
-		h = hmac.New(sha256.New, m.hmac)
+	h := m.spare.Swap(nil)
+	if h == nil {
+		h = &keyed{Hash: hmac.New(sha256.New, m.hmac)}
 	}
 	h.Write(preamble)
 	h.Write(body)
-	sum = h.Sum(sum)
+	sum = append(sum, h.Sum(h.sum[:0])...)
 	h.Reset()
-	m.macs.Put(h)
+	m.spare.Store(h)
 	return sum
+}
+
+// keyed is an HMAC whose key is hashed, with room for what it gives.
+type keyed struct {
+	hash.Hash
+	sum [sha256.Size]byte
 }
 
 // message joins what Ed25519 signs: it reads its input twice and so cannot be fed in pieces.
