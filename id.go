@@ -52,7 +52,7 @@ const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 // encodedLength is 128 bits in groups of five, rounded up.
 const encodedLength = 26
 
-// textLength is that of most ids with their prefix.
+// textLength is that of the longest id with its prefix, a node's.
 const textLength = 5 + encodedLength
 
 var errBadID = errors.New("not a valid id")

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -64,11 +65,13 @@ func (printVersion) Run() error {
 const garbagePercent = 300
 
 // profiledBytes is how much is allocated between two samples of the heap's profile: the usual half MiB took a hundredth of a
-// busy node's processor.
+// busy node's processor. GODEBUG's memprofilerate overrides it.
 const profiledBytes = 4 << 20
 
 func main() {
-	runtime.MemProfileRate = profiledBytes
+	if !strings.Contains(os.Getenv("GODEBUG"), "memprofilerate") {
+		runtime.MemProfileRate = profiledBytes
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbagePercent)
 	}

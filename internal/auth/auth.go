@@ -184,8 +184,8 @@ func (a *Authenticator) identifyKey(ctx context.Context, hash [32]byte, now time
 	return a.identify(ctx, hash, now, errKey, findKey)
 }
 
-func findKey(ctx context.Context, s Store, hash [32]byte) (*posthorn.Key, *posthorn.Session, error) {
-	key, err := s.FindKey(ctx, hash)
+func findKey(ctx context.Context, store Store, hash [32]byte) (*posthorn.Key, *posthorn.Session, error) {
+	key, err := store.FindKey(ctx, hash)
 	// The store found the row by an index on the hash; this comparison is the one that decides, in constant time.
 	if err == nil && subtle.ConstantTimeCompare(key.Hash[:], hash[:]) != 1 {
 		return nil, nil, errKey()
@@ -194,7 +194,7 @@ func findKey(ctx context.Context, s Store, hash [32]byte) (*posthorn.Key, *posth
 }
 
 // find asks the store who a hash stands for.
-type find func(ctx context.Context, s Store, hash [32]byte) (*posthorn.Key, *posthorn.Session, error)
+type find func(ctx context.Context, store Store, hash [32]byte) (*posthorn.Key, *posthorn.Session, error)
 
 // identify finds who a hash stands for, in the cache or by find; unknown is the answer to what is not there.
 func (a *Authenticator) identify(ctx context.Context, hash [32]byte, now time.Time, unknown func() error, ask find) (*Identity, error) {

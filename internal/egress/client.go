@@ -51,7 +51,7 @@ type Resolver interface {
 
 // Request is one HTTP request to be made once.
 type Request struct {
-	// Method is POST when empty.
+	// Method is POST when empty; otherwise POST, PUT, PATCH or GET.
 	Method string
 	// URL is checked by the policy, whatever it went through before.
 	URL *URL

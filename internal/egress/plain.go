@@ -221,7 +221,7 @@ func (in *incoming) readHead() (*http.Response, error) {
 // isValidHeader reports that a header can be sent as it is.
 func isValidHeader(h http.Header) bool {
 	for name, values := range h {
-		if !httpguts.ValidHeaderFieldName(name) {
+		if !httpguts.ValidHeaderFieldName(name) || isDisguised(name) {
 			return false
 		}
 		for _, value := range values {
@@ -231,4 +231,14 @@ func isValidHeader(h http.Header) bool {
 		}
 	}
 	return true
+}
+
+// isDisguised reports a header of above in other letters, which would go out beside ours.
+func isDisguised(name string) bool {
+	switch len(name) {
+	case len("Host"), len("Trailer"), len("User-Agent"), len("Content-Length"), len("Transfer-Encoding"):
+		canonical := http.CanonicalHeaderKey(name)
+		return name != canonical && above[canonical]
+	}
+	return false
 }

@@ -80,6 +80,20 @@ func TestPlainHead(t *testing.T) {
 	}
 }
 
+// The client's own headers cannot be sent in other letters either.
+func TestDisguisedHeaders(t *testing.T) {
+	rec := listen(t, "127.0.0.1:0", replying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false))
+	client := loopbackClient(t)
+	for _, name := range []string{"host", "content-length", "TRANSFER-ENCODING", "trailer", "user-agent"} {
+		if r := client.Do(t.Context(), Request{URL: rec.url(), Header: http.Header{name: {"1"}}}); r.Outcome == posthorn.Succeeded {
+			t.Errorf("%s is sent", name)
+		}
+	}
+	if n := rec.requests.Load(); n != 0 {
+		t.Errorf("%d requests", n)
+	}
+}
+
 // Bodies arrive byte for byte, on either side of the size from which the answer is read meanwhile.
 func TestBodiesArriveWhole(t *testing.T) {
 	got := make(chan []byte, 1)

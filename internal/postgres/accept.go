@@ -228,6 +228,7 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 	return pool.SendBatch(ctx, &b).Close()
 }
 
+// errStale is never changed.
 var errStale = posthorn.NewError(posthorn.Stale, "the subscriptions changed while the event was being matched")
 
 // readAccepted fills in the answers of what was stored.

@@ -44,7 +44,7 @@ type Key struct {
 	*material
 }
 
-// material is what signs: exactly one of the two is set.
+// material is what signs: either hmac or private.
 type material struct {
 	hmac    []byte
 	private ed25519.PrivateKey

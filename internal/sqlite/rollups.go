@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -93,9 +94,11 @@ func (c *counts) pointers() []any {
 type shape uint64
 
 const (
-	everyColumn shape = 1<<columns - 1
-	// maxShapes bounds the statements kept prepared; rows of further shapes name every column.
+	onlyAccepted shape = 1
+	everyColumn  shape = 1<<columns - 1
+	// maxShapes and maxNamed bound the texts kept: rows that add to more columns, as totals do, or of further shapes name all.
 	maxShapes = 16
+	maxNamed  = 6
 )
 
 func shapeOf(values *[columns]int64) (s shape) {
@@ -116,7 +119,7 @@ func (s shape) each(do func(i int)) {
 
 // upsert is the statement of a shape, or of every column where there are enough others.
 func (w *writer) upsert(s shape) (shape, string) {
-	if w.upserts[s] == "" && len(w.upserts) >= maxShapes {
+	if s != onlyAccepted && w.upserts[s] == "" && (len(w.upserts) >= maxShapes || bits.OnesCount64(uint64(s)) > maxNamed) {
 		s = everyColumn
 	}
 	if text := w.upserts[s]; text != "" {
@@ -156,9 +159,9 @@ func (t *tx) add(y tally, node posthorn.NodeID) error {
 		s.each(func(i int) { row = append(row, values[i]) })
 		rows[s] = row
 	}
-	for s, args := range rows {
+	for _, s := range slices.Sorted(maps.Keys(rows)) {
 		_, text := t.upsert(s)
-		if err := t.bulk(text, 4+bits.OnesCount64(uint64(s)), args); err != nil {
+		if err := t.bulk(text, 4+bits.OnesCount64(uint64(s)), rows[s]); err != nil {
 			return err
 		}
 	}
@@ -172,7 +175,7 @@ func (s *Store) Stats(ctx context.Context, tenant posthorn.TenantID, f posthorn.
 	if until.IsZero() {
 		until = s.Now().Add(time.Minute)
 	}
-	sums := make([]string, 0, 6+2*posthorn.LatencyBuckets)
+	sums := make([]string, 0, columns)
 	for _, name := range countColumns() {
 		sums = append(sums, "sum(r."+name+")")
 	}
