@@ -123,6 +123,21 @@ test("no page is wider than a phone, and axe finds nothing there", async () => {
   assert.deepEqual(found, {});
 });
 
+const usualWork = 11; // ms
+
+// timedWork runs in the browser and tells in milliseconds how long it takes it to write, read and sort a few thousand rows: the
+// shortest of some, as of the views.
+function timedWork() {
+  let shortest = Number.POSITIVE_INFINITY;
+  for (let tries = 0; tries < 8; tries++) {
+    const start = performance.now();
+    const rows = Array.from({ length: 20_000 }, (_, i) => ({ id: `evt_${(i * 7919) % 20_011}`, at: i, tags: ["a", "b"] }));
+    JSON.parse(JSON.stringify(rows)).sort((a, b) => (a.id < b.id ? -1 : 1));
+    shortest = Math.min(shortest, performance.now() - start);
+  }
+  return shortest;
+}
+
 test("the first view is small and fast", async () => {
   const page = await openPage(browser, server);
   const scripts = [];
@@ -134,15 +149,18 @@ test("the first view is small and fast", async () => {
   const sizes = await Promise.all(scripts.map((request) => request.sizes()));
   const script = sizes.reduce((sum, size) => sum + size.responseBodySize, 0);
   assert.ok(script > 50_000 && script < 350_000, `${script} bytes of script, compressed`);
-  // A busy machine makes a view slow now and then; a slow page is slow every time.
+  // A second, on a machine that does the work in usualWork; longer on a slower one. A busy machine makes a view slow now and
+  // then; a slow page is slow every time.
+  const work = await page.evaluate(timedWork);
+  const limit = 1000 * Math.max(1, work / usualWork);
   let took = Number.POSITIVE_INFINITY;
-  for (let tries = 0; took >= 1000 && tries < 10; tries++) {
+  for (let tries = 0; took >= limit && tries < 10; tries++) {
     const start = Date.now();
     await page.goto("/");
     await page.getByRole("heading", { name: "Overview" }).waitFor();
     await settle(page);
     took = Math.min(took, Date.now() - start);
   }
-  assert.ok(took < 1000, `the overview took ${took} ms`);
-  console.log(`# ${Math.round(script / 1000)} kB of script, first view in ${took} ms`);
+  assert.ok(took < limit, `the overview took ${took} ms, and may take ${Math.round(limit)}`);
+  console.log(`# ${Math.round(script / 1000)} kB of script, first view in ${took} ms, work in ${Math.round(work)} ms`);
 });
