@@ -131,7 +131,11 @@ function timedWork() {
   let shortest = Number.POSITIVE_INFINITY;
   for (let tries = 0; tries < 8; tries++) {
     const start = performance.now();
-    const rows = Array.from({ length: 20_000 }, (_, i) => ({ id: `evt_${(i * 7919) % 20_011}`, at: i, tags: ["a", "b"] }));
+    const rows = Array.from({ length: 20_000 }, (_, i) => ({
+      id: `evt_${(i * 7919) % 20_011}`,
+      at: i,
+      tags: ["a", "b"],
+    }));
     JSON.parse(JSON.stringify(rows)).sort((a, b) => (a.id < b.id ? -1 : 1));
     shortest = Math.min(shortest, performance.now() - start);
   }
