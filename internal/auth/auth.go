@@ -204,7 +204,8 @@ func (a *Authenticator) identify(ctx context.Context, hash [32]byte, now time.Ti
 	return a.inquire(ctx, hash, now, unknown, ask)
 }
 
-// inquire asks the store in the background: who asks waits only so long, and the next finds the answer.
+// inquire asks the store in the background: who asks waits only so long, and the next finds the answer. It is apart from identify
+// so that who is known pays for nothing that the asking needs.
 func (a *Authenticator) inquire(ctx context.Context, hash [32]byte, now time.Time, unknown func() error, ask find) (*Identity, error) {
 	a.mu.RLock()
 	epoch, wait := a.epoch, posthorn.FirstPatience

@@ -5,8 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"maps"
-	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,9 +56,6 @@ func (c *counts) attempted(outcome posthorn.Outcome, number int) {
 	}
 }
 
-// columns is how many counts has.
-const columns = 6 + 2*posthorn.LatencyBuckets
-
 // countColumns are the columns of counts, in the order of values.
 func countColumns() []string {
 	names := []string{"accepted", "attempts", "succeeded", "failed", "retried", "exhausted"}
@@ -72,11 +67,14 @@ func countColumns() []string {
 	return names
 }
 
-func (c *counts) values() (all [columns]int64) {
-	n := copy(all[:], []int64{c.accepted, c.attempts, c.succeeded, c.failed, c.retried, c.exhausted})
-	n += copy(all[n:], c.latency[:])
-	copy(all[n:], c.duration[:])
-	return all
+func (c *counts) values(args []any) []any {
+	args = append(args, c.accepted, c.attempts, c.succeeded, c.failed, c.retried, c.exhausted)
+	for _, histogram := range []*[posthorn.LatencyBuckets]int64{&c.latency, &c.duration} {
+		for _, n := range histogram {
+			args = append(args, n)
+		}
+	}
+	return args
 }
 
 func (c *counts) pointers() []any {
@@ -89,54 +87,11 @@ func (c *counts) pointers() []any {
 	return to
 }
 
-// shape is the columns that a rollup's row adds to, a bit each in the order of countColumns. A statement that names no others
-// takes SQLite a third of the time: most rows count an accepted event, or a success with its two places in the histograms.
-type shape uint64
+// acceptedUpsert is for rows that count nothing but accepted events: most of those that accepting writes.
+const acceptedUpsert = `INSERT INTO rollups (minute, tenant_id, subscription_id, node_id, accepted) VALUES ROWS
+	ON CONFLICT DO UPDATE SET accepted = accepted + excluded.accepted`
 
-const (
-	onlyAccepted shape = 1
-	everyColumn  shape = 1<<columns - 1
-	// maxShapes and maxNamed bound the texts kept: rows that add to more columns, as totals do, or of further shapes name all.
-	maxShapes = 16
-	maxNamed  = 6
-)
-
-func shapeOf(values *[columns]int64) (s shape) {
-	for i, n := range values {
-		if n != 0 {
-			s |= 1 << i
-		}
-	}
-	return s
-}
-
-// each calls do with the places of the columns.
-func (s shape) each(do func(i int)) {
-	for rest := s; rest != 0; rest &= rest - 1 {
-		do(bits.TrailingZeros64(uint64(rest)))
-	}
-}
-
-// upsert is the statement of a shape, or of every column where there are enough others.
-func (w *writer) upsert(s shape) (shape, string) {
-	if s != onlyAccepted && w.upserts[s] == "" && (len(w.upserts) >= maxShapes || bits.OnesCount64(uint64(s)) > maxNamed) {
-		s = everyColumn
-	}
-	if text := w.upserts[s]; text != "" {
-		return s, text
-	}
-	all := countColumns()
-	var names, sums []string
-	s.each(func(i int) {
-		names = append(names, all[i])
-		sums = append(sums, all[i]+" = "+all[i]+" + excluded."+all[i])
-	})
-	w.upserts[s] = `INSERT INTO rollups (minute, tenant_id, subscription_id, node_id, ` + strings.Join(names, ", ") + `)
-		VALUES ROWS ON CONFLICT DO UPDATE SET ` + strings.Join(sums, ", ")
-	return s, w.upserts[s]
-}
-
-// add writes the tally to the rollups, those of a shape in the order of their key.
+// add writes the tally to the rollups, in the order of their key.
 func (t *tx) add(y tally, node posthorn.NodeID) error {
 	keys := make([]tallyKey, 0, len(y))
 	for key := range y {
@@ -147,25 +102,33 @@ func (t *tx) add(y tally, node posthorn.NodeID) error {
 			slices.Compare(a.subscription.UUID[:], b.subscription.UUID[:]))
 	})
 	minute := t.now.Truncate(time.Minute).UnixMicro()
-	rows := map[shape][]any{}
+	var accepted, all []any
 	for _, key := range keys {
-		values := y[key].values()
-		added := shapeOf(&values)
-		if added == 0 {
-			continue
-		}
-		s, _ := t.upsert(added)
-		row := append(rows[s], minute, key.tenant.UUID[:], key.subscription.UUID[:], node.UUID[:])
-		s.each(func(i int) { row = append(row, values[i]) })
-		rows[s] = row
-	}
-	for _, s := range slices.Sorted(maps.Keys(rows)) {
-		_, text := t.upsert(s)
-		if err := t.bulk(text, 4+bits.OnesCount64(uint64(s)), rows[s]); err != nil {
-			return err
+		c := y[key]
+		row := []any{minute, key.tenant.UUID[:], key.subscription.UUID[:], node.UUID[:]}
+		if c.attempts == 0 && c.exhausted == 0 {
+			accepted = append(append(accepted, row...), c.accepted)
+		} else {
+			all = c.values(append(all, row...))
 		}
 	}
-	return nil
+	if err := t.bulk(acceptedUpsert, 5, accepted); err != nil {
+		return err
+	}
+	return t.bulk(t.fullUpsert(), 4+6+2*posthorn.LatencyBuckets, all)
+}
+
+func (w *writer) fullUpsert() string {
+	if w.upsert == "" {
+		names := countColumns()
+		sums := make([]string, len(names))
+		for i, name := range names {
+			sums[i] = name + " = " + name + " + excluded." + name
+		}
+		w.upsert = `INSERT INTO rollups (minute, tenant_id, subscription_id, node_id, ` + strings.Join(names, ", ") + `)
+			VALUES ROWS ON CONFLICT DO UPDATE SET ` + strings.Join(sums, ", ")
+	}
+	return w.upsert
 }
 
 // Stats reads the rollups. Steps begin at whole multiples of themselves since 1970.
@@ -175,7 +138,7 @@ func (s *Store) Stats(ctx context.Context, tenant posthorn.TenantID, f posthorn.
 	if until.IsZero() {
 		until = s.Now().Add(time.Minute)
 	}
-	sums := make([]string, 0, columns)
+	sums := make([]string, 0, 6+2*posthorn.LatencyBuckets)
 	for _, name := range countColumns() {
 		sums = append(sums, "sum(r."+name+")")
 	}

@@ -19,7 +19,7 @@ type writer struct {
 	conn       *sql.Conn
 	statements map[statementKey]*sql.Stmt // for questions
 	changes    changes
-	upserts    map[shape]string // of rollups
+	upsert     string // see fullUpsert
 	// What was done so far; others read it.
 	transactions, done atomic.Int64
 }
@@ -39,7 +39,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	}
 	return &writer{
 		turn: make(chan struct{}, 1), closed: make(chan struct{}), conn: conn, statements: map[statementKey]*sql.Stmt{},
-		changes: changes{statements: map[statementKey]driver.Stmt{}}, upserts: map[shape]string{},
+		changes: changes{statements: map[statementKey]driver.Stmt{}},
 	}, nil
 }
 

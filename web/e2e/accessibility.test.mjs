@@ -123,9 +123,10 @@ test("no page is wider than a phone, and axe finds nothing there", async () => {
   assert.deepEqual(found, {});
 });
 
-const usualWork = 11; // ms
+// usualWork is what timedWork tells on a usual machine, in milliseconds: an estimate, from one on which Go code is slower too.
+const usualWork = 11;
 
-// timedWork runs in the browser and tells in milliseconds how long it takes it to write, read and sort a few thousand rows: the
+// timedWork runs in the browser and tells in milliseconds how long it takes it to write, read and sort 20,000 rows: the
 // shortest of some, as of the views.
 function timedWork() {
   let shortest = Number.POSITIVE_INFINITY;
@@ -153,10 +154,10 @@ test("the first view is small and fast", async () => {
   const sizes = await Promise.all(scripts.map((request) => request.sizes()));
   const script = sizes.reduce((sum, size) => sum + size.responseBodySize, 0);
   assert.ok(script > 50_000 && script < 350_000, `${script} bytes of script, compressed`);
-  // A second, on a machine that does the work in usualWork; longer on a slower one. A busy machine makes a view slow now and
+  // A second, on a machine that does the work in usualWork; up to three on a slower one. A busy machine makes a view slow now and
   // then; a slow page is slow every time.
   const work = await page.evaluate(timedWork);
-  const limit = 1000 * Math.max(1, work / usualWork);
+  const limit = 1000 * Math.min(3, Math.max(1, work / usualWork));
   let took = Number.POSITIVE_INFINITY;
   for (let tries = 0; took >= limit && tries < 10; tries++) {
     const start = Date.now();
