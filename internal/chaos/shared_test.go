@@ -32,7 +32,7 @@ func TestSharedLease(t *testing.T) {
 	handed := 0
 	for time.Since(start.at) < lasts {
 		after(200*time.Millisecond + time.Duration(d.IntN(200))*time.Millisecond)
-		handed += w.ask(`WITH taken AS (UPDATE deliveries SET visible_at = now() - interval '1 second'
+		handed += w.ask(`WITH taken AS (UPDATE deliveries SET queued = true, visible_at = now() - interval '1 second'
 			WHERE state = 'pending' AND claim IS NOT NULL AND attempts <= 2 AND random() < 0.3 RETURNING 1) SELECT count(*) FROM taken`)[0]
 	}
 	<-loading

@@ -139,19 +139,19 @@ func (u *upgrade) versions() (list []int) {
 	return list
 }
 
-// setBack takes out of the schema what came after a version, so that the store is as one that an older node has filled: a
-// schema of that version, made beside it, tells what that is.
+// setBack takes out of the schema what came after a version, and brings back columns that have gone since, so that the store is as
+// one that an older node has filled: a schema of that version, made beside it, tells what that is.
 func (u *upgrade) setBack(version int) {
 	u.t.Helper()
 	db := u.database()
 	defer db.Close()
 	then := u.layoutOf(version)
-	var later []string
-	for _, part := range layout(u.t, u.store, db) {
-		if !slices.Contains(then, part) {
-			later = append(later, part)
-		}
+	now := layout(u.t, u.store, db)
+	without := func(parts, others []string) []string {
+		return slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return slices.Contains(others, part) })
 	}
+	later := without(now, then)
+	var statements []string
 	for _, part := range later {
 		kind, name, _ := strings.Cut(part, " ")
 		statement := fmt.Sprintf("DROP %s IF EXISTS %s", kind, name)
@@ -159,8 +159,17 @@ func (u *upgrade) setBack(version int) {
 			if slices.Contains(later, "TABLE "+table) {
 				continue
 			}
+			column, _, _ = strings.Cut(column, " ")
 			statement = fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", table, column)
 		}
+		statements = append(statements, statement)
+	}
+	for _, part := range without(then, now) {
+		if column, ok := strings.CutPrefix(part, "COLUMN "); ok {
+			statements = append(statements, "ALTER TABLE "+strings.Replace(column, ".", " ADD COLUMN ", 1))
+		}
+	}
+	for _, statement := range statements {
 		if _, err := db.Exec(statement); err != nil {
 			u.t.Fatalf("%s: %v", statement, err)
 		}
@@ -189,17 +198,17 @@ func (u *upgrade) layoutOf(version int) []string {
 	return layout(u.t, u.store, db)
 }
 
-// layout lists the tables of a schema, its indexes and its columns, but for partitions.
+// layout lists the tables of a schema, its indexes and its columns with their types, but for partitions.
 func layout(t testing.TB, store string, db *sql.DB) []string {
 	t.Helper()
 	if store == sqliteStore {
 		return ask[string](t, db, `SELECT upper(type) || ' ' || name FROM sqlite_schema WHERE type IN ('table', 'index') AND sql IS NOT NULL
-			UNION ALL SELECT 'COLUMN ' || t.name || '.' || c.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'
+			UNION ALL SELECT 'COLUMN ' || t.name || '.' || c.name || ' ' || c.type FROM sqlite_schema t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'
 			ORDER BY 1 DESC`)
 	}
 	return ask[string](t, db, `SELECT CASE WHEN relkind IN ('r', 'p') THEN 'TABLE ' ELSE 'INDEX ' END || relname FROM pg_class
 			WHERE relkind IN ('r', 'p', 'i', 'I') AND NOT relispartition AND relnamespace = 'public'::regnamespace AND relname !~ '^goose_'
-		UNION ALL SELECT 'COLUMN ' || c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+		UNION ALL SELECT 'COLUMN ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, NULL) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 			WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped AND c.relname !~ '^goose_'
 		UNION ALL SELECT 'TYPE ' || t.typname FROM pg_type t JOIN pg_class c ON c.oid = t.typrelid
 			WHERE c.relkind = 'c' AND t.typnamespace = 'public'::regnamespace

@@ -26,7 +26,7 @@ type rule struct {
 }
 
 // ofProcesses are tables about running nodes: nothing of theirs outlives a move.
-var ofProcesses = []string{"nodes", "leases"}
+var ofProcesses = []string{"nodes", "leases", "births"}
 
 // rules by the target's table. A column that both schemas have under one name needs none.
 var rules = map[string]rule{
@@ -44,7 +44,7 @@ var rules = map[string]rule{
 	"deliveries": {as: map[string]string{
 		"state":         `CASE t.state WHEN 0 THEN 'pending' WHEN 1 THEN 'succeeded' WHEN 2 THEN 'exhausted' WHEN 3 THEN 'cancelled' END`,
 		"payload_bytes": `coalesce((SELECT length(e.payload) FROM events AS e WHERE e.tenant_id = t.tenant_id AND e.id = t.event_id), 0)`,
-		"touched":       `0`,
+		"queued":        `t.state = 0`,
 	}},
 	"attempts": {
 		from: `attempts AS t LEFT JOIN deliveries AS d ON d.id = t.delivery_id`,

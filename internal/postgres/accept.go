@@ -31,7 +31,8 @@ const lockFIFO = `SELECT 1 FROM lanes WHERE subscription_id = ANY($1) AND fifo O
 // acceptEvents stores events and deliveries; acceptMatched and acceptAny fill in the words in braces. An event is stored when
 // it has taken its key, or has none and is not stale; (… IN …) IS TRUE keeps the planner to one hash of the few ids. Rows of
 // the answer: per stored event its place and deliveries, then per delivery born claimed its place and what its lane adds.
-// Waiting for deliver_at is like a hold: the retry window does not run, so held_base is less by that much.
+// Waiting for deliver_at is like a hold: the retry window does not run, so held_base is less by that much. What is born claimed
+// stays out of the queue (births.go) where its id is of now ($5 to $6) and its event does not expire.
 const acceptEvents = `
 WITH fresh AS MATERIALIZED (
 	SELECT *
@@ -62,13 +63,15 @@ WITH fresh AS MATERIALIZED (
 ), queued AS (
 	INSERT INTO deliveries (id, tenant_id, event_id, subscription_id, created_at, updated_at, due_at, visible_at, completed_at,
 		expires_at, claim, claimed_by, sequence, held_base, payload_bytes, attempts, spent, interruptions, last_status_code,
-		manual, touched, state, reason, event_type, ordering_key, last_outcome, last_error)
+		manual, queued, state, reason, event_type, ordering_key, last_outcome, last_error)
 	SELECT w.id, w.tenant_id, w.event_id, w.subscription_id, now(), now(), greatest(w.deliver_at, now()),
 		CASE WHEN w.claimed THEN now() + $4::interval ELSE greatest(w.deliver_at, now()) END,
 		CASE WHEN w.reason <> '' THEN now() END, w.expires_at,
 		CASE WHEN w.claimed THEN w.token END, CASE WHEN w.claimed THEN $3::uuid END,
 		{sequence}, nullif(w.held - greatest(w.deliver_at - now(), '0'), '0'), w.bytes,
-		w.claimed::int, 0, 0, 0, 0, false, CASE WHEN w.reason = '' THEN 'pending' ELSE 'cancelled' END,
+		w.claimed::int, 0, 0, 0, 0,
+		w.reason = '' AND NOT (w.claimed AND w.expires_at IS NULL AND (SELECT clock_timestamp() BETWEEN $5::timestamptz AND $6::timestamptz)),
+		CASE WHEN w.reason = '' THEN 'pending' ELSE 'cancelled' END,
 		w.reason, w.type, w.ordering_key, '', ''
 	FROM {wanted} w
 ), {advanced} tallied AS (

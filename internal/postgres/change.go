@@ -33,7 +33,7 @@ const loseClaim = `
 // its schedule, to which a failure returns it.
 const retryThese = `
 UPDATE deliveries d SET
-	state = 'pending', reason = '', visible_at = now(), completed_at = NULL, updated_at = now(), touched = true,
+	state = 'pending', reason = '', visible_at = now(), completed_at = NULL, updated_at = now(), touched_at = now(), queued = true,
 	manual = CASE WHEN d.state = 'pending' THEN greatest(d.manual, 1) ELSE 2 END,
 	due_at = CASE WHEN d.state = 'pending' THEN d.due_at ELSE now() END,
 	interruptions = CASE WHEN d.state = 'pending' THEN d.interruptions + (d.claim IS NOT NULL)::int ELSE 0 END,` + loseClaim + `
@@ -166,7 +166,7 @@ func end(ctx context.Context, tx pgx.Tx, endings []ending) ([]posthorn.Delivery,
 	b.Queue(steer)
 	queueInterrupted(&b, lost)
 	b.Queue(`UPDATE deliveries d SET
-			state = i.state, reason = i.reason, manual = 0, completed_at = now(), updated_at = now(), touched = true,
+			state = i.state, reason = i.reason, manual = 0, completed_at = now(), updated_at = now(), touched_at = now(), queued = false,
 			interruptions = d.interruptions + (d.claim IS NOT NULL)::int,`+loseClaim+`
 		FROM unnest($1::uuid[], $2::text[], $3::text[]) AS i(id, state, reason)
 		WHERE d.id = i.id RETURNING `+deliveryColumns, ids, states, reasons).Query(func(rows pgx.Rows) (err error) {

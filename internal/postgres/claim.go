@@ -26,6 +26,9 @@ func (s *Store) ClaimDeliveries(ctx context.Context, req posthorn.ClaimRequest) 
 	if req.Limit <= 0 {
 		return batch, nil
 	}
+	if err := s.sweepBirths(ctx); err != nil {
+		return batch, err
+	}
 	err := s.do(ctx, "claim deliveries", func(ctx context.Context) error {
 		found, err := s.look(ctx, &req)
 		if err != nil {

@@ -44,10 +44,10 @@ func (l *load) fill(t testing.TB, subs []posthorn.SubscriptionID, n, days int, s
 			SELECT event, $3, at, 1, 'invoice.paid', 'application/json', '', '', '', '\x7b7d' FROM g
 		)
 		INSERT INTO deliveries (id, tenant_id, event_id, subscription_id, created_at, updated_at, due_at, visible_at, completed_at, sequence,
-			payload_bytes, attempts, spent, interruptions, last_status_code, manual, touched, state, reason, event_type, ordering_key,
+			payload_bytes, attempts, spent, interruptions, last_status_code, manual, queued, state, reason, event_type, ordering_key,
 			last_outcome, last_error)
 		SELECT id, $3, event, ($4::uuid[])[1 + i % cardinality($4::uuid[])], at, at, d, d, CASE WHEN $5 <> 'pending' THEN at END, 0,
-			2, 0, 0, 0, 0, 0, false, $5, '', 'invoice.paid', '', '', ''
+			2, 0, 0, 0, 0, 0, $5 = 'pending', $5, '', 'invoice.paid', '', '', ''
 		FROM g, LATERAL (SELECT CASE WHEN $6 THEN at ELSE now() + $7::interval END AS d) x`,
 			n, list[len(list)-1], uuid(l.tenant.UUID), subscriptionIDs(subs), string(state), wait == 0, wait, salt, from, min(from+chunk-1, n))
 	}

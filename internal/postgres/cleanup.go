@@ -97,13 +97,13 @@ func ofDay(sql string, d time.Time) string {
 // (a replay, or made just past midnight), and its attempts.
 const (
 	neededEvents = `SELECT tenant_id, event_id FROM deliveries_attic
-			WHERE state = 'pending' AND event_id >= '{from}' AND event_id < '{to}'
+			WHERE queued AND event_id >= '{from}' AND event_id < '{to}'
 		UNION SELECT tenant_id, event_id FROM deliveries
-			WHERE id >= '{to}' AND event_id >= '{from}' AND event_id < '{to}' AND state = 'pending'`
-	countNeeded = `SELECT (SELECT count(*) FROM (SELECT FROM deliveries_{day} WHERE state = 'pending' LIMIT $1) d),
+			WHERE id >= '{to}' AND event_id >= '{from}' AND event_id < '{to}' AND queued`
+	countNeeded = `SELECT (SELECT count(*) FROM (SELECT FROM deliveries_{day} WHERE queued LIMIT $1) d),
 		(SELECT count(*) FROM (` + neededEvents + ` LIMIT $1) e),
 		$2 AND EXISTS (SELECT FROM deliveries d JOIN attempts_{day} a ON a.delivery_id = d.id
-			WHERE d.id < '{from}' AND d.state = 'pending' AND d.attempts > 0)`
+			WHERE d.id < '{from}' AND d.queued AND d.attempts > 0)`
 )
 
 // droppable says whether a day can go: with few deliveries to move to the attic, or with none where days before it
@@ -128,10 +128,10 @@ func (s *Store) droppable(ctx context.Context, d time.Time, lowest bool) (bool, 
 // moveNeeded brings what is needed of a day into the attic, ids unchanged. The attic is detached: its bound is raised above
 // the day when it comes back.
 const moveNeeded = `
-	INSERT INTO deliveries_attic SELECT * FROM deliveries_{day} WHERE state = 'pending';
+	INSERT INTO deliveries_attic SELECT * FROM deliveries_{day} WHERE queued;
 	INSERT INTO events_attic SELECT e.* FROM events_{day} e JOIN (` + neededEvents + `) n ON n.tenant_id = e.tenant_id AND n.event_id = e.id;
 	INSERT INTO attempts_attic SELECT a.* FROM attempts_{day} a
-		JOIN deliveries_attic d ON d.id = a.delivery_id WHERE d.state = 'pending' AND d.attempts > 0`
+		JOIN deliveries_attic d ON d.id = a.delivery_id WHERE d.queued AND d.attempts > 0`
 
 // dropDay takes a day's partitions out in one transaction, which holds the tables only for as long as moving few rows takes.
 // Their files are removed after it, when nobody waits.

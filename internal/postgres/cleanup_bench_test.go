@@ -69,9 +69,9 @@ func (l *load) fillDay(t testing.TB, d time.Time, n int) {
 					false, false, false, false, 'succeeded', '', '' FROM g
 			)
 			INSERT INTO deliveries (id, tenant_id, event_id, subscription_id, created_at, updated_at, due_at, visible_at, completed_at, sequence,
-				payload_bytes, attempts, spent, interruptions, last_status_code, manual, touched, state, reason, event_type, ordering_key,
+				payload_bytes, attempts, spent, interruptions, last_status_code, manual, queued, state, reason, event_type, ordering_key,
 				last_outcome, last_error)
-			SELECT id, $6, event, ($7::uuid[])[1 + i % cardinality($7::uuid[])], at, at, at, at, at, 0, 200, 1, 1, 0, 200, 0, false,
+			SELECT id, $6, event, ($7::uuid[])[1 + i % cardinality($7::uuid[])], at, at, at, at, at, 0, 200, 1, 1, 0, 200, 0, i % 1000 = 0,
 				CASE WHEN i % 1000 = 0 THEN 'pending' ELSE 'succeeded' END, '', 'invoice.paid', '', '', ''
 			FROM g`, d, fmt.Sprint(time.Now().UnixNano()), from, min(from+chunk, n)-1, n, uuid(l.tenant.UUID), subscriptionIDs(l.subs))
 	}

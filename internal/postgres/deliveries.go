@@ -82,7 +82,7 @@ func (s *Store) listDeliveries(ctx context.Context, tenant posthorn.TenantID, f 
 	case !f.SubscriptionID.IsZero():
 		return many(ctx, s, what, scanDelivery, list+` AND d.subscription_id = $5`+order, append(args, uuid(f.SubscriptionID.UUID))...)
 	case len(f.States) > 0 && !slices.Contains(f.States, posthorn.Pending) && !slices.Contains(f.States, posthorn.Delivered):
-		return many(ctx, s, what, scanDelivery, list+` AND d.state IN ('exhausted', 'cancelled')`+order, args...)
+		return many(ctx, s, what, scanDelivery, list+` AND d.reason <> ''`+order, args...)
 	}
 	return many(ctx, s, what, scanDelivery, list+order, args...)
 }

@@ -27,7 +27,7 @@ func (s *Store) ExpiringBacklogs(ctx context.Context, hold, notice time.Duration
 			FROM unnest($1::uuid[]) AS q(lane)
 			CROSS JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = q.lane OFFSET 0) l
 			CROSS JOIN LATERAL (SELECT count(*)::int AS n, min(created_at) AS first FROM (
-				SELECT d.created_at FROM deliveries d WHERE d.subscription_id = q.lane AND d.state = 'pending'
+				SELECT d.created_at FROM deliveries d WHERE d.subscription_id = q.lane AND d.queued
 					AND d.id < $2 AND d.created_at <= now() - $3::interval ORDER BY d.subscription_id, d.visible_at LIMIT $4) d) d
 			WHERE d.n > 0 LIMIT $5`, uuids(held), uuid(posthorn.MinUUID(s.Now().Add(s.slack-hold+notice))), hold-notice,
 			posthorn.ExpiringCounted, limit).Query(func(rows pgx.Rows) (err error) {

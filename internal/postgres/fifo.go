@@ -48,7 +48,7 @@ const yielded = `
 	SELECT coalesce(array_agg(y.id ORDER BY y.visible_at) FILTER (WHERE y.visible_at <= now()), '{}') AS due,
 		min(y.visible_at) FILTER (WHERE y.visible_at <= now()) AS since, min(y.visible_at) FILTER (WHERE y.visible_at > now()) AS next
 	FROM (SELECT d.id, d.visible_at FROM deliveries d
-		WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.sequence < 0
+		WHERE d.subscription_id = q.lane AND d.queued AND d.sequence < 0
 			AND (d.expires_at IS NULL OR d.expires_at > now()) AND (d.manual <> 0 OR NOT q.by_hand)
 		ORDER BY d.subscription_id, d.visible_at LIMIT $5) y`
 
@@ -63,16 +63,16 @@ SELECT q.n, h.due, y.due, h.keys, h.last, least(h.since, y.since), least(h.next,
 FROM unnest($1::uuid[], $2::text[], $3::bool[]) WITH ORDINALITY AS q(lane, after, by_hand, n) CROSS JOIN LATERAL (
 	WITH RECURSIVE head AS (
 		(SELECT d.ordering_key, d.id, d.visible_at, d.expires_at, d.manual, d.claim, 1 AS step FROM deliveries d
-			WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.sequence > 0 AND d.ordering_key >= q.after
+			WHERE d.subscription_id = q.lane AND d.queued AND d.sequence > 0 AND d.ordering_key >= q.after
 			ORDER BY d.subscription_id, d.ordering_key, d.sequence LIMIT 1)
 		UNION ALL
 		SELECT n.*, head.step + 1 FROM head CROSS JOIN LATERAL (
 			SELECT d.ordering_key, d.id, d.visible_at, d.expires_at, d.manual, d.claim FROM deliveries d
-			WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.sequence > 0 AND d.ordering_key > head.ordering_key
+			WHERE d.subscription_id = q.lane AND d.queued AND d.sequence > 0 AND d.ordering_key > head.ordering_key
 			ORDER BY d.subscription_id, d.ordering_key, d.sequence LIMIT 1) n
 		WHERE head.step < $4
 	), under_way AS MATERIALIZED (
-		SELECT d.ordering_key, d.sequence FROM deliveries d WHERE d.subscription_id = q.lane AND d.state = 'pending'
+		SELECT d.ordering_key, d.sequence FROM deliveries d WHERE d.subscription_id = q.lane AND d.queued
 			AND d.visible_at > now() AND d.visible_at <= now() + $6::interval AND d.claim IS NOT NULL
 	), judged AS MATERIALIZED (
 		SELECT head.*, head.visible_at <= now() AND (head.expires_at IS NULL OR head.expires_at > now()) AND (head.manual <> 0 OR NOT q.by_hand)

@@ -46,10 +46,16 @@ SELECT open AND visible_at <= now(), held,
 FROM (
 	SELECT l.open, l.held, d.visible_at, d.due_at, d.attempts, d.claim
 	FROM unnest($1::uuid[], $2::bool[], $3::bool[]) AS l(id, open, held) CROSS JOIN LATERAL (
-		SELECT d.visible_at, d.due_at, d.attempts, d.claim FROM deliveries d WHERE d.subscription_id = l.id AND d.state = 'pending'
+		SELECT d.visible_at, d.due_at, d.attempts, d.claim FROM deliveries d WHERE d.subscription_id = l.id AND d.queued
 		ORDER BY d.subscription_id, d.visible_at LIMIT $4) d
 	LIMIT $4) q
 GROUP BY 1, 2, 3`
+
+// countBorn counts births in flight of a tenant ($1, or of all) among the $3 latest deliveries from an id ($2) on.
+const countBorn = `
+SELECT count(*) FROM (SELECT d.subscription_id, d.queued, d.state FROM deliveries d
+	WHERE ($1::uuid IS NULL OR d.tenant_id = $1) AND d.id >= $2 ORDER BY d.id DESC LIMIT $3) d
+WHERE NOT d.queued AND d.state = 'pending' AND EXISTS (SELECT FROM lanes l WHERE l.subscription_id = d.subscription_id AND NOT l.deleted)`
 
 // Queue implements posthorn.Insight.
 func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Queue, error) {
@@ -78,6 +84,12 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 		var b pgx.Batch
 		b.Queue(steer)
 		b.Queue(countQueue, lanes, open, held, countCap+1).Query(func(rows pgx.Rows) error { return addQueue(rows, &q) })
+		b.Queue(countBorn, uuid(tenant.UUID), s.firstBorn(), laneCap).QueryRow(func(row pgx.Row) error {
+			var born int
+			err := row.Scan(&born)
+			q.Pending += born
+			return err
+		})
 		if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
 			return err
 		}
@@ -117,13 +129,17 @@ func addQueue(rows pgx.Rows, q *posthorn.Queue) error {
 	return err
 }
 
-// countLanes counts the pending deliveries of each lane, at most $2 of one.
+// countLanes counts the pending deliveries of each lane, at most $2 of one, and as many of its latest, from an id ($3) on, are
+// looked at for births in flight.
 const countLanes = `
-SELECT l.id, c.backlog, c.in_flight, c.next FROM unnest($1::uuid[]) AS l(id) CROSS JOIN LATERAL (
-	SELECT count(*) AS backlog, count(*) FILTER (WHERE d.claim IS NOT NULL AND d.visible_at > now()) AS in_flight,
+SELECT l.id, c.queued, c.claimed, b.born, c.next FROM unnest($1::uuid[]) AS l(id) CROSS JOIN LATERAL (
+	SELECT count(*) AS queued, count(*) FILTER (WHERE d.claim IS NOT NULL AND d.visible_at > now()) AS claimed,
 		min(d.visible_at) FILTER (WHERE d.claim IS NULL AND d.visible_at > now()) AS next
-	FROM (SELECT d.claim, d.visible_at FROM deliveries d WHERE d.subscription_id = l.id AND d.state = 'pending'
-		ORDER BY d.subscription_id, d.visible_at LIMIT $2) d) c`
+	FROM (SELECT d.claim, d.visible_at FROM deliveries d WHERE d.subscription_id = l.id AND d.queued
+		ORDER BY d.subscription_id, d.visible_at LIMIT $2) d) c CROSS JOIN LATERAL (
+	SELECT count(*) FILTER (WHERE NOT d.queued AND d.state = 'pending') AS born
+	FROM (SELECT d.queued, d.state FROM deliveries d WHERE d.subscription_id = l.id AND d.id >= $3
+		ORDER BY d.id DESC LIMIT $2) d) b`
 
 // LaneBacklogs implements posthorn.Insight. All lanes are counted a little way first, then the longest further.
 func (s *Store) LaneBacklogs(ctx context.Context, tenant posthorn.TenantID, limit int) ([]posthorn.LaneBacklog, error) {
@@ -170,13 +186,13 @@ func (s *Store) countLanes(ctx context.Context, ids uuids, most int, found map[p
 	return s.do(ctx, "count lanes", func(ctx context.Context) error {
 		var b pgx.Batch
 		b.Queue(steer)
-		b.Queue(countLanes, ids, most).Query(func(rows pgx.Rows) error {
+		b.Queue(countLanes, ids, most, s.firstBorn()).Query(func(rows pgx.Rows) error {
 			var id posthorn.UUID
-			var backlog, inFlight int
+			var queued, claimed, born int
 			var next time.Time
-			_, err := pgx.ForEachRow(rows, []any{(*uuid)(&id), &backlog, &inFlight, (*moment)(&next)}, func() error {
+			_, err := pgx.ForEachRow(rows, []any{(*uuid)(&id), &queued, &claimed, &born, (*moment)(&next)}, func() error {
 				l := found[id]
-				l.Backlog, l.InFlight, l.NextDue, l.Capped = backlog-inFlight, inFlight, next, backlog >= most
+				l.Backlog, l.InFlight, l.NextDue, l.Capped = queued-claimed, claimed+born, next, queued >= most
 				return nil
 			})
 			return err

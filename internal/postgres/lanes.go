@@ -74,11 +74,11 @@ type dueLane struct {
 const walkLanes = `
 WITH RECURSIVE lane AS (
 	(SELECT d.subscription_id, d.visible_at, d.id, d.expires_at, 1 AS step FROM deliveries d
-		WHERE d.state = 'pending' AND d.subscription_id > $1 ORDER BY d.subscription_id, d.visible_at LIMIT 1)
+		WHERE d.queued AND d.subscription_id > $1 ORDER BY d.subscription_id, d.visible_at LIMIT 1)
 	UNION ALL
 	SELECT n.*, lane.step + 1 FROM lane CROSS JOIN LATERAL (
 		SELECT d.subscription_id, d.visible_at, d.id, d.expires_at FROM deliveries d
-		WHERE d.state = 'pending' AND d.subscription_id > lane.subscription_id
+		WHERE d.queued AND d.subscription_id > lane.subscription_id
 		ORDER BY d.subscription_id, d.visible_at LIMIT 1) n
 	WHERE lane.step < $2)`
 
@@ -87,7 +87,7 @@ const theseLanes = `
 WITH lane AS (
 	SELECT n.* FROM unnest($1::uuid[]) AS q(id) CROSS JOIN LATERAL (
 		SELECT d.subscription_id, d.visible_at, d.id, d.expires_at FROM deliveries d
-		WHERE d.state = 'pending' AND d.subscription_id = q.id ORDER BY d.subscription_id, d.visible_at LIMIT 1) n)`
+		WHERE d.queued AND d.subscription_id = q.id ORDER BY d.subscription_id, d.visible_at LIMIT 1) n)`
 
 // selectDue reads lanes with what decides over claiming from them.
 const selectDue = `

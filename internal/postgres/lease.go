@@ -32,7 +32,7 @@ func (s *Store) RenewClaims(ctx context.Context, claims []posthorn.Claim) ([]pos
 		var b pgx.Batch
 		b.Queue(steer)
 		sent := time.Now()
-		b.Queue(`UPDATE deliveries d SET visible_at = now() + $3::interval FROM unnest($1::uuid[], $2::uuid[]) AS i(id, token)
+		b.Queue(`UPDATE deliveries d SET visible_at = now() + $3::interval, queued = true FROM unnest($1::uuid[], $2::uuid[]) AS i(id, token)
 			WHERE d.id = i.id AND d.claim = i.token RETURNING i.token, now()`,
 			ids, tokens, posthorn.Lease).Query(func(rows pgx.Rows) error {
 			var token posthorn.UUID
@@ -64,7 +64,7 @@ func (s *Store) ReleaseClaims(ctx context.Context, claims []posthorn.Claim) erro
 		var b pgx.Batch
 		b.Queue(steer)
 		b.Queue(`UPDATE deliveries d SET visible_at = least(d.due_at, now()), claim = NULL, claimed_by = NULL,
-				attempts = d.attempts - 1, updated_at = now()
+				attempts = d.attempts - 1, updated_at = now(), queued = true
 			FROM unnest($1::uuid[], $2::uuid[]) AS i(id, token)
 			WHERE d.id = i.id AND d.claim = i.token`, ids, tokens)
 		return s.pool.SendBatch(ctx, &b).Close()

@@ -239,10 +239,10 @@ func TestCleanupThinsFullDays(t *testing.T) {
 	l.fill(t, l.subs[:1], 600, 7, posthorn.Delivered, 0, "done")
 	oldest := dayOf(l.Now()).Add(-6 * day)
 	exec(t, l.Store, `INSERT INTO deliveries (id, tenant_id, event_id, subscription_id, created_at, updated_at, due_at,
-			visible_at, sequence, payload_bytes, attempts, spent, interruptions, last_status_code, manual, touched, state, reason, event_type,
+			visible_at, sequence, payload_bytes, attempts, spent, interruptions, last_status_code, manual, queued, state, reason, event_type,
 			ordering_key, last_outcome, last_error)
 		SELECT test_id($1::timestamptz + i * interval '1 second', 'h' || i), tenant_id, event_id, $3, created_at, updated_at, due_at, visible_at,
-			0, 2, 0, 0, 0, 0, 0, false, 'pending', '', event_type, '', '', ''
+			0, 2, 0, 0, 0, 0, 0, true, 'pending', '', event_type, '', '', ''
 		FROM (SELECT * FROM deliveries d ORDER BY id LIMIT 1) d, generate_series(1, $2::int) i`, oldest, atticMove+1, uuid(l.subs[1].UUID))
 	sum := l.cleanup(t, 1000)
 	// The two days behind it hold nothing that is needed.

@@ -10,7 +10,7 @@ import (
 )
 
 // claimable is when a pending delivery may be given, but for its lane.
-const claimable = `d.state = 'pending' AND d.visible_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now())`
+const claimable = `d.queued AND d.visible_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now())`
 
 // takeDue locks due deliveries and moves them in one statement. Those of $5 are given by id: the first $6 are retries by
 // hand, the rest heads of FIFO lanes. Of each lane in $8 the oldest follow, up to its share; in a lane that became FIFO
@@ -53,7 +53,8 @@ UPDATE deliveries d SET
 	state = CASE WHEN a.ended THEN 'exhausted' ELSE d.state END,
 	reason = CASE WHEN NOT a.ended THEN d.reason WHEN d.manual = 0 THEN 'attempts' ELSE 'manual' END,
 	completed_at = CASE WHEN a.ended THEN now() END,
-	touched = d.touched OR a.ended,
+	touched_at = CASE WHEN a.ended THEN now() ELSE d.touched_at END,
+	queued = NOT a.ended,
 	updated_at = now()
 FROM arranged a
 WHERE d.id = a.id AND a.k <= $3 AND (a.bytes <= $4 OR a.k = 1 AND $12)

@@ -19,17 +19,17 @@ import (
 const recordAttempts = `
 WITH moved AS (
 	UPDATE deliveries d SET
-		state = i.state, reason = i.reason, claim = NULL, claimed_by = NULL, updated_at = now(),
+		state = i.state, reason = i.reason, claim = NULL, claimed_by = NULL, updated_at = now(), queued = i.state = 'pending',
 		due_at = CASE WHEN i.state = 'pending' AND NOT i.keep_due THEN now() + i.delay * interval '1 microsecond' ELSE d.due_at END,
-		visible_at = CASE WHEN i.state = 'pending' AND i.again THEN now()
-			WHEN i.state = 'pending' AND NOT i.keep_due THEN now() + i.delay * interval '1 microsecond' ELSE d.due_at END,
+		visible_at = CASE WHEN i.state <> 'pending' THEN d.visible_at WHEN i.again THEN now()
+			WHEN NOT i.keep_due THEN now() + i.delay * interval '1 microsecond' ELSE d.due_at END,
 		completed_at = CASE WHEN i.state <> 'pending' THEN now() END,
 		attempts = d.attempts - CASE WHEN i.sent THEN 0 ELSE 1 END,
 		spent = d.spent + i.spends::int,
 		interruptions = CASE WHEN NOT i.sent THEN d.interruptions WHEN i.outcome = 'interrupted' THEN d.interruptions + 1 ELSE 0 END,
 		manual = CASE WHEN i.sent AND NOT i.again OR i.state <> 'pending' THEN 0 ELSE d.manual END,
 		sequence = CASE WHEN i.yield AND i.state = 'pending' THEN -abs(d.sequence) ELSE d.sequence END,
-		touched = d.touched OR NOT i.sent AND i.state <> 'pending',
+		touched_at = CASE WHEN NOT i.sent AND i.state <> 'pending' THEN now() ELSE d.touched_at END,
 		last_outcome = CASE WHEN i.sent THEN i.outcome ELSE d.last_outcome END,
 		last_status_code = CASE WHEN i.sent THEN i.status_code ELSE d.last_status_code END,
 		last_error = CASE WHEN i.sent THEN i.error ELSE d.last_error END

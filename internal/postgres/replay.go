@@ -23,11 +23,11 @@ WITH wanted AS MATERIALIZED (
 	WHERE lanes.subscription_id = c.subscription_id
 )
 INSERT INTO deliveries AS d (id, tenant_id, event_id, subscription_id, created_at, updated_at, due_at, visible_at, completed_at,
-	expires_at, replay_id, sequence, held_base, payload_bytes, attempts, spent, interruptions, last_status_code, manual, touched,
+	expires_at, replay_id, sequence, held_base, payload_bytes, attempts, spent, interruptions, last_status_code, manual, queued,
 	state, reason, event_type, ordering_key, last_outcome, last_error)
 SELECT w.id, e.tenant_id, e.id, w.subscription_id, now(), now(), now(), now(), CASE WHEN w.reason <> '' THEN now() END,
 	e.expires_at, $3, CASE WHEN w.fifo THEN w.next_sequence - 1 + w.nth ELSE 0 END, nullif(w.held, '0'), octet_length(e.payload),
-	0, 0, 0, 0, 0, false, CASE WHEN w.reason = '' THEN 'pending' ELSE 'cancelled' END, w.reason, e.type, e.ordering_key, '', ''
+	0, 0, 0, 0, 0, w.reason = '', CASE WHEN w.reason = '' THEN 'pending' ELSE 'cancelled' END, w.reason, e.type, e.ordering_key, '', ''
 FROM wanted w CROSS JOIN (SELECT * FROM events WHERE tenant_id = $1 AND id = $2) e ORDER BY w.id
 RETURNING ` + deliveryColumns
 

@@ -13,7 +13,7 @@ import (
 const countSample = `
 SELECT q.id, count(*), count(*) FILTER (WHERE q.visible_at <= now()) FROM (
 	SELECT l.id, d.visible_at FROM unnest($1::uuid[]) AS l(id) CROSS JOIN LATERAL (
-		SELECT d.visible_at FROM deliveries d WHERE d.subscription_id = l.id AND d.state = 'pending'
+		SELECT d.visible_at FROM deliveries d WHERE d.subscription_id = l.id AND d.queued
 		ORDER BY d.subscription_id, d.visible_at LIMIT $2) d
 	LIMIT $3) q
 GROUP BY q.id`

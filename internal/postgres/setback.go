@@ -24,7 +24,7 @@ const wasSetBack = `SELECT now(), (SELECT max(seen_at) FROM nodes), (SELECT id F
 // only a person may have tried it by then.
 const keepWaits = `
 WITH ahead AS MATERIALIZED (
-	SELECT d.id FROM deliveries d WHERE d.subscription_id = $1 AND d.state = 'pending'
+	SELECT d.id FROM deliveries d WHERE d.subscription_id = $1 AND d.queued
 		AND (d.updated_at > now() AND (d.spent > 0 OR d.due_at <= d.updated_at OR d.visible_at <> d.due_at) OR d.claim IS NOT NULL AND d.visible_at > now() + $2::interval)
 	ORDER BY d.id LIMIT $3 FOR UPDATE
 )
@@ -66,6 +66,9 @@ func (s *Store) followClock(ctx context.Context) (err error) {
 		return err
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.write(ctx, "look at births ahead", enqueueAhead); err != nil {
 		return err
 	}
 	var lanes []posthorn.UUID

@@ -75,6 +75,8 @@ type Store struct {
 	// daysNamed says that the partitions of today and the days ahead are there under their names; recordToday names today's.
 	daysNamed   atomic.Bool
 	recordToday atomic.Pointer[dayStatement]
+	// sweptAt is when births were looked at last (sweepBirths), in Unix nanoseconds.
+	sweptAt atomic.Int64
 	// rides are results that wait to share the commit of new events.
 	rides ride.Queue[*recording]
 	work  work

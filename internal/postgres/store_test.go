@@ -102,6 +102,7 @@ func elapse(t *testing.T, store posthorn.Store, d time.Duration) {
 	}
 	// Ids stay.
 	s.slack += d
+	s.sweptAt.Store(0)
 }
 
 // step sets the clock that the store's statements read: a now() of the test's own comes before PostgreSQL's.

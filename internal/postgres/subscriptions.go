@@ -195,6 +195,11 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 		return err
 	}
 	fifo := sub.Ordering == posthorn.OrderingFIFO
+	if fifo && before.Ordering != posthorn.OrderingFIFO {
+		if err := enqueueLane(ctx, tx, sub.ID); err != nil {
+			return err
+		}
+	}
 	var b pgx.Batch
 	b.Queue(`UPDATE subscriptions SET version = $2, status = $3, disabled_reason = $4, policy = $5,
 			confidential = coalesce($6, confidential), updated_at = now()
@@ -213,7 +218,7 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 		b.Queue(`
 			WITH n AS (
 				SELECT id, row_number() OVER (ORDER BY id) AS nth FROM deliveries
-				WHERE subscription_id = $1 AND state = 'pending' AND sequence = 0
+				WHERE subscription_id = $1 AND queued AND sequence = 0
 			), l AS (
 				UPDATE lanes SET next_sequence = next_sequence + (SELECT count(*) FROM n) WHERE subscription_id = $1 RETURNING next_sequence
 			)
@@ -222,7 +227,7 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 	}
 	if sub.Yields() && !before.Yields() {
 		b.Queue(`UPDATE deliveries SET sequence = -sequence
-			WHERE subscription_id = $1 AND state = 'pending' AND sequence > 0 AND spent > 0 AND claim IS NULL`, uuid(sub.ID.UUID))
+			WHERE subscription_id = $1 AND queued AND sequence > 0 AND spent > 0 AND claim IS NULL`, uuid(sub.ID.UUID))
 	}
 	return tx.SendBatch(ctx, &b).Close()
 }
@@ -235,6 +240,9 @@ func (s *Store) DeleteSubscription(ctx context.Context, tenant posthorn.TenantID
 		}
 		var version int64
 		if err := tx.QueryRow(ctx, nextVersion, uuid(tenant.UUID)).Scan(&version, nil); err != nil {
+			return err
+		}
+		if err := enqueueLane(ctx, tx, id); err != nil {
 			return err
 		}
 		var b pgx.Batch

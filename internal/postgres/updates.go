@@ -28,9 +28,9 @@ const (
 			ORDER BY a.recorded_at, a.id LIMIT $3) a JOIN deliveries d ON d.id = a.delivery_id`
 	// What was changed otherwise than by an attempt, however old.
 	updatesTouched = `
-		SELECT d.updated_at, ` + updateColumns + `, NULL::uuid, 0, '', 0, 0, ''
-		FROM deliveries d WHERE d.touched AND ($1::uuid IS NULL OR d.tenant_id = $1) AND d.updated_at >= $2
-		ORDER BY d.updated_at, d.id LIMIT $3`
+		SELECT d.touched_at, ` + updateColumns + `, NULL::uuid, 0, '', 0, 0, ''
+		FROM deliveries d WHERE ($1::uuid IS NULL OR d.tenant_id = $1) AND d.touched_at >= $2
+		ORDER BY d.touched_at, d.id LIMIT $3`
 	// Events nobody wanted. Of twice as many events as updates are asked for, more than these are unwanted or the others have
 	// more deliveries than that: either way there is more to tell than fits.
 	updatesUnwanted = `

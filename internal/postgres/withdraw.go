@@ -26,13 +26,13 @@ const skipLooked = 24 * time.Hour
 
 const (
 	withdrawExpired = `SELECT ` + lockedColumns + ` FROM (SELECT * FROM deliveries d
-		WHERE d.state = 'pending' AND d.expires_at IS NOT NULL AND d.expires_at <= now()
+		WHERE d.queued AND d.expires_at IS NOT NULL AND d.expires_at <= now()
 		ORDER BY d.expires_at LIMIT $1 FOR UPDATE SKIP LOCKED) d`
 	// ofLanes reads pending deliveries along the queue's index, lane by lane, as long as more are wanted.
 	ofLanes = `SELECT ` + lockedColumns + ` FROM unnest($1::uuid[], $3::uuid[], $4::interval[]) AS q(lane, below, age)
 		CROSS JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = q.lane OFFSET 0) l
 		CROSS JOIN LATERAL (SELECT * FROM deliveries d
-			WHERE d.subscription_id = q.lane AND d.state = 'pending' AND d.id < q.below AND `
+			WHERE d.subscription_id = q.lane AND d.queued AND d.id < q.below AND `
 	ofLanesEnd = ` ORDER BY d.subscription_id, d.visible_at LIMIT $2 FOR UPDATE SKIP LOCKED) d LIMIT $2`
 
 	withdrawSkipped = ofLanes + `d.created_at <= l.skipped_at AND d.manual <> 2` + ofLanesEnd
@@ -47,6 +47,9 @@ const (
 func (s *Store) WithdrawDeliveries(ctx context.Context, w posthorn.Withdrawal) (posthorn.WithdrawalReport, error) {
 	report := posthorn.WithdrawalReport{Ended: map[posthorn.Reason]int{}, Done: true}
 	if err := s.followClock(ctx); err != nil {
+		return report, err
+	}
+	if err := s.sweepBirths(ctx); err != nil {
 		return report, err
 	}
 	causes, err := s.causes(ctx, w)

@@ -65,8 +65,9 @@ func insightQueue(f *Fixture) {
 	f.Elapse(10 * time.Minute)
 	f.PublishOne(busy)
 	f.PublishOne(busy)
+	f.Offer(f.NewEvent(), busy)
 	q := f.queue(f.Tenant)
-	equal(f, "pending", q.Pending, 8)
+	equal(f, "pending", q.Pending, 9)
 	equal(f, "due", q.Due, 3)
 	equal(f, "held", q.Held, 1)
 	equal(f, "capped", q.Capped, false)
@@ -80,7 +81,7 @@ func insightQueue(f *Fixture) {
 	// What is claimed is pending, and not due.
 	f.Claim()
 	q = f.queue(f.Tenant)
-	equal(f, "pending", q.Pending, 8)
+	equal(f, "pending", q.Pending, 9)
 	equal(f, "due", q.Due, 0)
 	equal(f, "oldest due", q.OldestDue, 0)
 	equal(f, "retries in the first hour", q.Retries[0], 1)
@@ -184,6 +185,11 @@ func insightBacklogs(f *Fixture) {
 	f.must(err)
 	equal(f, "lanes of all tenants", len(list), 3)
 	equal(f, "in flight", list[0].InFlight, 2)
+	f.Offer(f.NewEvent(), long)
+	list, err = f.Store.LaneBacklogs(f.Context(), f.Tenant, 1)
+	f.must(err)
+	equal(f, "in flight with the one born claimed", list[0].InFlight, 3)
+	equal(f, "backlog beside", list[0].Backlog, 2)
 }
 
 func insightBacklog(f *Fixture) {
