@@ -26,6 +26,10 @@ const (
 	// sweepWaits bounds how long a transaction that may still bring births holds the others up: somebody's own statement, as
 	// ours take far less.
 	sweepWaits = 10 * time.Minute
+	// sweepRows bounds the deliveries that one sweep goes over where it has more than sweepStep to go.
+	sweepRows, sweepStep = 100_000, time.Minute
+	// sweptAnew is how far a sweep is sent back where the clock was set back: further than anybody takes to notice.
+	sweptAnew = 24 * time.Hour
 )
 
 // lockBirths holds the sweep, which nodes do in turn, and says from where to where it may go: not past what a transaction under
@@ -53,49 +57,76 @@ func (s *Store) sweepBirths(ctx context.Context) error {
 		if errors.Is(err, pgx.ErrNoRows) || err == nil && !to.After(from) {
 			return nil
 		}
+		if err == nil && to.Sub(from) > sweepStep {
+			to, err = s.shortenSweep(ctx, tx, from, to)
+		}
 		if err != nil {
 			return err
 		}
 		var b pgx.Batch
 		b.Queue(steer)
-		b.Queue(enqueueBorn, uuid(posthorn.MinUUID(from)), uuid(posthorn.MinUUID(to.Add(s.slack-idSlack))))
+		b.Queue(enqueueBorn, lowestID(from), lowestID(to.Add(s.slack-idSlack)))
 		b.Queue(`UPDATE births SET swept = $1`, to)
 		return tx.SendBatch(ctx, &b).Close()
 	})
 }
 
+// shortenSweep ends a sweep that has come far behind, as where nobody but the API ran, after so many deliveries. The next goes on at
+// once.
+func (s *Store) shortenSweep(ctx context.Context, tx pgx.Tx, from, to time.Time) (time.Time, error) {
+	var b pgx.Batch
+	b.Queue(steer)
+	b.Queue(`SELECT id FROM deliveries WHERE id >= $1 AND id < $2 ORDER BY id OFFSET $3 LIMIT 1`, lowestID(from), lowestID(to), sweepRows).
+		QueryRow(func(row pgx.Row) error {
+			var id posthorn.UUID
+			err := row.Scan((*uuid)(&id))
+			if errors.Is(err, pgx.ErrNoRows) {
+				return nil
+			}
+			to = id.Time()
+			s.sweptAt.Store(0)
+			return err
+		})
+	err := tx.SendBatch(ctx, &b).Close()
+	return to, err
+}
+
 // enqueueLane makes the births of a lane known to whoever looks at its queue.
 func enqueueLane(ctx context.Context, tx pgx.Tx, lane posthorn.SubscriptionID) error {
-	from, err := firstUnswept(ctx, tx, "")
+	swept, err := readSwept(ctx, tx)
 	if err == nil {
-		_, err = tx.Exec(ctx, enqueueBorn+` AND d.subscription_id = $3`, from, lastID, uuid(lane.UUID))
+		_, err = tx.Exec(ctx, enqueueBorn+` AND d.subscription_id = $3`, lowestID(swept), lastID, uuid(lane.UUID))
 	}
 	return err
 }
 
-// enqueueAhead makes all births known to whoever looks at the queue, where the clock was set back: their ids are ahead of it. What
-// was born since may lie behind the sweep, which begins anew.
+// enqueueAhead makes all births known, where the clock was set back: their ids are ahead of it. Those since then may lie behind
+// the sweep, which is sent back.
 func enqueueAhead(ctx context.Context, tx pgx.Tx) error {
-	from, err := firstUnswept(ctx, tx, " FOR UPDATE")
+	swept, err := readSwept(ctx, tx)
 	if err != nil {
 		return err
 	}
 	var b pgx.Batch
 	b.Queue(steer)
-	b.Queue(enqueueBorn, from, lastID)
-	b.Queue(`UPDATE births SET swept = least(swept, now() - $1::interval)`, sweepWaits)
+	b.Queue(enqueueBorn, lowestID(swept), lastID)
+	b.Queue(`UPDATE births SET swept = least(swept, now() - $1::interval)`, sweptAnew)
 	return tx.SendBatch(ctx, &b).Close()
 }
+
+// readSwept says until when births were looked through.
+func readSwept(ctx context.Context, q interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}) (time.Time, error) {
+	var swept time.Time
+	err := q.QueryRow(ctx, `SELECT swept FROM births`).Scan((*moment)(&swept))
+	return swept, err
+}
+
+func lowestID(at time.Time) uuid { return uuid(posthorn.MinUUID(at)) }
 
 // lastID is above all ids.
 var lastID = uuid(bytes.Repeat([]byte{0xff}, 16))
 
 // firstBorn is a lowest id of births, as near as those who count must know it.
-func (s *Store) firstBorn() uuid { return uuid(posthorn.MinUUID(s.Now().Add(-posthorn.Lease))) }
-
-// firstUnswept is the lowest id that a birth outside the queue can have.
-func firstUnswept(ctx context.Context, tx pgx.Tx, lock string) (uuid, error) {
-	var swept time.Time
-	err := tx.QueryRow(ctx, `SELECT swept FROM births`+lock).Scan((*moment)(&swept))
-	return uuid(posthorn.MinUUID(swept)), err
-}
+func (s *Store) firstBorn() uuid { return lowestID(s.Now().Add(-posthorn.Lease)) }

@@ -33,8 +33,11 @@ const (
 // Cleanup implements posthorn.Upkeep. A step is one day's partitions, or one batch of rows of each table that has none.
 func (s *Store) Cleanup(ctx context.Context, r posthorn.Retention) (posthorn.CleanupReport, error) {
 	var report posthorn.CleanupReport
-	cutoff := s.Now().Add(-r.Logs)
 	batch := max(r.Batch, 1)
+	cutoff, err := s.cutoff(ctx, r.Logs)
+	if err != nil {
+		return report, err
+	}
 	if err := s.dropOutdated(ctx); err != nil {
 		return report, err
 	}
@@ -65,6 +68,20 @@ func (s *Store) Cleanup(ctx context.Context, r posthorn.Retention) (posthorn.Cle
 		}
 	}
 	return report, s.sweepRest(ctx, cutoff, batch, &report)
+}
+
+// cutoff is the moment before which things are old, and no later than births were looked through: pending deliveries among them
+// would go with their day.
+func (s *Store) cutoff(ctx context.Context, age time.Duration) (time.Time, error) {
+	err := s.sweepBirths(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	swept, err := readSwept(ctx, s.pool)
+	if cutoff := s.Now().Add(-age); err != nil || cutoff.Before(swept) {
+		return cutoff, explain("read the births", err)
+	}
+	return swept, nil
 }
 
 func (s *Store) partitions(ctx context.Context) ([]partition, error) {
