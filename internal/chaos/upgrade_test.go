@@ -139,8 +139,8 @@ func (u *upgrade) versions() (list []int) {
 	return list
 }
 
-// setBack takes out of the schema what came after a version, and brings back columns that have gone since, so that the store is as
-// one that an older node has filled: a schema of that version, made beside it, tells what that is.
+// setBack takes out of the schema what came after a version, and brings back columns and indexes that have gone since, so that the
+// store is as one that an older node has filled: a schema of that version, made beside it, tells what that is.
 func (u *upgrade) setBack(version int) {
 	u.t.Helper()
 	db := u.database()
@@ -154,19 +154,22 @@ func (u *upgrade) setBack(version int) {
 	var statements []string
 	for _, part := range later {
 		kind, name, _ := strings.Cut(part, " ")
+		name, _, _ = strings.Cut(name, " ")
 		statement := fmt.Sprintf("DROP %s IF EXISTS %s", kind, name)
 		if table, column, ok := strings.Cut(name, "."); ok {
 			if slices.Contains(later, "TABLE "+table) {
 				continue
 			}
-			column, _, _ = strings.Cut(column, " ")
 			statement = fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", table, column)
 		}
 		statements = append(statements, statement)
 	}
-	for _, part := range without(then, now) {
+	for _, part := range slices.Backward(without(then, now)) { // columns before indexes
 		if column, ok := strings.CutPrefix(part, "COLUMN "); ok {
+			column = strings.Replace(column, " boolean", " boolean NOT NULL DEFAULT false", 1)
 			statements = append(statements, "ALTER TABLE "+strings.Replace(column, ".", " ADD COLUMN ", 1))
+		} else if _, definition, ok := strings.Cut(part, " CREATE "); ok {
+			statements = append(statements, "CREATE "+strings.Replace(definition, " ON ONLY ", " ON ", 1))
 		}
 	}
 	for _, statement := range statements {
@@ -206,7 +209,7 @@ func layout(t testing.TB, store string, db *sql.DB) []string {
 			UNION ALL SELECT 'COLUMN ' || t.name || '.' || c.name || ' ' || c.type FROM sqlite_schema t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'
 			ORDER BY 1 DESC`)
 	}
-	return ask[string](t, db, `SELECT CASE WHEN relkind IN ('r', 'p') THEN 'TABLE ' ELSE 'INDEX ' END || relname FROM pg_class
+	return ask[string](t, db, `SELECT CASE WHEN relkind IN ('r', 'p') THEN 'TABLE ' ELSE 'INDEX ' END || relname || coalesce(' ' || pg_get_indexdef(oid), '') FROM pg_class
 			WHERE relkind IN ('r', 'p', 'i', 'I') AND NOT relispartition AND relnamespace = 'public'::regnamespace AND relname !~ '^goose_'
 		UNION ALL SELECT 'COLUMN ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, NULL) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 			WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped AND c.relname !~ '^goose_'

@@ -32,7 +32,7 @@ const lockFIFO = `SELECT 1 FROM lanes WHERE subscription_id = ANY($1) AND fifo O
 // it has taken its key, or has none and is not stale; (… IN …) IS TRUE keeps the planner to one hash of the few ids. Rows of
 // the answer: per stored event its place and deliveries, then per delivery born claimed its place and what its lane adds.
 // Waiting for deliver_at is like a hold: the retry window does not run, so held_base is less by that much. What is born claimed
-// stays out of the queue (births.go) where its id is of now ($5 to $6) and its event does not expire.
+// stays out of the queue (births.go) where the ids of the batch are of now and its event does not expire.
 const acceptEvents = `
 WITH fresh AS MATERIALIZED (
 	SELECT *
@@ -60,7 +60,7 @@ WITH fresh AS MATERIALIZED (
 	SELECT e.id, e.tenant_id, now(), e.deliver_at, e.expires_at, {deliveries},
 		e.type, e.content_type, e.ordering_key, e.key, e.trace_parent, e.headers, e.payload
 	FROM fresh e
-), queued AS (
+), made AS (
 	INSERT INTO deliveries (id, tenant_id, event_id, subscription_id, created_at, updated_at, due_at, visible_at, completed_at,
 		expires_at, claim, claimed_by, sequence, held_base, payload_bytes, attempts, spent, interruptions, last_status_code,
 		manual, queued, state, reason, event_type, ordering_key, last_outcome, last_error)
@@ -70,7 +70,7 @@ WITH fresh AS MATERIALIZED (
 		CASE WHEN w.claimed THEN w.token END, CASE WHEN w.claimed THEN $3::uuid END,
 		{sequence}, nullif(w.held - greatest(w.deliver_at - now(), '0'), '0'), w.bytes,
 		w.claimed::int, 0, 0, 0, 0,
-		w.reason = '' AND NOT (w.claimed AND w.expires_at IS NULL AND (SELECT clock_timestamp() BETWEEN $5::timestamptz AND $6::timestamptz)),
+		w.reason = '' AND NOT (w.claimed AND w.expires_at IS NULL AND ` + bornOutside + `),
 		CASE WHEN w.reason = '' THEN 'pending' ELSE 'cancelled' END,
 		w.reason, w.type, w.ordering_key, '', ''
 	FROM {wanted} w

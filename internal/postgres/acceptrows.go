@@ -71,26 +71,26 @@ func (r *acceptRows) isMatched() bool { return len(r.keyed) == 0 && len(r.ordere
 
 // arguments are those of acceptEvents, in order.
 func (r *acceptRows) arguments(node posthorn.NodeID) []any {
-	from, to := r.fresh()
+	oldest, newest := r.made()
 	return inOnePiece(
 		records{len(r.batch), r.payloads + 300*len(r.batch), r.putEvent},
 		records{len(r.owner), 250 * len(r.owner), r.putMatch},
-		uuid(node.UUID), posthorn.Lease, moment(from), moment(to),
+		uuid(node.UUID), posthorn.Lease, moment(oldest), moment(newest), bornFresh,
 	)
 }
 
-// fresh is when the ids of all deliveries are as near as bornFresh.
-func (r *acceptRows) fresh() (from, to time.Time) {
+// made is when the ids of the deliveries were made, to the millisecond.
+func (r *acceptRows) made() (oldest, newest time.Time) {
 	for i, owner := range r.owner {
 		at := r.batch[owner].Matches[r.nth[i]].DeliveryID.Time()
-		if i == 0 || at.Add(-bornFresh).After(from) {
-			from = at.Add(-bornFresh)
+		if i == 0 || at.Before(oldest) {
+			oldest = at
 		}
-		if i == 0 || at.Add(bornFresh).Before(to) {
-			to = at.Add(bornFresh)
+		if at.After(newest) {
+			newest = at
 		}
 	}
-	return from, to
+	return oldest, newest
 }
 
 // putEvent writes an event_row.

@@ -116,6 +116,7 @@ func TestBirths(t *testing.T) {
 		"AheadID": {born: func(a *posthorn.Acceptance) {
 			a.Matches[0].DeliveryID.UUID = posthorn.NewUUID(l.Now().Add(bornFresh + time.Second))
 		}, queued: true},
+		"Behind":  {born: func(*posthorn.Acceptance) { exec(t, l.Store, `UPDATE births SET swept = now() + interval '1 second'`) }, queued: true},
 		"Expires": {born: func(a *posthorn.Acceptance) { a.Event.ExpiresAt = l.Now().Add(time.Hour) }, queued: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -130,7 +131,7 @@ func TestBirths(t *testing.T) {
 			if queued := l.queued(t, claimed); queued != c.queued {
 				t.Errorf("queued is %t", queued)
 			}
-			exec(t, l.Store, `DELETE FROM deliveries`)
+			exec(t, l.Store, `DELETE FROM deliveries; UPDATE births SET swept = now() - interval '1 second'`, pgx.QueryExecModeSimpleProtocol)
 		})
 	}
 }
@@ -182,7 +183,7 @@ func TestCleanupKeepsUnsweptDays(t *testing.T) {
 	exec(t, l.Store, `UPDATE births SET swept = $1`, dayOf(l.Now()).Add(-4*day))
 	exec(t, l.Store, `UPDATE deliveries SET state = 'pending', completed_at = NULL, visible_at = now() WHERE id = (SELECT id FROM deliveries WHERE id >= $1 ORDER BY id LIMIT 1)`,
 		lowestID(dayOf(l.Now()).Add(-3*day)))
-	l.sweptAt.Store(time.Now().Add(time.Minute).UnixNano()) // as while another node sweeps
+	l.sweptAt.Store(int64(time.Since(processStart) + time.Minute)) // as while another node sweeps
 	for range 3 {
 		if _, err := l.Cleanup(t.Context(), posthorn.Retention{Logs: day, Batch: 1000}); err != nil {
 			t.Fatal(err)
@@ -195,46 +196,108 @@ func TestCleanupKeepsUnsweptDays(t *testing.T) {
 	}
 }
 
-// TestSweepWaitsForTransactions shows that a sweep does not pass what somebody may bring yet, nor wait for ever, and that two do
-// not sweep at once.
-func TestSweepWaitsForTransactions(t *testing.T) {
+// TestSweepWaitsForBirths shows that a sweep does not pass what a transaction may bring yet, that others do not hold it up, and that
+// two do not sweep at once.
+func TestSweepWaitsForBirths(t *testing.T) {
 	l := newLoad(t, openStore(t), 1)
-	reach := func(wait time.Duration) (ago time.Duration) {
+	reach := func() (ago time.Duration) {
 		t.Helper()
-		return value[time.Duration](t, l.Store, `SELECT now() - b.to FROM (`+lockBirths+`) AS b(swept, "to")`, -time.Hour, wait, bornFresh, -2*time.Hour)
+		return value[time.Duration](t, l.Store, `SELECT now() - b.to FROM (`+lockBirths+`) AS b(swept, passed, "to")`, -time.Hour, bornFresh, -2*time.Hour)
 	}
-	if ago := reach(sweepWaits); ago != bornFresh {
-		t.Errorf("without transactions a sweep may go to %s ago, want %s", ago, bornFresh)
+	begin := func(sql string) pgx.Tx {
+		t.Helper()
+		tx, err := l.pool.Begin(t.Context())
+		if err == nil {
+			_, err = tx.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = tx.Rollback(t.Context()) })
+		return tx
 	}
-	writer, err := l.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	const writes = `UPDATE births SET swept = swept WHERE false; SELECT txid_current();`
+	reader, writer := begin(`SELECT swept FROM births`), begin(`UPDATE deliveries SET queued = false WHERE false; SELECT txid_current()`)
+	if ago := reach(); ago != -time.Hour {
+		t.Errorf("without births under way a sweep may go to %s ago, want an hour ahead", ago)
 	}
-	defer writer.Rollback(t.Context())
-	var began time.Time
-	if err := writer.QueryRow(t.Context(), `SELECT now()`).Scan(&began); err != nil {
-		t.Fatal(err)
+	for _, tx := range []pgx.Tx{reader, writer} {
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if _, err := writer.Exec(t.Context(), `DELETE FROM deliveries WHERE false`); err != nil {
-		t.Fatal(err)
-	}
+	brings := begin(writes)
+	began := value[time.Time](t, l.Store, `SELECT now()`)
 	exec(t, l.Store, `SELECT pg_sleep(0.01)`)
-	if ago, since := reach(sweepWaits), l.Now().Sub(began); ago < bornFresh+10*time.Millisecond || ago > bornFresh+since+time.Second {
-		t.Errorf("a transaction began %s ago and a sweep may go to %s ago", since, ago)
+	if ago, since := reach(), l.Now().Sub(began); ago < bornFresh+10*time.Millisecond || ago > bornFresh+since+time.Second {
+		t.Errorf("births came up %s ago and a sweep may go to %s ago", since, ago)
 	}
-	if ago := reach(bornFresh); ago != bornFresh {
-		t.Errorf("a sweep that waits no longer may go to %s ago", ago)
-	}
-	if _, err := writer.Exec(t.Context(), `SELECT FROM births FOR UPDATE`); err != nil {
+	if _, err := brings.Exec(t.Context(), `SELECT FROM births FOR UPDATE`); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, l.Store, `SELECT 1`)
-	rows, err := l.pool.Query(t.Context(), lockBirths, bornAge, sweepWaits, bornFresh, -time.Hour)
+	rows, err := l.pool.Query(t.Context(), lockBirths, bornAge, bornFresh, -time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, err := pgx.CollectRows(rows, pgx.RowToMap); err != nil || len(got) != 0 {
 		t.Errorf("two may sweep at once: %v, %v", got, err)
+	}
+}
+
+// TestSweepComesBack passes a birth that somebody holds, and finds it later.
+func TestSweepComesBack(t *testing.T) {
+	l := newLoad(t, openStore(t), 1)
+	held, other := l.born(t, l.subs[0]), l.born(t, l.subs[0])
+	for _, c := range []*posthorn.Claimed{&held, &other} {
+		id := posthorn.NewUUID(l.Now().Add(-bornAge - 5*time.Second))
+		exec(t, l.Store, `UPDATE deliveries SET id = $1 WHERE id = $2`, uuid(id), uuid(c.DeliveryID.UUID))
+		c.DeliveryID.UUID = id
+	}
+	exec(t, l.Store, `UPDATE births SET swept = now() - interval '1 minute'`)
+	tx, err := l.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	if _, err := tx.Exec(t.Context(), `SELECT FROM deliveries WHERE id = $1 FOR UPDATE`, uuid(held.DeliveryID.UUID)); err != nil {
+		t.Fatal(err)
+	}
+	sweep := func() {
+		t.Helper()
+		l.sweptAt.Store(0)
+		exec(t, l.Store, `UPDATE births SET swept = swept - interval '1 second'`)
+		if err := l.sweepBirths(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep()
+	if l.queued(t, held) || !l.queued(t, other) {
+		t.Errorf("queued: the one held %t, the other %t", l.queued(t, held), l.queued(t, other))
+	}
+	if until, err := l.sweptUntil(t.Context()); err != nil || until.After(held.DeliveryID.Time()) {
+		t.Errorf("swept until %s, %v, and a birth of %s is left", until, err, held.DeliveryID.Time())
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sweep()
+	if until, err := l.sweptUntil(t.Context()); err != nil || !l.queued(t, held) || until.Before(l.Now().Add(-bornAge-5*time.Second)) {
+		t.Errorf("queued %t, swept until %s, %v", l.queued(t, held), until, err)
+	}
+}
+
+// TestSweepWithoutRow shows that nothing is born outside the queue where no sweep would find it, and that a start makes good.
+func TestSweepWithoutRow(t *testing.T) {
+	l := newLoad(t, openStore(t), 1)
+	exec(t, l.Store, `DELETE FROM births`)
+	if c := l.born(t, l.subs[0]); !l.queued(t, c) {
+		t.Error("born outside the queue")
+	}
+	if err := l.restoreSweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c := l.born(t, l.subs[0]); l.queued(t, c) {
+		t.Error("born in the queue")
 	}
 }
 
@@ -271,7 +334,7 @@ func TestBirthsAheadOfClock(t *testing.T) {
 	if !l.queued(t, c) {
 		t.Error("a birth is ahead of the clock and not in the queue")
 	}
-	if swept := value[time.Time](t, l.Store, `SELECT swept FROM births`); l.Now().Sub(swept) < sweptAnew-time.Second {
+	if swept := value[time.Time](t, l.Store, `SELECT swept FROM births`); l.Now().Sub(swept) < bornAge-time.Second {
 		t.Errorf("the sweep goes on from %s ago", l.Now().Sub(swept))
 	}
 	if until := value[time.Time](t, l.Store, `SELECT visible_at FROM deliveries`); until.Sub(l.Now()) > posthorn.Lease {

@@ -27,7 +27,8 @@ func (s *Store) ClaimDeliveries(ctx context.Context, req posthorn.ClaimRequest) 
 		return batch, nil
 	}
 	if err := s.sweepBirths(ctx); err != nil {
-		return batch, err
+		// What is in the queue need not wait for what is not.
+		s.log.Warn("lost births were not looked for", "error", err)
 	}
 	err := s.do(ctx, "claim deliveries", func(ctx context.Context) error {
 		found, err := s.look(ctx, &req)

@@ -70,16 +70,17 @@ func (s *Store) Cleanup(ctx context.Context, r posthorn.Retention) (posthorn.Cle
 	return report, s.sweepRest(ctx, cutoff, batch, &report)
 }
 
-// cutoff is the moment before which things are old, and no later than births were looked through: pending deliveries among them
-// would go with their day.
+// cutoff is the moment before which things are old, and no later than births were swept: pending deliveries would go with their day.
 func (s *Store) cutoff(ctx context.Context, age time.Duration) (time.Time, error) {
-	err := s.sweepBirths(ctx)
+	if err := s.sweepBirths(ctx); err != nil {
+		return time.Time{}, err
+	}
+	swept, err := s.sweptUntil(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
-	swept, err := readSwept(ctx, s.pool)
-	if cutoff := s.Now().Add(-age); err != nil || cutoff.Before(swept) {
-		return cutoff, explain("read the births", err)
+	if old := s.Now().Add(-age); old.Before(swept) {
+		return old, nil
 	}
 	return swept, nil
 }

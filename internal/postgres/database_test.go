@@ -174,6 +174,6 @@ func emptied(databaseURL string) bool {
 	if err != nil || !same {
 		return false
 	}
-	_, err = conn.Exec(ctx, `DELETE FROM `+strings.Join(names, "; DELETE FROM ")+`; INSERT INTO births VALUES (now())`)
+	_, err = conn.Exec(ctx, `DELETE FROM `+strings.Join(names, "; DELETE FROM ")+`; INSERT INTO births (swept) VALUES (now())`)
 	return err == nil
 }

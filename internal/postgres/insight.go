@@ -51,12 +51,6 @@ FROM (
 	LIMIT $4) q
 GROUP BY 1, 2, 3`
 
-// countBorn counts births in flight of a tenant ($1, or of all) among the $3 latest deliveries from an id ($2) on.
-const countBorn = `
-SELECT count(*) FROM (SELECT d.subscription_id, d.queued, d.state FROM deliveries d
-	WHERE ($1::uuid IS NULL OR d.tenant_id = $1) AND d.id >= $2 ORDER BY d.id DESC LIMIT $3) d
-WHERE NOT d.queued AND d.state = 'pending' AND EXISTS (SELECT FROM lanes l WHERE l.subscription_id = d.subscription_id AND NOT l.deleted)`
-
 // Queue implements posthorn.Insight.
 func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Queue, error) {
 	var q posthorn.Queue
@@ -84,12 +78,6 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 		var b pgx.Batch
 		b.Queue(steer)
 		b.Queue(countQueue, lanes, open, held, countCap+1).Query(func(rows pgx.Rows) error { return addQueue(rows, &q) })
-		b.Queue(countBorn, uuid(tenant.UUID), s.firstBorn(), laneCap).QueryRow(func(row pgx.Row) error {
-			var born int
-			err := row.Scan(&born)
-			q.Pending += born
-			return err
-		})
 		if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
 			return err
 		}
@@ -102,6 +90,16 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 		}
 		return err
 	})
+	if err != nil {
+		return q, err
+	}
+	born, err := s.bornLanes(ctx, tenant)
+	for _, l := range born {
+		q.Pending += l.inFlight
+		if !l.active {
+			q.Held += l.inFlight
+		}
+	}
 	if q.Pending > countCap {
 		q.Pending, q.Capped = countCap, true
 	}
@@ -129,17 +127,13 @@ func addQueue(rows pgx.Rows, q *posthorn.Queue) error {
 	return err
 }
 
-// countLanes counts the pending deliveries of each lane, at most $2 of one, and as many of its latest, from an id ($3) on, are
-// looked at for births in flight.
+// countLanes counts the deliveries of each lane that are in the queue, at most $2 of one.
 const countLanes = `
-SELECT l.id, c.queued, c.claimed, b.born, c.next FROM unnest($1::uuid[]) AS l(id) CROSS JOIN LATERAL (
+SELECT l.id, c.queued, c.claimed, c.next FROM unnest($1::uuid[]) AS l(id) CROSS JOIN LATERAL (
 	SELECT count(*) AS queued, count(*) FILTER (WHERE d.claim IS NOT NULL AND d.visible_at > now()) AS claimed,
 		min(d.visible_at) FILTER (WHERE d.claim IS NULL AND d.visible_at > now()) AS next
 	FROM (SELECT d.claim, d.visible_at FROM deliveries d WHERE d.subscription_id = l.id AND d.queued
-		ORDER BY d.subscription_id, d.visible_at LIMIT $2) d) c CROSS JOIN LATERAL (
-	SELECT count(*) FILTER (WHERE NOT d.queued AND d.state = 'pending') AS born
-	FROM (SELECT d.queued, d.state FROM deliveries d WHERE d.subscription_id = l.id AND d.id >= $3
-		ORDER BY d.id DESC LIMIT $2) d) b`
+		ORDER BY d.subscription_id, d.visible_at LIMIT $2) d) c`
 
 // LaneBacklogs implements posthorn.Insight. All lanes are counted a little way first, then the longest further.
 func (s *Store) LaneBacklogs(ctx context.Context, tenant posthorn.TenantID, limit int) ([]posthorn.LaneBacklog, error) {
@@ -157,6 +151,16 @@ func (s *Store) LaneBacklogs(ctx context.Context, tenant posthorn.TenantID, limi
 			fifo[id] = l.now
 		}
 	})
+	if err != nil {
+		return nil, err
+	}
+	born, err := s.bornLanes(ctx, tenant)
+	for i := range born {
+		if id := born[i].SubscriptionID.UUID; found[id] == nil {
+			found[id] = &posthorn.LaneBacklog{Lane: born[i].Lane}
+			ids = append(ids, id)
+		}
+	}
 	for _, most := range []int{laneCapFirst, laneCap} {
 		if err == nil {
 			err = s.countLanes(ctx, ids, most, found)
@@ -165,6 +169,9 @@ func (s *Store) LaneBacklogs(ctx context.Context, tenant posthorn.TenantID, limi
 			return cmp.Or(cmp.Compare(found[b].Backlog, found[a].Backlog), cmp.Compare(found[b].OldestDue, found[a].OldestDue))
 		})
 		ids = ids[:min(len(ids), max(limit, 1))]
+	}
+	for i := range born {
+		found[born[i].SubscriptionID.UUID].InFlight += born[i].inFlight
 	}
 	if err == nil {
 		err = s.orderLanes(ctx, ids, fifo, found)
@@ -186,13 +193,13 @@ func (s *Store) countLanes(ctx context.Context, ids uuids, most int, found map[p
 	return s.do(ctx, "count lanes", func(ctx context.Context) error {
 		var b pgx.Batch
 		b.Queue(steer)
-		b.Queue(countLanes, ids, most, s.firstBorn()).Query(func(rows pgx.Rows) error {
+		b.Queue(countLanes, ids, most).Query(func(rows pgx.Rows) error {
 			var id posthorn.UUID
-			var queued, claimed, born int
+			var queued, claimed int
 			var next time.Time
-			_, err := pgx.ForEachRow(rows, []any{(*uuid)(&id), &queued, &claimed, &born, (*moment)(&next)}, func() error {
+			_, err := pgx.ForEachRow(rows, []any{(*uuid)(&id), &queued, &claimed, (*moment)(&next)}, func() error {
 				l := found[id]
-				l.Backlog, l.InFlight, l.NextDue, l.Capped = queued-claimed, claimed+born, next, queued >= most
+				l.Backlog, l.InFlight, l.NextDue, l.Capped = queued-claimed, claimed, next, queued >= most
 				return nil
 			})
 			return err

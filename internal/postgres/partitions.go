@@ -32,7 +32,7 @@ const (
 var partitioned = [...]string{"events", "deliveries", "attempts"}
 
 // storage is how the partitions of each table are kept. Events and attempts are only ever added; a delivery is written once more,
-// soon after, and must find room on its page: with half of it all do, of 60 hundredths 85 in a hundred.
+// soon after, and finds room on its page where half of it was left free.
 func storage(table string) string {
 	const often = "autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05"
 	if table == "deliveries" {

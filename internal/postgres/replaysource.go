@@ -106,7 +106,7 @@ func (s *sourceScan) deliveries(ctx context.Context) error {
 	case !f.SubscriptionID.IsZero():
 		sql, args = sql+` AND d.subscription_id = $6`, append(args, uuid(f.SubscriptionID.UUID))
 	case failed:
-		sql += ` AND d.state IN ('exhausted', 'cancelled')`
+		sql += ` AND d.reason <> ''`
 	}
 	rows, err := many(ctx, s.Store, "find deliveries to replay", scanDelivery, sql+` ORDER BY d.id LIMIT $5`, args...)
 	if err != nil {

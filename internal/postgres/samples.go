@@ -43,6 +43,17 @@ func (s *Store) SampleQueue(ctx context.Context) error {
 	for id, p := range points {
 		sample.Add(lanes[id].TenantID, p)
 	}
+	born, err := s.bornLanes(ctx, posthorn.TenantID{})
+	if err != nil {
+		return err
+	}
+	for _, l := range born {
+		p := posthorn.QueuePoint{Pending: l.inFlight}
+		if !l.active {
+			p.Held = l.inFlight
+		}
+		sample.Add(l.TenantID, p)
+	}
 	return s.storeSample(ctx, sample.Rows())
 }
 

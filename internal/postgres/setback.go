@@ -28,7 +28,7 @@ WITH ahead AS MATERIALIZED (
 		AND (d.updated_at > now() AND (d.spent > 0 OR d.due_at <= d.updated_at OR d.visible_at <> d.due_at) OR d.claim IS NOT NULL AND d.visible_at > now() + $2::interval)
 	ORDER BY d.id LIMIT $3 FOR UPDATE
 )
-UPDATE deliveries d SET updated_at = least(d.updated_at, now()),
+UPDATE deliveries d SET updated_at = least(d.updated_at, now()), touched_at = least(d.touched_at, now()),
 	due_at = CASE WHEN d.spent = 0 AND d.due_at > d.updated_at THEN d.due_at ELSE d.due_at - greatest(d.updated_at - now(), '0') END,
 	visible_at = CASE WHEN d.claim IS NULL THEN d.visible_at - greatest(d.updated_at - now(), '0') ELSE least(d.visible_at, now() + $2::interval) END
 FROM ahead WHERE d.id = ahead.id`
@@ -68,7 +68,7 @@ func (s *Store) followClock(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.write(ctx, "look at births ahead", enqueueAhead); err != nil {
+	if err := s.write(ctx, "queue births ahead", queueAhead); err != nil {
 		return err
 	}
 	var lanes []posthorn.UUID

@@ -75,7 +75,7 @@ type Store struct {
 	// daysNamed says that the partitions of today and the days ahead are there under their names; recordToday names today's.
 	daysNamed   atomic.Bool
 	recordToday atomic.Pointer[dayStatement]
-	// sweptAt is when births were looked at last (sweepBirths), in Unix nanoseconds.
+	// sweptAt is when this process last swept births, in nanoseconds since its start; 0 is never.
 	sweptAt atomic.Int64
 	// rides are results that wait to share the commit of new events.
 	rides ride.Queue[*recording]
@@ -173,6 +173,9 @@ func (s *Store) begin(ctx context.Context) error {
 	if err := s.Prepare(ctx); err != nil {
 		return err
 	}
+	if err := s.restoreSweep(ctx); err != nil {
+		return err
+	}
 	if err := s.findSetBack(ctx); err != nil {
 		return err
 	}
@@ -220,6 +223,10 @@ func poolConfig(opts Options) (*pgxpool.Config, error) {
 		setDefault(parameters, "statement_timeout", "30000")
 		// Less than a lease: what a frozen node's transaction holds must be free when its claims are.
 		setDefault(parameters, "idle_in_transaction_session_timeout", "20000")
+		// What a node holds that lost its power in the midst of a statement is free within half a minute, too.
+		setDefault(parameters, "tcp_keepalives_idle", "10")
+		setDefault(parameters, "tcp_keepalives_interval", "5")
+		setDefault(parameters, "tcp_keepalives_count", "3")
 	case "transaction":
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	default:

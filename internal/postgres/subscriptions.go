@@ -195,11 +195,6 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 		return err
 	}
 	fifo := sub.Ordering == posthorn.OrderingFIFO
-	if fifo && before.Ordering != posthorn.OrderingFIFO {
-		if err := enqueueLane(ctx, tx, sub.ID); err != nil {
-			return err
-		}
-	}
 	var b pgx.Batch
 	b.Queue(`UPDATE subscriptions SET version = $2, status = $3, disabled_reason = $4, policy = $5,
 			confidential = coalesce($6, confidential), updated_at = now()
@@ -215,6 +210,7 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 		WHERE subscription_id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, fifo, sub.Retry.Budget(), sub.SkipHeld, sub.Retry.OwnWindow())
 	if fifo && before.Ordering != posthorn.OrderingFIFO {
 		// What is waiting joins the new order by age.
+		s.queueLane(&b, sub.ID)
 		b.Queue(`
 			WITH n AS (
 				SELECT id, row_number() OVER (ORDER BY id) AS nth FROM deliveries
@@ -242,14 +238,12 @@ func (s *Store) DeleteSubscription(ctx context.Context, tenant posthorn.TenantID
 		if err := tx.QueryRow(ctx, nextVersion, uuid(tenant.UUID)).Scan(&version, nil); err != nil {
 			return err
 		}
-		if err := enqueueLane(ctx, tx, id); err != nil {
-			return err
-		}
 		var b pgx.Batch
 		// A tombstone keeps nothing confidential.
 		b.Queue(`UPDATE subscriptions SET deleted_at = now(), updated_at = now(), version = $2, confidential = ''
 			WHERE id = $1`, uuid(id.UUID), version)
 		b.Queue(`UPDATE lanes SET deleted = true, version = $2 WHERE subscription_id = $1`, uuid(id.UUID), version)
+		s.queueLane(&b, id)
 		return tx.SendBatch(ctx, &b).Close()
 	})
 }

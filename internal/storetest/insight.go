@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -190,6 +191,14 @@ func insightBacklogs(f *Fixture) {
 	f.must(err)
 	equal(f, "in flight with the one born claimed", list[0].InFlight, 3)
 	equal(f, "backlog beside", list[0].Backlog, 2)
+	busy := f.Subscribe()
+	f.Offer(f.NewEvent(), busy)
+	list, err = f.Store.LaneBacklogs(f.Context(), f.Tenant, 10)
+	f.must(err)
+	at := slices.IndexFunc(list, func(l posthorn.LaneBacklog) bool { return l.SubscriptionID == busy })
+	if at < 0 || list[at].Backlog != 0 || list[at].InFlight != 1 {
+		f.T.Fatalf("lanes are %+v, want one with nothing but a delivery in flight", list)
+	}
 }
 
 func insightBacklog(f *Fixture) {

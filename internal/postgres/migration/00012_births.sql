@@ -5,15 +5,14 @@
 -- +goose Up
 SET LOCAL statement_timeout = 0;
 
+-- queued is what claims, counts and the upkeep look through: pending deliveries, but for those born claimed and not changed
+-- since. touched_at is when one was last changed otherwise than by an attempt. A column takes the place of touched, as one that is
+-- dropped would leave the parent table another layout than the partitions made after it.
+ALTER TABLE deliveries ADD COLUMN touched_at timestamptz;
+UPDATE deliveries SET touched_at = CASE WHEN touched THEN updated_at END, touched = state = 'pending' WHERE touched OR state = 'pending';
 DROP INDEX IF EXISTS deliveries_queue, deliveries_fifo, deliveries_yielded, deliveries_manual, deliveries_expiring, deliveries_failed,
     deliveries_touched;
-
--- queued is what claims, counts and the upkeep look through: pending deliveries, but for those born claimed and not changed
--- since. touched_at is when one was last changed otherwise than by an attempt.
-ALTER TABLE deliveries ADD COLUMN queued boolean NOT NULL DEFAULT false, ADD COLUMN touched_at timestamptz;
-UPDATE deliveries SET queued = true WHERE state = 'pending';
-UPDATE deliveries SET touched_at = updated_at WHERE touched;
-ALTER TABLE deliveries DROP COLUMN touched;
+ALTER TABLE deliveries RENAME COLUMN touched TO queued;
 
 CREATE INDEX deliveries_queue ON deliveries (subscription_id, visible_at) WHERE queued;
 CREATE INDEX deliveries_fifo ON deliveries (subscription_id, ordering_key, sequence) WHERE queued AND sequence > 0;
@@ -24,8 +23,20 @@ CREATE INDEX deliveries_expiring ON deliveries (expires_at) WHERE queued AND exp
 CREATE INDEX deliveries_failed ON deliveries (tenant_id, id) WHERE reason <> '';
 CREATE INDEX deliveries_touched ON deliveries (touched_at) WHERE touched_at IS NOT NULL;
 
--- Until when those born claimed were looked through for the ones whose node died: one row.
+-- The partitions that are there get the room that partitions.go gives to new ones.
+-- +goose StatementBegin
+DO $$ DECLARE part regclass; BEGIN
+    FOR part IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'deliveries'::regclass LOOP
+        EXECUTE format('ALTER TABLE %s SET (fillfactor = 50)', part);
+    END LOOP;
+END $$;
+-- +goose StatementEnd
+
+-- One row: until when those born claimed were looked through for the ones whose node died, and which of them were left because
+-- somebody else held them.
 CREATE TABLE births (
-    swept timestamptz NOT NULL
+    one    boolean PRIMARY KEY DEFAULT true CHECK (one),
+    swept  timestamptz NOT NULL,
+    passed uuid[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 50);
-INSERT INTO births VALUES (now());
+INSERT INTO births (swept) VALUES (now());
