@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,13 +20,14 @@ const (
 	// passed others.
 	bornFresh = 2 * time.Second
 	// bornAge is how old a birth is when it is swept: its lease has not ended, so that a claim expects it in time.
-	bornAge = posthorn.Lease - 4*time.Second
-	// sweepEvery is how often a node sweeps, unless another did.
-	sweepEvery = time.Second
+	bornAge = posthorn.Lease - 6*time.Second
+	// sweepEvery is how often a node sweeps, unless another did, sweepTakes how long that may take, as claims wait for it, and
+	// sweepAgain how long one that failed is not repeated.
+	sweepEvery, sweepTakes, sweepAgain = 2 * time.Second, 5 * time.Second, 10 * time.Second
 	// sweepRows bounds the deliveries that one sweep goes over where it has more than sweepStep to go.
 	sweepRows, sweepStep = 100_000, time.Minute
 	// bornCounted is how many of the latest deliveries are looked at for births in flight.
-	bornCounted = 10_000
+	bornCounted = 50_000
 )
 
 // bornOutside says in acceptEvents whether deliveries with ids from one time ($5) to another ($6) may be born outside the queue. It
@@ -33,10 +35,10 @@ const (
 const bornOutside = `coalesce((SELECT b.swept < $5::timestamptz AND clock_timestamp() BETWEEN $6::timestamptz - $7::interval AND $5::timestamptz + $7::interval
 	FROM births b WHERE b.one), false)`
 
-// lockBirths holds the sweep for one node and says from where it goes and how far: not past a transaction that may bring births yet.
-// The next statement sees what ended before.
+// lockBirths holds the sweep for one node and says from where it goes, until where births are old, and how far it will have come: not
+// past a transaction that may bring births yet. The next statement sees what ended before.
 const lockBirths = `
-SELECT swept, passed, least(now() - $1::interval, (
+SELECT swept, passed, now() - $1::interval, least(now() - $1::interval, (
 	SELECT min(a.xact_start) - $2::interval FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
 	WHERE l.locktype = 'relation' AND l.relation = 'births'::regclass AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 		AND a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()))
@@ -45,48 +47,57 @@ FROM births WHERE one AND swept < now() - $1::interval - $3::interval FOR UPDATE
 // areBorn is which deliveries are births outside the queue.
 const areBorn = `NOT d.queued AND d.state = 'pending'`
 
-// enqueue is the statement that queues births, those that a condition finds but for what somebody else is changing.
-func enqueue(which string) string {
-	return `UPDATE deliveries d SET queued = true FROM (
-		SELECT d.id FROM deliveries d WHERE ` + which + ` AND ` + areBorn + ` FOR UPDATE SKIP LOCKED) found WHERE d.id = found.id`
-}
-
-var (
-	enqueueThese = enqueue(`d.id = ANY($1)`)
-	enqueueLane  = enqueue(`d.subscription_id = $1 AND d.id >= $2`)
-	enqueueAhead = enqueue(`d.id >= $1`)
+const (
+	// enqueueThese queues births by id, but for what somebody else is changing; the others wait for that.
+	enqueueThese = `UPDATE deliveries d SET queued = true FROM (
+		SELECT d.id FROM deliveries d WHERE d.id = ANY($1) AND ` + areBorn + ` FOR UPDATE SKIP LOCKED) found WHERE d.id = found.id`
+	enqueueLane  = `UPDATE deliveries d SET queued = true WHERE d.subscription_id = $1 AND d.id >= $2 AND ` + areBorn
+	enqueueAhead = `UPDATE deliveries d SET queued = true WHERE d.id >= $1 AND ` + areBorn
 )
 
-// sweepBirths queues the births that became old since the last sweep. A claim finds them when their lease ends.
-func (s *Store) sweepBirths(ctx context.Context) error {
-	last, now := s.sweptAt.Load(), int64(time.Since(processStart))
-	if last != 0 && now-last < int64(sweepEvery) || !s.sweptAt.CompareAndSwap(last, now) {
-		return nil
+// sweepBirths queues the births that became old since the last sweep. A claim finds them when their lease ends. Whoever sweeps has work
+// of its own, which goes on where a sweep failed.
+func (s *Store) sweepBirths(ctx context.Context) {
+	last, now := s.sweptAt.Load(), time.Since(processStart)
+	if last != 0 && now-time.Duration(last) < sweepEvery || !s.sweptAt.CompareAndSwap(last, int64(now)) {
+		return
 	}
-	return s.do(ctx, "look for lost births", func(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, sweepTakes)
+	defer cancel()
+	err := s.do(bounded, "look for lost births", func(ctx context.Context) error {
 		// Each statement must see what ended before it.
-		return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error { return s.sweepOnce(ctx, tx) })
+		return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error { return s.sweepOld(ctx, tx) })
 	})
+	if err != nil && ctx.Err() == nil {
+		s.sweptAt.Store(int64(now + sweepAgain))
+		s.log.Warn("lost births were not looked for", "error", err)
+	}
 }
 
 // processStart is where the monotonic clock is read from.
 var processStart = time.Now()
 
-func (s *Store) sweepOnce(ctx context.Context, tx pgx.Tx) error {
-	var from, to time.Time
+func (s *Store) sweepOld(ctx context.Context, tx pgx.Tx) error {
+	var from, old, to time.Time
 	var passed [][16]byte
-	err := tx.QueryRow(ctx, lockBirths, bornAge, bornFresh, sweepEvery/2).Scan((*moment)(&from), &passed, (*moment)(&to))
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && !to.After(from) {
+	err := tx.QueryRow(ctx, lockBirths, bornAge, bornFresh, sweepEvery/2).Scan((*moment)(&from), &passed, (*moment)(&old), (*moment)(&to))
+	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
-	if err == nil && to.Sub(from) > sweepStep {
-		to, err = s.shortenSweep(ctx, tx, from, to)
+	if err == nil && old.Sub(from) > sweepStep {
+		old, err = s.shortenSweep(ctx, tx, from, old)
 	}
 	if err != nil {
 		return err
 	}
+	if to.After(old) {
+		to = old
+	}
+	if to.Before(from) {
+		to = from
+	}
 	// Where tests move time, ids stay.
-	end := to.Add(s.slack - idSlack)
+	end := old.Add(s.slack - idSlack)
 	found, err := readIDs(ctx, tx, `SELECT d.id FROM deliveries d WHERE d.id >= $1 AND d.id < $2 AND `+areBorn, lowestID(from), lowestID(end))
 	if err != nil {
 		return err
@@ -94,6 +105,7 @@ func (s *Store) sweepOnce(ctx context.Context, tx pgx.Tx) error {
 	for _, id := range passed {
 		found = append(found, id)
 	}
+	// What lies beyond is met again.
 	left := uuids{}
 	if len(found) > 0 {
 		var b pgx.Batch
@@ -103,7 +115,7 @@ func (s *Store) sweepOnce(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 		left, err = readIDs(ctx, tx, `SELECT d.id FROM unnest($1::uuid[]) AS q(id)
-			CROSS JOIN LATERAL (SELECT * FROM deliveries d WHERE d.id = q.id OFFSET 0) d WHERE `+areBorn, found)
+			CROSS JOIN LATERAL (SELECT * FROM deliveries d WHERE d.id = q.id OFFSET 0) d WHERE d.id < $2 AND `+areBorn, found, lowestID(to))
 		if err != nil {
 			return err
 		}
@@ -113,14 +125,14 @@ func (s *Store) sweepOnce(ctx context.Context, tx pgx.Tx) error {
 }
 
 // shortenSweep ends a sweep that is far behind, as where only nodes of the API ran, after so many deliveries. The next goes on at once.
-func (s *Store) shortenSweep(ctx context.Context, tx pgx.Tx, from, to time.Time) (time.Time, error) {
+func (s *Store) shortenSweep(ctx context.Context, tx pgx.Tx, from, old time.Time) (time.Time, error) {
 	last, err := readIDs(ctx, tx, `SELECT id FROM deliveries WHERE id >= $1 AND id < $2 ORDER BY id OFFSET $3 LIMIT 1`,
-		lowestID(from), lowestID(to), sweepRows)
+		lowestID(from), lowestID(old), sweepRows)
 	if len(last) > 0 {
-		to = last[0].Time()
+		old = last[0].Time()
 		s.sweptAt.Store(0)
 	}
-	return to, err
+	return old, err
 }
 
 // readIDs reads ids by a steered statement.
@@ -135,10 +147,8 @@ func readIDs(ctx context.Context, tx pgx.Tx, sql string, args ...any) (ids uuids
 	return ids, err
 }
 
-// queueLane adds to a pipeline what queues the births of a lane, for whoever needs all of its deliveries. What is being recorded
-// meanwhile comes into the queue by that, or not at all.
+// queueLane adds to a pipeline what queues the births of a lane, for whoever needs all of its deliveries.
 func (s *Store) queueLane(b *pgx.Batch, lane posthorn.SubscriptionID) {
-	b.Queue(steer)
 	b.Queue(enqueueLane, uuid(lane.UUID), s.firstBorn())
 }
 
@@ -189,9 +199,15 @@ const readBorn = `
 SELECT b.n, l.status = 'active', ` + laneColumns + ` FROM (
 	SELECT d.subscription_id, count(*)::int AS n FROM (
 		SELECT d.subscription_id, d.queued, d.state FROM deliveries d
-		WHERE ($1::uuid IS NULL OR d.tenant_id = $1) AND d.id >= $2 ORDER BY d.id DESC LIMIT $3) d
+		WHERE {tenant} AND d.id >= $2 ORDER BY d.id DESC LIMIT $3) d
 	WHERE ` + areBorn + ` GROUP BY 1) b
 CROSS JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = b.subscription_id AND NOT l.deleted OFFSET 0) l`
+
+// readBornOf and readBornOfAll are two statements, so that one goes along the tenant's index.
+var (
+	readBornOf    = strings.Replace(readBorn, "{tenant}", "d.tenant_id = $1", 1)
+	readBornOfAll = strings.Replace(readBorn, "{tenant}", "$1::uuid IS NULL", 1)
+)
 
 // bornLane is a lane with births in flight.
 type bornLane struct {
@@ -201,10 +217,14 @@ type bornLane struct {
 }
 
 func (s *Store) bornLanes(ctx context.Context, tenant posthorn.TenantID) (lanes []bornLane, err error) {
+	read := readBornOf
+	if tenant.IsZero() {
+		read = readBornOfAll
+	}
 	err = s.do(ctx, "count births", func(ctx context.Context) error {
 		var b pgx.Batch
 		b.Queue(steer)
-		b.Queue(readBorn, uuid(tenant.UUID), s.firstBorn(), bornCounted).Query(func(rows pgx.Rows) (err error) {
+		b.Queue(read, uuid(tenant.UUID), s.firstBorn(), bornCounted).Query(func(rows pgx.Rows) (err error) {
 			lanes, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (l bornLane, err error) {
 				return l, row.Scan(append([]any{&l.inFlight, &l.active}, laneFields(&l.Lane)...)...)
 			})

@@ -26,10 +26,7 @@ func (s *Store) ClaimDeliveries(ctx context.Context, req posthorn.ClaimRequest) 
 	if req.Limit <= 0 {
 		return batch, nil
 	}
-	if err := s.sweepBirths(ctx); err != nil {
-		// What is in the queue need not wait for what is not.
-		s.log.Warn("lost births were not looked for", "error", err)
-	}
+	s.sweepBirths(ctx)
 	err := s.do(ctx, "claim deliveries", func(ctx context.Context) error {
 		found, err := s.look(ctx, &req)
 		if err != nil {

@@ -49,9 +49,7 @@ func (s *Store) WithdrawDeliveries(ctx context.Context, w posthorn.Withdrawal) (
 	if err := s.followClock(ctx); err != nil {
 		return report, err
 	}
-	if err := s.sweepBirths(ctx); err != nil {
-		return report, err
-	}
+	s.sweepBirths(ctx)
 	causes, err := s.causes(ctx, w)
 	if err != nil {
 		return report, err
