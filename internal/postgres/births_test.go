@@ -36,6 +36,14 @@ func (l *load) record(t testing.TB, results ...posthorn.Result) {
 	}
 }
 
+// makeYesterday makes the partitions that ids set back by seconds need just after midnight.
+func (l *load) makeYesterday(t testing.TB) {
+	t.Helper()
+	if err := l.makeDays(t.Context(), []time.Time{dayOf(l.Now()).Add(-day)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestSuccessTouchesNoIndex compares what a first success changes with what the indexes are made of.
 func TestSuccessTouchesNoIndex(t *testing.T) {
 	l := newLoad(t, openStore(t), 1)
@@ -139,6 +147,7 @@ func TestBirths(t *testing.T) {
 // TestSweepFindsOldBirths ages births by their ids, as time does.
 func TestSweepFindsOldBirths(t *testing.T) {
 	l := newLoad(t, openStore(t), 1)
+	l.makeYesterday(t)
 	old, young := l.born(t, l.subs[0]), l.born(t, l.subs[0])
 	from := l.Now().Add(-bornAge - 10*time.Second)
 	old.DeliveryID.UUID = posthorn.NewUUID(from.Add(5 * time.Second))
@@ -159,9 +168,8 @@ func TestSweepFindsOldBirths(t *testing.T) {
 // TestSweepInSteps has more to look through than one sweep may: it goes on where it was, at once.
 func TestSweepInSteps(t *testing.T) {
 	l := newLoad(t, openStore(t), 1)
-	from := l.Now().Add(-time.Hour)
-	l.fill(t, l.subs, sweepRows+100, 1, posthorn.Delivered, 0, "many")
-	exec(t, l.Store, `UPDATE births SET swept = $1`, dayOf(from))
+	l.fill(t, l.subs, sweepRows+1000, 2, posthorn.Delivered, 0, "many")
+	exec(t, l.Store, `UPDATE births SET swept = $1`, dayOf(l.Now()).Add(-day))
 	lost := l.born(t, l.subs[0])
 	exec(t, l.Store, `UPDATE deliveries SET id = $1 WHERE id = $2`, uuid(posthorn.NewUUID(l.Now().Add(-bornAge-time.Second))), uuid(lost.DeliveryID.UUID))
 	for _, queued := range []int{0, 1} {
@@ -243,6 +251,7 @@ func TestSweepWaitsForBirths(t *testing.T) {
 // TestSweepComesBack passes a birth that somebody holds, and finds it later.
 func TestSweepComesBack(t *testing.T) {
 	l := newLoad(t, openStore(t), 1)
+	l.makeYesterday(t)
 	held, other := l.born(t, l.subs[0]), l.born(t, l.subs[0])
 	for _, c := range []*posthorn.Claimed{&held, &other} {
 		id := posthorn.NewUUID(l.Now().Add(-bornAge - 5*time.Second))
