@@ -250,7 +250,7 @@ type verdict struct {
 	// events, deliveries and requests are what was judged; lost acknowledged events; stale results that moved a delivery.
 	events, deliveries, requests, lost int
 	// repeated are the requests of what had been answered with a 2xx before, interrupted the attempts whose claim was lost,
-	// unexplained the repetitions that no lost claim explains.
+	// unexplained the repetitions that neither a lost claim nor a timeout explains.
 	repeated, interrupted, unexplained int
 }
 
@@ -271,12 +271,14 @@ func (w *world) judge(f ledger.Facts) verdict {
 			w.t.Errorf("%s: %s\n%s", w.store, violation, w.story(f, violation))
 		}
 	}
-	v.count(f)
+	for _, again := range v.count(f) {
+		w.t.Errorf("%s: %s\n%s", w.store, again, w.story(f, again))
+	}
 	return v
 }
 
-// count finds what was sent twice, and whether a lost claim explains it.
-func (v *verdict) count(f ledger.Facts) {
+// count finds what was sent twice, and returns what neither a lost claim nor a timeout explains.
+func (v *verdict) count(f ledger.Facts) (found []ledger.Violation) {
 	type to struct {
 		event        posthorn.EventID
 		subscription posthorn.SubscriptionID
@@ -286,19 +288,30 @@ func (v *verdict) count(f ledger.Facts) {
 		a := &f.Attempts[i]
 		latest[a.DeliveryID] = max(latest[a.DeliveryID], a.Number)
 	}
+	timeouts := map[posthorn.SubscriptionID]time.Duration{}
+	for i := range f.Subscriptions {
+		timeouts[f.Subscriptions[i].ID] = f.Subscriptions[i].Timeout
+	}
 	lost := map[to]int{}
 	for i := range f.Attempts {
-		// A success that another attempt followed was told after its claim was lost.
 		a := &f.Attempts[i]
-		if a.Outcome == posthorn.Interrupted || a.Outcome == posthorn.Succeeded && a.Number < latest[a.DeliveryID] {
-			lost[to{a.EventID, a.SubscriptionID}]++
+		switch at := (to{a.EventID, a.SubscriptionID}); {
+		case a.Outcome == posthorn.Interrupted, a.Outcome == posthorn.Succeeded && a.Number < latest[a.DeliveryID]:
+			// A success that another attempt followed was told after its claim was lost.
+			lost[at]++
 			v.interrupted++
+		case a.Outcome == posthorn.Timeout && a.Timing.Total >= timeouts[a.SubscriptionID]:
+			// Its receiver may have answered, to a node that could not read in time: a machine may stand still.
+			lost[at]++
 		}
 	}
 	replays := map[to]int{}
+	deliveries := map[to]posthorn.DeliveryID{}
 	for i := range f.Deliveries {
-		if d := &f.Deliveries[i]; !d.Replay.IsZero() {
-			replays[to{d.EventID, d.SubscriptionID}]++
+		d := &f.Deliveries[i]
+		at := to{d.EventID, d.SubscriptionID}
+		if deliveries[at] = d.ID; !d.Replay.IsZero() {
+			replays[at]++
 		}
 	}
 	answered := map[to]int{}
@@ -312,9 +325,16 @@ func (v *verdict) count(f ledger.Facts) {
 	for at, n := range answered {
 		if n -= 1 + replays[at]; n > 0 {
 			v.repeated += n
-			v.unexplained += max(n-lost[at], 0)
+			if n > lost[at] {
+				v.unexplained += n - lost[at]
+				found = append(found, ledger.Violation{
+					Rule: ledger.Doubled, Event: at.event, Delivery: deliveries[at],
+					What: fmt.Sprintf("%d more requests than one were answered with a 2xx, and %d lost claims or timeouts explain them", n, lost[at]),
+				})
+			}
 		}
 	}
+	return found
 }
 
 // slowestSince is the 99th percentile of the time from an acknowledgement to the event's first request, of all lanes but one.
