@@ -17,7 +17,7 @@ type benchmark struct {
 	Duration  time.Duration  `default:"10s" help:"Length of each timed scenario."`
 	Clients   int            `default:"64" help:"Connections of a closed loop."`
 	Stored    int            `help:"Deliveries that the scenario lists stores first (default: a million)."`
-	Baseline  bool           `help:"Run the same loop without storage too and print the ratios."`
+	Baseline  bool           `help:"Take turns with the same loop without storage and print the ratios."`
 	Watch     map[string]int `help:"Processes to report beside the server, such as postgres=PID."`
 	Before    string         `placeholder:"COMMAND" help:"Shell command before each scenario, such as one that empties the database."`
 	JSON      string         `name:"json" placeholder:"FILE" help:"Write the figures as JSON."`

@@ -38,9 +38,9 @@ type Abuse struct {
 func abuse(ctx context.Context, o Options, s Scenario, c *client, server process) (*Abuse, error) {
 	var result Abuse
 	var quiet, attacked []time.Duration
-	o.Duration /= 2
+	each := s.duration(&o) / 2
 	for range abuseRounds {
-		load, err := publish(ctx, o, s, c)
+		load, err := publish(ctx, o, s, c, each)
 		if err != nil {
 			return nil, err
 		}
@@ -51,7 +51,7 @@ func abuse(ctx context.Context, o Options, s Scenario, c *client, server process
 		if err != nil {
 			return nil, err
 		}
-		load, err = publish(ctx, o, s, c)
+		load, err = publish(ctx, o, s, c, each)
 		result.GrewMB = max(result.GrewMB, float64(peak()-before)/(1<<20))
 		bodies, sent := attack.stop()
 		result.HugeBodies, result.HugeBytes = result.HugeBodies+bodies, result.HugeBytes+sent

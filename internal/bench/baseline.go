@@ -83,17 +83,19 @@ func (f *forwarder) forward(id, eventType string, payload []byte) {
 	_ = resp.Body.Close()
 }
 
-// runBaseline measures a scenario's loop through the forwarder.
-func runBaseline(ctx context.Context, o Options, s Scenario) (*Result, error) {
+// startForwarder starts it for a scenario's loop; stop ends it.
+func startForwarder(ctx context.Context, o Options, s Scenario) (forwarder *side, stop func(), err error) {
 	r, err := newReceiver(s.Delay)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer r.close()
 	server, err := start(ctx, o, "bench", "--forward-to", r.url("s0"))
 	if err != nil {
-		return nil, err
+		r.close()
+		return nil, nil, err
 	}
-	defer server.stop()
-	return measure(ctx, o, s, newClient(server.url, "", o.Clients), r, []process{{"forwarder", server.process.pid}})
+	forwarder = &side{
+		scenario: s, client: newClient(server.url, "", o.Clients), receiver: r, processes: []process{{"forwarder", server.process.pid}},
+	}
+	return forwarder, func() { server.stop(); r.close() }, nil
 }

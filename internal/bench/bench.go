@@ -54,15 +54,14 @@ type Scenario struct {
 	Backlog int
 	// Comparison names the scenario this one's figures are to be held against.
 	Comparison string
-	// Baseline says that the forwarder can run the same loop.
-	Baseline bool
+	// Limit names the scenario whose loop the forwarder runs in turns with this one, to show what the machine could do meanwhile;
+	// empty for none.
+	Limit string
 	// Stored deliveries are made first and counted for nothing: the run is over a store that holds them. Options.Stored, when
 	// set, says how many instead.
 	Stored int
 	// Abuse has strangers attack in every second round of the load.
 	Abuse bool
-	// Limit names the scenario whose baseline is this one's limit as well.
-	Limit string
 	// Long scenarios last four times as long as others: their percentiles rest on few requests, or the beginning, in which
 	// lanes and connections are made, must not count for much.
 	Long bool
@@ -79,25 +78,34 @@ func (s *Scenario) duration(o *Options) time.Duration {
 // Scenarios are all there are, in the order they run: what is held against another stands close to it, as rates drift with the
 // machine.
 var Scenarios = []Scenario{
-	{Name: "throughput", What: "closed loop, 1 KB, one subscription", Payload: 1024, Batch: 1, Subscriptions: 1, Baseline: true, Long: true},
-	{Name: "batch", What: "closed loop, batches of 100", Payload: 1024, Batch: 100, Subscriptions: 1, Limit: "throughput"},
-	{Name: "many", What: "10,000 subscriptions, each event to one", Payload: 1024, Batch: 1, Subscriptions: 10_000, Comparison: "throughput", Long: true},
-	{Name: "latency", What: "200 events/s, 1 KB", Rate: 200, Payload: 1024, Batch: 1, Subscriptions: 1, Baseline: true, Long: true},
+	{Name: "throughput", What: "closed loop, 1 KB, one subscription", Payload: 1024, Batch: 1, Subscriptions: 1, Limit: "throughput", Long: true},
+	{Name: "batch", What: "closed loop, batches of 100", Payload: 1024, Batch: 100, Subscriptions: 1, Limit: "throughput", Long: true},
+	{Name: "many", What: "10,000 subscriptions, each event to one", Payload: 1024, Batch: 1, Subscriptions: 10_000, Limit: "throughput", Comparison: "throughput", Long: true},
+	{Name: "latency", What: "200 events/s, 1 KB", Rate: 200, Payload: 1024, Batch: 1, Subscriptions: 1, Limit: "latency", Long: true},
 	{Name: "fanout", What: "one event to 50 subscriptions", Payload: 1024, Batch: 1, Subscriptions: 50, Fanout: true},
-	{Name: "large", What: "200 KB payloads", Payload: 200_000, Batch: 1, Subscriptions: 1, Baseline: true},
-	{Name: "spread", What: "50 receivers that answer at once", Payload: 1024, Batch: 1, Subscriptions: 50, Long: true},
-	{Name: "slow", What: "50 receivers that take 200 ms", Payload: 1024, Batch: 1, Subscriptions: 50, Delay: 200 * time.Millisecond, Comparison: "spread", Long: true},
+	{Name: "large", What: "200 KB payloads", Payload: 200_000, Batch: 1, Subscriptions: 1, Limit: "large"},
+	{Name: "spread", What: "50 receivers that answer at once", Payload: 1024, Batch: 1, Subscriptions: 50, Limit: "throughput", Long: true},
+	{Name: "slow", What: "50 receivers that take 200 ms", Payload: 1024, Batch: 1, Subscriptions: 50, Delay: 200 * time.Millisecond, Limit: "throughput", Comparison: "spread", Long: true},
 	{Name: "quiet", What: "200 events/s to 10 healthy subscriptions", Rate: 200, Payload: 1024, Batch: 1, Subscriptions: 10, Long: true},
 	{Name: "noisy", What: "the same beside a hanging one with 10,000 waiting", Rate: 200, Payload: 1024, Batch: 1, Subscriptions: 10, Hanging: 10_000, Comparison: "quiet", Long: true},
 	{Name: "backlog", What: "drain 100,000 waiting deliveries", Payload: 1024, Batch: 100, Subscriptions: 1, Backlog: 100_000},
 	{
 		Name: "lists", What: "closed loop and questions over a million stored deliveries", Payload: 1024, Batch: 1, Subscriptions: 1,
-		Stored: 1_000_000, Comparison: "throughput",
+		Stored: 1_000_000, Limit: "throughput", Comparison: "throughput",
 	},
 	{
 		Name: "abuse", What: "200 events/s, without and with 1,000 slow clients and bodies of 100 MB", Rate: 200, Payload: 1024, Batch: 1,
 		Subscriptions: 1, Abuse: true,
 	},
+}
+
+// find is the scenario of a name.
+func find(name string) Scenario {
+	i := slices.IndexFunc(Scenarios, func(s Scenario) bool { return s.Name == name })
+	if i < 0 {
+		return Scenario{Name: name}
+	}
+	return Scenarios[i]
 }
 
 // Run measures and reports. Every scenario gets a server of its own unless there is a Target.
@@ -114,19 +122,15 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			continue
 		}
 		fmt.Fprintf(o.Log, "%-11s %s\n", s.Name, s.What)
-		if o.Baseline && s.Baseline {
-			r, err := runBaseline(ctx, o, s)
-			if err != nil {
-				return report, fmt.Errorf("baseline of %s: %w", s.Name, err)
-			}
-			report.Baselines[s.Name] = r
-		}
 		if err := before(ctx, o); err != nil {
 			return report, fmt.Errorf("before %s: %w", s.Name, err)
 		}
-		r, err := runScenario(ctx, o, s)
+		r, limit, err := runScenario(ctx, o, s)
 		if err != nil {
 			return report, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		if limit != nil {
+			report.Baselines[s.Name] = limit
 		}
 		report.Results = append(report.Results, *r)
 		report.print(o.Log, r)
@@ -145,26 +149,26 @@ func before(ctx context.Context, o Options) error {
 	return nil
 }
 
-// runScenario measures one scenario against a server.
-func runScenario(ctx context.Context, o Options, s Scenario) (*Result, error) {
+// runScenario measures one scenario against a server, and, with a baseline, against the forwarder.
+func runScenario(ctx context.Context, o Options, s Scenario) (result, limit *Result, err error) {
 	server, err := serverFor(ctx, o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer server.stop()
 	receiver, err := newReceiver(s.Delay)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer receiver.close()
 	c := newClient(server.url, server.key, o.Clients)
 	defer c.unsubscribe(context.WithoutCancel(ctx))
 	if err := prepare(ctx, c, receiver, s); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if s.Abuse {
 		is, err := abuse(ctx, o, s, c, server.process)
-		return &Result{Scenario: s.Name, Abuse: is}, err
+		return &Result{Scenario: s.Name, Abuse: is}, nil, err
 	}
 	idle := costOf(server.process.pid)
 	if s.Stored > 0 {
@@ -173,26 +177,27 @@ func runScenario(ctx context.Context, o Options, s Scenario) (*Result, error) {
 			stored = o.Stored
 		}
 		if err := store(ctx, c, receiver, stored); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	result, err := measure(ctx, o, s, c, receiver, append([]process{server.process}, watched(o.Watch)...))
+	ours := &side{scenario: s, client: c, receiver: receiver, processes: append([]process{server.process}, watched(o.Watch)...)}
+	result, limit, err = measure(ctx, o, ours)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	result.IdleMB = float64(idle.resident) / (1 << 20)
 	if s.Stored > 0 {
 		if result.Questions, err = ask(ctx, c); err != nil || server.cmd == nil {
-			return result, err
+			return result, limit, err
 		}
 		// The server that starts again is another address, and what stays subscribed to a receiver that is gone costs each later
 		// run over the same store a second delivery of each event.
 		c.unsubscribe(ctx)
 		took, err := server.restart(ctx, o)
 		result.ReadyMS = float64(took.Microseconds()) / 1000
-		return result, err
+		return result, limit, err
 	}
-	return result, nil
+	return result, limit, nil
 }
 
 // prepare makes the scenario's subscriptions, and what hangs.
@@ -221,51 +226,3 @@ func prepare(ctx context.Context, c *client, r *receiver, s Scenario) error {
 }
 
 func eventType(i int) string { return fmt.Sprintf("bench.t%d", i) }
-
-// measure runs the load, waits until everything has arrived, and sums up.
-func measure(ctx context.Context, o Options, s Scenario, c *client, r *receiver, processes []process) (*Result, error) {
-	before := costs(processes)
-	done, counted := c.work(ctx)
-	start := time.Now()
-	var load loadResult
-	var err error
-	if s.Backlog > 0 {
-		load, start, err = drain(ctx, c, r, s)
-	} else {
-		load, err = publish(ctx, o, s, c)
-	}
-	if err != nil {
-		return nil, err
-	}
-	expected := load.accepted
-	if s.Fanout {
-		expected *= s.Subscriptions
-	}
-	arrived := r.await(ctx, expected, 60*time.Second)
-	after := costs(processes)
-	result := summarize(s, load, r, arrived.Sub(start), expected)
-	result.Processes = spent(processes, before, after, result.Delivered)
-	if now, ok := c.work(ctx); ok && counted && result.Delivered > 0 {
-		result.Commits = (now.transactions - done.transactions) / float64(result.Delivered)
-		result.Statements = (now.statements - done.statements) / float64(result.Delivered)
-	}
-	return result, nil
-}
-
-// drain publishes to a paused subscription and measures from its resumption.
-func drain(ctx context.Context, c *client, r *receiver, s Scenario) (loadResult, time.Time, error) {
-	id := c.subscriptions[0]
-	if err := c.post(ctx, "/subscriptions/"+id+"/pause", nil, nil); err != nil {
-		return loadResult{}, time.Time{}, err
-	}
-	load := loadResult{}
-	for load.accepted < s.Backlog {
-		if err := c.publishBatch(ctx, eventType(0), 500, s.Payload); err != nil {
-			return load, time.Time{}, err
-		}
-		load.accepted += 500
-	}
-	start := time.Now()
-	r.restart(start)
-	return load, start, c.post(ctx, "/subscriptions/"+id+"/resume", nil, nil)
-}

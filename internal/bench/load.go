@@ -129,10 +129,17 @@ type loadResult struct {
 	took              time.Duration
 }
 
-// publish runs the scenario's load for its duration.
-func publish(ctx context.Context, o Options, s Scenario, c *client) (loadResult, error) {
+// add counts another load's figures too.
+func (l *loadResult) add(other loadResult) {
+	l.accepted += other.accepted
+	l.refused += other.refused
+	l.latencies = append(l.latencies, other.latencies...)
+	l.took += other.took
+}
+
+// publish runs the scenario's load for a while.
+func publish(ctx context.Context, o Options, s Scenario, c *client, duration time.Duration) (loadResult, error) {
 	run := &publishing{scenario: s, client: c}
-	duration := s.duration(&o)
 	ctx, cancel := context.WithTimeout(ctx, duration+30*time.Second)
 	defer cancel()
 	start := time.Now()
