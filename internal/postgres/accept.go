@@ -75,12 +75,12 @@ WITH fresh AS MATERIALIZED (
 		w.reason, w.type, w.ordering_key, '', ''
 	FROM {wanted} w
 ), {advanced} tallied AS (
-	INSERT INTO rollups AS r (tenant_id, subscription_id, node_id, minute, part, accepted)
-	SELECT t.tenant_id, t.subscription_id, $3::uuid, date_trunc('minute', now()), 0, count(*)
-	FROM (SELECT tenant_id, '00000000-0000-0000-0000-000000000000'::uuid AS subscription_id FROM fresh
-		UNION ALL SELECT tenant_id, subscription_id FROM wanted) t
-	GROUP BY 1, 2 ORDER BY 1, 2
-	ON CONFLICT (tenant_id, subscription_id, minute, node_id, part) DO UPDATE SET accepted = r.accepted + excluded.accepted
+	INSERT INTO tallies (at, tenant_ids, subscription_ids, kinds, latencies, durations, counts)
+	SELECT now(), array_agg(t.tenant_id), array_agg(t.subscription_id), array_agg(1::smallint), array_agg(NULL::smallint),
+		array_agg(NULL::smallint), array_agg(t.n)
+	FROM (SELECT tenant_id, '00000000-0000-0000-0000-000000000000'::uuid AS subscription_id, count(*)::int AS n FROM fresh GROUP BY 1
+		UNION ALL SELECT tenant_id, subscription_id, count(*)::int FROM wanted GROUP BY 1, 2) t
+	HAVING count(*) > 0
 )
 SELECT now(), c.n, c.deliveries, 0::bigint, 0::bigint, NULL::interval, false FROM counted c
 UNION ALL SELECT now(), 0, 0, w.n, w.version, w.held, w.failing FROM wanted w WHERE w.claimed`

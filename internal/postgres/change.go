@@ -43,7 +43,7 @@ FROM unnest($1::uuid[]) AS i(id) WHERE d.id = i.id RETURNING ` + deliveryColumns
 func retry(ctx context.Context, tx pgx.Tx, found []locked) (changed []posthorn.Delivery, err error) {
 	var ids uuids
 	var lost []interrupted
-	counts := tally{}
+	var counts tally
 	for _, p := range found {
 		ids = append(ids, p.id)
 		if !p.lost.id.IsZero() {
@@ -58,7 +58,7 @@ func retry(ctx context.Context, tx pgx.Tx, found []locked) (changed []posthorn.D
 		changed, err = pgx.CollectRows(rows, scanDelivery)
 		return err
 	})
-	counts.queue(&b, posthorn.UUID{})
+	counts.queue(&b)
 	err = tx.SendBatch(ctx, &b).Close()
 	return changed, err
 }
@@ -149,7 +149,7 @@ func end(ctx context.Context, tx pgx.Tx, endings []ending) ([]posthorn.Delivery,
 	var ids uuids
 	var states, reasons []string
 	var lost []interrupted
-	counts := tally{}
+	var counts tally
 	for _, e := range endings {
 		ids = append(ids, e.id)
 		states, reasons = append(states, string(e.state)), append(reasons, string(e.reason))
@@ -158,7 +158,7 @@ func end(ctx context.Context, tx pgx.Tx, endings []ending) ([]posthorn.Delivery,
 			counts.interrupted(e.lost)
 		}
 		if e.state == posthorn.Exhausted {
-			counts.count(e.lost.tenant, e.lost.subscription, tallied{exhausted: 1})
+			counts.exhausted(e.lost.tenant, e.lost.subscription)
 		}
 	}
 	var ended []posthorn.Delivery
@@ -173,7 +173,7 @@ func end(ctx context.Context, tx pgx.Tx, endings []ending) ([]posthorn.Delivery,
 		ended, err = pgx.CollectRows(rows, scanDelivery)
 		return err
 	})
-	counts.queue(&b, posthorn.UUID{})
+	counts.queue(&b)
 	err := tx.SendBatch(ctx, &b).Close()
 	return ended, err
 }

@@ -27,6 +27,7 @@ func (s *Store) ClaimDeliveries(ctx context.Context, req posthorn.ClaimRequest) 
 		return batch, nil
 	}
 	s.sweepBirths(ctx)
+	s.foldSoon()
 	err := s.do(ctx, "claim deliveries", func(ctx context.Context) error {
 		found, err := s.look(ctx, &req)
 		if err != nil {
@@ -138,7 +139,7 @@ func (c *claim) complete(ctx context.Context, tx pgx.Tx) error {
 	}
 	var tenants, events, lanes uuids
 	var lost []interrupted
-	counts := tally{}
+	var counts tally
 	seen := map[posthorn.UUID]bool{}
 	for i := range c.taken {
 		t := &c.taken[i]
@@ -147,7 +148,7 @@ func (c *claim) complete(ctx context.Context, tx pgx.Tx) error {
 			counts.interrupted(t.lost)
 		}
 		if t.ended() {
-			counts.count(t.TenantID.UUID, t.SubscriptionID.UUID, tallied{exhausted: 1})
+			counts.exhausted(t.TenantID.UUID, t.SubscriptionID.UUID)
 		}
 		if !seen[t.EventID.UUID] {
 			seen[t.EventID.UUID] = true
@@ -161,7 +162,7 @@ func (c *claim) complete(ctx context.Context, tx pgx.Tx) error {
 	var b pgx.Batch
 	b.Queue(steer)
 	queueInterrupted(&b, lost)
-	counts.queue(&b, c.req.Node.UUID)
+	counts.queue(&b)
 	if probed := c.probed(); len(probed) > 0 {
 		b.Queue(`UPDATE lanes SET breaker_until = now() + $2::interval WHERE subscription_id = ANY($1)`, probed, posthorn.Lease)
 	}

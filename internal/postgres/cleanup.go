@@ -314,6 +314,10 @@ func (s *Store) sweepRest(ctx context.Context, cutoff time.Time, batch int, repo
 	if err != nil {
 		return err
 	}
+	// What was counted long ago and is not folded yet must not come up again.
+	if err := s.fold(ctx); err != nil {
+		return err
+	}
 	var rest int64
 	if err := s.remove(ctx, `DELETE FROM rollups WHERE ctid = ANY(ARRAY(
 		SELECT ctid FROM rollups WHERE minute < $1 ORDER BY minute LIMIT $2))`, cutoff, batch, &rest, report); err != nil {

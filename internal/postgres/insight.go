@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -248,11 +249,11 @@ func (s *Store) nameLanes(ctx context.Context, ids uuids, found map[posthorn.UUI
 }
 
 // sumRollups sums the rollups of a tenant ($1, or of all) or a subscription ($2) into steps of $5 seconds.
-const sumRollups = `
+var sumRollups = `
 SELECT to_timestamp(floor(extract(epoch FROM r.minute) / $5::bigint) * $5::bigint) AS step,
 	sum(r.accepted)::bigint, sum(r.attempts)::bigint, sum(r.succeeded)::bigint, sum(r.failed)::bigint, sum(r.retried)::bigint, sum(r.exhausted)::bigint,
-	` + sumLatency + `,
-	` + sumDuration + `
+	` + buckets(func(i int) string { return fmt.Sprintf("coalesce(sum(r.latency[%d]), 0)::bigint", i) }) + `,
+	` + buckets(func(i int) string { return fmt.Sprintf("coalesce(sum(r.duration[%d]), 0)::bigint", i) }) + `
 FROM rollups r
 WHERE ($1::uuid IS NULL OR r.tenant_id = $1) AND r.subscription_id = $2 AND r.minute >= $3 AND r.minute < $4
 GROUP BY 1 ORDER BY 1`
@@ -263,6 +264,9 @@ func (s *Store) Stats(ctx context.Context, tenant posthorn.TenantID, f posthorn.
 	until := f.Until
 	if until.IsZero() {
 		until = s.Now().Add(time.Minute)
+	}
+	if err := s.fold(ctx); err != nil {
+		return nil, err
 	}
 	return many(ctx, s, "read the rollups", func(row pgx.CollectableRow) (posthorn.StatsPoint, error) {
 		var p posthorn.StatsPoint

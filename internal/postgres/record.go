@@ -13,7 +13,7 @@ import (
 	"github.com/posthorn/posthorn/internal/ride"
 )
 
-// recordAttempts moves the deliveries whose claims are held and writes their attempts and rollups. A claim is held only while
+// recordAttempts moves the deliveries whose claims are held and writes their attempts, and what they count. A claim is held only while
 // its delivery is pending, so that need not be asked: asking would let a plan read all that is pending. Rows of the answer:
 // place, state, due_at.
 const recordAttempts = `
@@ -33,7 +33,7 @@ WITH moved AS (
 		last_outcome = CASE WHEN i.sent THEN i.outcome ELSE d.last_outcome END,
 		last_status_code = CASE WHEN i.sent THEN i.status_code ELSE d.last_status_code END,
 		last_error = CASE WHEN i.sent THEN i.error ELSE d.last_error END
-	FROM unnest($2::result_row[])
+	FROM unnest($1::result_row[])
 		WITH ORDINALITY AS i(id, token, sent, state, reason, delay, keep_due, spends, number,
 			outcome, status_code, error, detail, started_at, manual, our_fault, request, response,
 			body, body_truncated, dns_us, connect_us, tls_us, first_byte_us, total_us, reused, node_id, slow, again, yield, n)
@@ -177,7 +177,7 @@ func (s *Store) fillAttempts(ctx context.Context, batch posthorn.RecordBatch, re
 		var b pgx.Batch
 		b.Queue(steer)
 		sent := time.Now()
-		b.Queue(fillAttempts, inOnePiece(rows.records())...).Query(func(found pgx.Rows) error {
+		b.Queue(fillAttempts, rows.arguments()...).Query(func(found pgx.Rows) error {
 			return s.readRecorded(found, false, order, results, sent)
 		})
 		return s.pool.SendBatch(ctx, &b).Close()
@@ -234,10 +234,10 @@ func (r *resultRows) within(from, to time.Time) bool {
 	return true
 }
 
-// arguments are those of recordAttempts.
-func (r *resultRows) arguments() []any { return inOnePiece(uuid(r.batch.Node.UUID), r.records()) }
+// arguments are those of recordAttempts and of fillAttempts: the results.
+func (r *resultRows) arguments() []any { return inOnePiece(r.records()) }
 
-// records are the results as result_row, and all of fillAttempts' arguments.
+// records are the results as result_row.
 func (r *resultRows) records() records {
 	return records{len(r.order), r.bytes + 1280*len(r.order), r.put}
 }

@@ -1,122 +1,158 @@
 package postgres
 
 import (
-	"slices"
+	"context"
+	"fmt"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/posthorn/posthorn"
 )
 
-// tallyMoved adds what recordAttempts moved to the rollups of its node ($1): one row per subscription and, under the zero
-// subscription, one per tenant. The bounds of the latencies are posthorn.LatencyBounds in seconds.
+// Every transaction leaves what it counted as one row of tallies (migration 13), and a fold adds many of them to the rollups: with a
+// subscription for each event, a row of the rollups is written once in some seconds, not twice for each delivery.
+
+const (
+	// foldEvery is how often this process looks for tallies, and foldAge how old one is by then for a fold to pay.
+	foldEvery, foldAge = 5 * time.Second, 10 * time.Second
+	// foldTakes bounds a look, and foldRows the tallies of one transaction.
+	foldTakes, foldRows = 30 * time.Second, 1000
+)
+
+// tallyMoved counts what recordAttempts moved. The bounds of the latencies are posthorn.LatencyBounds in seconds.
 const tallyMoved = `
-	INSERT INTO rollups AS r (tenant_id, subscription_id, node_id, minute, part, attempts, succeeded, failed, retried, exhausted,
-		latency, duration)
-	SELECT t.tenant_id, coalesce(t.subscription_id, '00000000-0000-0000-0000-000000000000'), $1::uuid, date_trunc('minute', now()), 1,
-		count(*) FILTER (WHERE t.sent), count(*) FILTER (WHERE t.state = 'succeeded'),
-		count(*) FILTER (WHERE t.sent AND t.outcome <> 'succeeded'), count(*) FILTER (WHERE t.sent AND t.number > 1),
-		count(*) FILTER (WHERE t.state = 'exhausted'),
-		ARRAY[count(*) FILTER (WHERE t.late = 0), count(*) FILTER (WHERE t.late = 1), count(*) FILTER (WHERE t.late = 2),
-			count(*) FILTER (WHERE t.late = 3), count(*) FILTER (WHERE t.late = 4), count(*) FILTER (WHERE t.late = 5),
-			count(*) FILTER (WHERE t.late = 6), count(*) FILTER (WHERE t.late = 7), count(*) FILTER (WHERE t.late = 8),
-			count(*) FILTER (WHERE t.late = 9), count(*) FILTER (WHERE t.late = 10), count(*) FILTER (WHERE t.late = 11)],
-		ARRAY[count(*) FILTER (WHERE t.slow = 0), count(*) FILTER (WHERE t.slow = 1), count(*) FILTER (WHERE t.slow = 2),
-			count(*) FILTER (WHERE t.slow = 3), count(*) FILTER (WHERE t.slow = 4), count(*) FILTER (WHERE t.slow = 5),
-			count(*) FILTER (WHERE t.slow = 6), count(*) FILTER (WHERE t.slow = 7), count(*) FILTER (WHERE t.slow = 8),
-			count(*) FILTER (WHERE t.slow = 9), count(*) FILTER (WHERE t.slow = 10), count(*) FILTER (WHERE t.slow = 11)]
+	INSERT INTO tallies (at, tenant_ids, subscription_ids, kinds, latencies, durations, counts)
+	SELECT now(), array_agg(t.tenant_id), array_agg(t.subscription_id), array_agg(t.kind), array_agg(t.latency), array_agg(t.duration),
+		array_agg(t.n)
 	FROM (
-		SELECT m.tenant_id, m.subscription_id, m.sent, m.number, m.state, m.outcome, CASE WHEN m.sent THEN m.slow END AS slow,
+		SELECT m.tenant_id, m.subscription_id, (CASE WHEN NOT m.sent THEN 0 ELSE 2 + CASE WHEN m.outcome <> 'succeeded' THEN 4 ELSE 0 END
+				+ CASE WHEN m.number > 1 THEN 8 ELSE 0 END END + CASE WHEN m.state = 'exhausted' THEN 16 ELSE 0 END)::smallint AS kind,
 			CASE WHEN m.state = 'succeeded' THEN width_bucket(extract(epoch FROM now() - m.created_at)::float8,
-				'{0.002,0.005,0.01,0.025,0.05,0.1,0.25,1,5,30,300}'::float8[]) END AS late
-		FROM moved m
+				'{0.002,0.005,0.01,0.025,0.05,0.1,0.25,1,5,30,300}'::float8[]) END::smallint AS latency,
+			CASE WHEN m.sent THEN m.slow END::smallint AS duration, count(*)::int AS n
+		FROM moved m GROUP BY 1, 2, 3, 4, 5
 	) t
-	GROUP BY GROUPING SETS ((t.tenant_id, t.subscription_id), (t.tenant_id))
-	ORDER BY 1, 2
-	ON CONFLICT (tenant_id, subscription_id, minute, node_id, part) DO UPDATE SET
+	HAVING count(*) > 0`
+
+// foldTallies moves some tallies ($1 at most) into the rollups: entries of one subscription also count for its tenant, under the zero
+// subscription, but for accepted ones, as an event is accepted once for all of its deliveries.
+var foldTallies = `
+WITH folded AS (
+	DELETE FROM tallies WHERE ctid = ANY(ARRAY(SELECT ctid FROM tallies LIMIT $1)) RETURNING *
+), entries AS MATERIALIZED (
+	SELECT date_trunc('minute', f.at) AS minute, e.*
+	FROM folded f CROSS JOIN unnest(f.tenant_ids, f.subscription_ids, f.kinds, f.latencies, f.durations, f.counts)
+		AS e(tenant_id, subscription_id, kind, latency, duration, n)
+), added AS (
+	INSERT INTO rollups AS r (tenant_id, subscription_id, minute, accepted, attempts, succeeded, failed, retried, exhausted, latency, duration)
+	SELECT t.tenant_id, t.subscription_id, t.minute, ` + counted("t.kind & 1 > 0") + `, ` + counted("t.kind & 2 > 0") + `,
+		` + counted("t.latency IS NOT NULL") + `, ` + counted("t.kind & 4 > 0") + `, ` + counted("t.kind & 8 > 0") + `, ` + counted("t.kind & 16 > 0") + `,
+		` + buckets(func(i int) string { return counted(fmt.Sprintf("t.latency = %d", i-1)) }) + `,
+		` + buckets(func(i int) string { return counted(fmt.Sprintf("t.duration = %d", i-1)) }) + `
+	FROM (SELECT * FROM entries UNION ALL SELECT minute, tenant_id, '00000000-0000-0000-0000-000000000000', kind, latency, duration, n
+		FROM entries WHERE kind & 1 = 0) t
+	GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+	ON CONFLICT (tenant_id, subscription_id, minute, node_id, part) DO UPDATE SET accepted = r.accepted + excluded.accepted,
 		attempts = r.attempts + excluded.attempts, succeeded = r.succeeded + excluded.succeeded,
 		failed = r.failed + excluded.failed, retried = r.retried + excluded.retried, exhausted = r.exhausted + excluded.exhausted,
-		latency = ` + addLatency + `,
-		duration = ` + addDuration
-
-const (
-	addLatency = `ARRAY[r.latency[1] + excluded.latency[1], r.latency[2] + excluded.latency[2], r.latency[3] + excluded.latency[3],
-			r.latency[4] + excluded.latency[4], r.latency[5] + excluded.latency[5], r.latency[6] + excluded.latency[6],
-			r.latency[7] + excluded.latency[7], r.latency[8] + excluded.latency[8], r.latency[9] + excluded.latency[9],
-			r.latency[10] + excluded.latency[10], r.latency[11] + excluded.latency[11], r.latency[12] + excluded.latency[12]]`
-	addDuration = `ARRAY[r.duration[1] + excluded.duration[1], r.duration[2] + excluded.duration[2], r.duration[3] + excluded.duration[3],
-			r.duration[4] + excluded.duration[4], r.duration[5] + excluded.duration[5], r.duration[6] + excluded.duration[6],
-			r.duration[7] + excluded.duration[7], r.duration[8] + excluded.duration[8], r.duration[9] + excluded.duration[9],
-			r.duration[10] + excluded.duration[10], r.duration[11] + excluded.duration[11], r.duration[12] + excluded.duration[12]]`
+		latency = ` + buckets(func(i int) string { return fmt.Sprintf("r.latency[%d] + excluded.latency[%[1]d]", i) }) + `,
+		duration = ` + buckets(func(i int) string { return fmt.Sprintf("r.duration[%d] + excluded.duration[%[1]d]", i) }) + `
 )
+SELECT count(*) FROM folded`
 
-const (
-	sumLatency = `ARRAY[coalesce(sum(r.latency[1]), 0), coalesce(sum(r.latency[2]), 0), coalesce(sum(r.latency[3]), 0),
-		coalesce(sum(r.latency[4]), 0), coalesce(sum(r.latency[5]), 0), coalesce(sum(r.latency[6]), 0),
-		coalesce(sum(r.latency[7]), 0), coalesce(sum(r.latency[8]), 0), coalesce(sum(r.latency[9]), 0),
-		coalesce(sum(r.latency[10]), 0), coalesce(sum(r.latency[11]), 0), coalesce(sum(r.latency[12]), 0)]::bigint[]`
-	sumDuration = `ARRAY[coalesce(sum(r.duration[1]), 0), coalesce(sum(r.duration[2]), 0), coalesce(sum(r.duration[3]), 0),
-		coalesce(sum(r.duration[4]), 0), coalesce(sum(r.duration[5]), 0), coalesce(sum(r.duration[6]), 0),
-		coalesce(sum(r.duration[7]), 0), coalesce(sum(r.duration[8]), 0), coalesce(sum(r.duration[9]), 0),
-		coalesce(sum(r.duration[10]), 0), coalesce(sum(r.duration[11]), 0), coalesce(sum(r.duration[12]), 0)]::bigint[]`
-)
+// counted is how many a condition holds for.
+func counted(condition string) string {
+	return "coalesce(sum(t.n) FILTER (WHERE " + condition + "), 0)"
+}
 
-// tally counts what is not a result for the rollups: interrupted attempts, and deliveries exhausted without a further one.
-type tally map[[2]posthorn.UUID]*tallied
-
-type tallied struct{ attempts, retried, exhausted int64 }
-
-// count adds to a subscription's row and, under the zero subscription, its tenant's.
-func (y tally) count(tenant, subscription posthorn.UUID, n tallied) {
-	for _, key := range [...][2]posthorn.UUID{{tenant, subscription}, {tenant}} {
-		c := y[key]
-		if c == nil {
-			c = &tallied{}
-			y[key] = c
-		}
-		c.attempts, c.retried, c.exhausted = c.attempts+n.attempts, c.retried+n.retried, c.exhausted+n.exhausted
+// buckets is an array of posthorn.LatencyBuckets elements; the first has number 1.
+func buckets(element func(i int) string) string {
+	list := make([]string, posthorn.LatencyBuckets)
+	for i := range list {
+		list[i] = element(i + 1)
 	}
+	return "ARRAY[" + strings.Join(list, ", ") + "]"
+}
+
+// fold adds to the rollups what was counted so far. Stats waits for it, so that what they tell is whole.
+func (s *Store) fold(ctx context.Context) error {
+	for {
+		rows := 0
+		err := s.do(ctx, "add to the rollups", func(ctx context.Context) error {
+			return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+				// One at a time, and the next statement sees what the one before left.
+				if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock('tallies'::regclass::oid::bigint)`); err != nil {
+					return err
+				}
+				return tx.QueryRow(ctx, foldTallies, foldRows).Scan(&rows)
+			})
+		})
+		if err != nil || rows < foldRows {
+			return err
+		}
+	}
+}
+
+// foldSoon has old tallies folded beside what the caller does, unless this process looked for some lately.
+func (s *Store) foldSoon() {
+	last, now := s.foldedAt.Load(), time.Since(processStart)
+	if last != 0 && now-time.Duration(last) < foldEvery || !s.foldedAt.CompareAndSwap(last, int64(now)) {
+		return
+	}
+	s.background.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), foldTakes)
+		defer cancel()
+		var old bool
+		err := s.do(ctx, "look for tallies", func(ctx context.Context) error {
+			return s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM tallies WHERE at < now() - $1::interval)`, foldAge).Scan(&old)
+		})
+		if err == nil && old {
+			err = s.fold(ctx)
+		}
+		if err != nil {
+			s.log.Warn("the statistics were not brought up to date", "error", err)
+		}
+	})
+}
+
+// tally is what a transaction counts that is not a result: interrupted attempts, and deliveries exhausted without a further one.
+type tally []tallied
+
+// tallied is one of them; its kind is as in tallies.
+type tallied struct {
+	tenant, subscription posthorn.UUID
+	kind                 int16
 }
 
 // interrupted counts a lost attempt.
-func (y tally) interrupted(i interrupted) {
-	n := tallied{attempts: 1}
+func (y *tally) interrupted(i interrupted) {
+	kind := int16(2 + 4)
 	if i.number > 1 {
-		n.retried = 1
+		kind += 8
 	}
-	y.count(i.tenant, i.subscription, n)
+	*y = append(*y, tallied{i.tenant, i.subscription, kind})
+}
+
+// exhausted counts a delivery that ended.
+func (y *tally) exhausted(tenant, subscription posthorn.UUID) {
+	*y = append(*y, tallied{tenant, subscription, 16})
 }
 
 const addTally = `
-	INSERT INTO rollups AS r (tenant_id, subscription_id, node_id, minute, part, attempts, failed, retried, exhausted, latency, duration)
-	SELECT t.tenant_id, t.subscription_id, $1, date_trunc('minute', now()), 1, t.attempts, t.attempts, t.retried, t.exhausted,
-		array_fill(0::bigint, '{12}'), array_fill(0::bigint, '{12}')
-	FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[])
-		AS t(tenant_id, subscription_id, attempts, retried, exhausted)
-	ON CONFLICT (tenant_id, subscription_id, minute, node_id, part) DO UPDATE SET attempts = r.attempts + excluded.attempts,
-		failed = r.failed + excluded.failed, retried = r.retried + excluded.retried, exhausted = r.exhausted + excluded.exhausted`
+	INSERT INTO tallies (at, tenant_ids, subscription_ids, kinds, latencies, durations, counts)
+	SELECT now(), $1, $2, $3, array_fill(NULL::smallint, $4), array_fill(NULL::smallint, $4), array_fill(1, $4)`
 
-// queue adds the tally to a pipeline, in the order of the rows' key.
-func (y tally) queue(b *pgx.Batch, node posthorn.UUID) {
+// queue adds the tally to a pipeline.
+func (y tally) queue(b *pgx.Batch) {
 	if len(y) == 0 {
 		return
 	}
-	keys := make([][2]posthorn.UUID, 0, len(y))
-	for key := range y {
-		keys = append(keys, key)
+	var tenants, subscriptions uuids
+	var kinds []int16
+	for _, t := range y {
+		tenants, subscriptions, kinds = append(tenants, t.tenant), append(subscriptions, t.subscription), append(kinds, t.kind)
 	}
-	slices.SortFunc(keys, func(a, b [2]posthorn.UUID) int {
-		if c := compareIDs(a[0], b[0]); c != 0 {
-			return c
-		}
-		return compareIDs(a[1], b[1])
-	})
-	var tenants, subscriptions [][16]byte
-	var attempts, retried, exhausted []int64
-	for _, key := range keys {
-		c := y[key]
-		tenants, subscriptions = append(tenants, key[0]), append(subscriptions, key[1])
-		attempts, retried, exhausted = append(attempts, c.attempts), append(retried, c.retried), append(exhausted, c.exhausted)
-	}
-	b.Queue(addTally, [16]byte(node), tenants, subscriptions, attempts, retried, exhausted)
+	b.Queue(addTally, tenants, subscriptions, kinds, []int32{int32(len(y))})
 }

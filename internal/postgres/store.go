@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -77,6 +78,9 @@ type Store struct {
 	recordToday atomic.Pointer[dayStatement]
 	// sweptAt is when this process last swept births, in nanoseconds since its start; 0 is never.
 	sweptAt atomic.Int64
+	// foldedAt is when it last looked for tallies, as sweptAt; background is where it folds them.
+	foldedAt   atomic.Int64
+	background sync.WaitGroup
 	// rides are results that wait to share the commit of new events.
 	rides ride.Queue[*recording]
 	work  work
@@ -243,6 +247,7 @@ func setDefault(m map[string]string, key, value string) {
 
 // Close waits for the statements under way and closes the connections.
 func (s *Store) Close() error {
+	s.background.Wait()
 	for _, pool := range s.pools() {
 		pool.Close()
 	}

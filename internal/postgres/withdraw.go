@@ -50,6 +50,7 @@ func (s *Store) WithdrawDeliveries(ctx context.Context, w posthorn.Withdrawal) (
 		return report, err
 	}
 	s.sweepBirths(ctx)
+	s.foldSoon()
 	causes, err := s.causes(ctx, w)
 	if err != nil {
 		return report, err
