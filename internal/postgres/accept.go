@@ -75,9 +75,8 @@ WITH fresh AS MATERIALIZED (
 		w.reason, w.type, w.ordering_key, '', ''
 	FROM {wanted} w
 ), {advanced} tallied AS (
-	INSERT INTO tallies (at, tenant_ids, subscription_ids, kinds, latencies, durations, counts)
-	SELECT now(), array_agg(t.tenant_id), array_agg(t.subscription_id), array_agg(1::smallint), array_agg(NULL::smallint),
-		array_agg(NULL::smallint), array_agg(t.n)
+	INSERT INTO tallies (at, tenant_ids, subscription_ids, counts)
+	SELECT now(), array_agg(t.tenant_id), array_agg(t.subscription_id), array_agg(t.n)
 	FROM (SELECT tenant_id, '00000000-0000-0000-0000-000000000000'::uuid AS subscription_id, count(*)::int AS n FROM fresh GROUP BY 1
 		UNION ALL SELECT tenant_id, subscription_id, count(*)::int FROM wanted GROUP BY 1, 2) t
 	HAVING count(*) > 0
@@ -216,9 +215,14 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 	if len(rows.ordered) > 0 {
 		b.Queue(lockFIFO, rows.ordered)
 	}
-	events := acceptAny
+	made := rows.made()
+	for i := range batch {
+		made.add(batch[i].Event.ID.UUID)
+	}
+	write := s.statementsFor(made)
+	events := write.acceptAny
 	if rows.isMatched() {
-		events = acceptMatched
+		events = write.acceptMatched
 	}
 	b.Queue(events, rows.arguments(node)...).Query(func(found pgx.Rows) error {
 		return s.readAccepted(found, node, batch, rows, answers, sent)

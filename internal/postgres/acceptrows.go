@@ -3,7 +3,6 @@ package postgres
 import (
 	"encoding/json"
 	"slices"
-	"time"
 
 	"github.com/posthorn/posthorn"
 )
@@ -71,26 +70,20 @@ func (r *acceptRows) isMatched() bool { return len(r.keyed) == 0 && len(r.ordere
 
 // arguments are those of acceptEvents, in order.
 func (r *acceptRows) arguments(node posthorn.NodeID) []any {
-	oldest, newest := r.made()
+	made := r.made()
 	return inOnePiece(
 		records{len(r.batch), r.payloads + 300*len(r.batch), r.putEvent},
 		records{len(r.owner), 250 * len(r.owner), r.putMatch},
-		uuid(node.UUID), posthorn.Lease, moment(oldest), moment(newest), bornFresh,
+		uuid(node.UUID), posthorn.Lease, moment(made.from), moment(made.to), bornFresh,
 	)
 }
 
-// made is when the ids of the deliveries were made, to the millisecond.
-func (r *acceptRows) made() (oldest, newest time.Time) {
+// made is when the ids of the deliveries were.
+func (r *acceptRows) made() (p period) {
 	for i, owner := range r.owner {
-		at := r.batch[owner].Matches[r.nth[i]].DeliveryID.Time()
-		if i == 0 || at.Before(oldest) {
-			oldest = at
-		}
-		if at.After(newest) {
-			newest = at
-		}
+		p.add(r.batch[owner].Matches[r.nth[i]].DeliveryID.UUID)
 	}
-	return oldest, newest
+	return p
 }
 
 // putEvent writes an event_row.

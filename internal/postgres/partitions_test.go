@@ -265,27 +265,32 @@ func TestCleanupThinsFullDays(t *testing.T) {
 	}
 }
 
-// TestRecordWithoutTheDaysName takes today's partition away under its name: results go to wherever the deliveries are.
-func TestRecordWithoutTheDaysName(t *testing.T) {
-	s := openStore(t)
-	l := newLoad(t, s, 1)
-	claims := func() []posthorn.Claimed { return l.acceptBatch(t, []byte("1"), 0)[:2] }
-	l.recordBatch(t, claims())
-	if s.recordToday.Load() == nil {
-		t.Fatal("the day's partition was not named")
-	}
-	kept := claims()
-	today := s.recordToday.Load().day.Format(dayFormat)
-	exec(t, s, `ALTER TABLE deliveries_`+today+` RENAME TO deliveries_elsewhere`)
-	l.recordBatch(t, kept)
-	if s.daysNamed.Load() {
-		t.Error("a partition that is not there is named again")
-	}
-	exec(t, s, `ALTER TABLE deliveries_elsewhere RENAME TO deliveries_`+today)
-	if err := s.Prepare(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if !s.daysNamed.Load() {
-		t.Error("the day's partition is not named again")
+// TestWithoutTheDaysName takes today's partitions away under their names: rows go to wherever they belong.
+func TestWithoutTheDaysName(t *testing.T) {
+	for _, table := range partitioned {
+		t.Run(table, func(t *testing.T) {
+			s := openStore(t)
+			l := newLoad(t, s, 1)
+			claims := func() []posthorn.Claimed { return l.acceptBatch(t, []byte("1"), 0)[:2] }
+			l.recordBatch(t, claims())
+			if s.today.Load() == nil {
+				t.Fatal("the day's partitions were not named")
+			}
+			kept := claims()
+			today := s.today.Load().day.Format(dayFormat)
+			exec(t, s, `ALTER TABLE `+table+`_`+today+` RENAME TO elsewhere`)
+			l.recordBatch(t, claims())
+			if s.daysNamed.Load() {
+				t.Error("a partition that is not there is named again")
+			}
+			exec(t, s, `ALTER TABLE elsewhere RENAME TO `+table+`_`+today)
+			if err := s.Prepare(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if !s.daysNamed.Load() {
+				t.Error("the day's partitions are not named again")
+			}
+			l.recordBatch(t, kept)
+		})
 	}
 }

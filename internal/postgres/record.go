@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -72,28 +71,6 @@ WITH late AS (
 SELECT now(), i.n, d.state, d.due_at FROM late i
 	CROSS JOIN LATERAL (SELECT * FROM deliveries d WHERE d.id = i.id OFFSET 0) d`
 
-// recordStatement is recordAttempts, of today's partition where all deliveries are of today: of a partitioned table PostgreSQL makes
-// ready to look into each day's before it has seen an id, which costs a lone result 10 µs a day.
-func (s *Store) recordStatement(rows *resultRows) string {
-	today := dayOf(s.Now())
-	if !s.daysNamed.Load() || !rows.within(today, today.Add(day)) {
-		return recordAttempts
-	}
-	known := s.recordToday.Load()
-	if known == nil || !known.day.Equal(today) {
-		name := partition{table: "deliveries", suffix: today.Format(dayFormat)}.name()
-		known = &dayStatement{today, strings.Replace(recordAttempts, "UPDATE deliveries d", "UPDATE "+name+" d", 1)}
-		s.recordToday.Store(known)
-	}
-	return known.text
-}
-
-// dayStatement is a statement that names the partition of a day.
-type dayStatement struct {
-	day  time.Time
-	text string
-}
-
 // recording is one batch of results on its way into the store. It may be sent more than once.
 type recording struct {
 	batch  posthorn.RecordBatch
@@ -106,7 +83,7 @@ type recording struct {
 func (r *recording) queue(b *pgx.Batch, s *Store, sent time.Time) {
 	r.report = posthorn.RecordReport{Results: make([]posthorn.Recorded, len(r.batch.Results))}
 	if len(r.batch.Results) > 0 {
-		b.Queue(s.recordStatement(r.rows), r.rows.arguments()...).Query(func(found pgx.Rows) error {
+		b.Queue(s.statementsFor(r.rows.made()).recordAttempts, r.rows.arguments()...).Query(func(found pgx.Rows) error {
 			return s.readRecorded(found, true, r.rows.order, r.report.Results, sent)
 		})
 	}
@@ -224,14 +201,13 @@ func newResultRows(batch posthorn.RecordBatch) (*resultRows, error) {
 	return r, nil
 }
 
-// within reports that the ids of all deliveries are of a time.
-func (r *resultRows) within(from, to time.Time) bool {
+// made is when the ids of the deliveries and the attempts were.
+func (r *resultRows) made() (p period) {
 	for i := range r.batch.Results {
-		if at := r.batch.Results[i].DeliveryID.Time(); at.Before(from) || !at.Before(to) {
-			return false
-		}
+		p.add(r.batch.Results[i].DeliveryID.UUID)
+		p.add(r.batch.Results[i].Claim.Attempt.UUID)
 	}
-	return true
+	return p
 }
 
 // arguments are those of recordAttempts and of fillAttempts: the results.

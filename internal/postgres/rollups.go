@@ -42,7 +42,7 @@ var foldTallies = `
 WITH folded AS (
 	DELETE FROM tallies WHERE ctid = ANY(ARRAY(SELECT ctid FROM tallies LIMIT $1)) RETURNING *
 ), entries AS MATERIALIZED (
-	SELECT date_trunc('minute', f.at) AS minute, e.*
+	SELECT date_trunc('minute', f.at) AS minute, e.tenant_id, e.subscription_id, coalesce(e.kind, 1) AS kind, e.latency, e.duration, e.n
 	FROM folded f CROSS JOIN unnest(f.tenant_ids, f.subscription_ids, f.kinds, f.latencies, f.durations, f.counts)
 		AS e(tenant_id, subscription_id, kind, latency, duration, n)
 ), added AS (
@@ -141,8 +141,7 @@ func (y *tally) exhausted(tenant, subscription posthorn.UUID) {
 }
 
 const addTally = `
-	INSERT INTO tallies (at, tenant_ids, subscription_ids, kinds, latencies, durations, counts)
-	SELECT now(), $1, $2, $3, array_fill(NULL::smallint, $4), array_fill(NULL::smallint, $4), array_fill(1, $4)`
+	INSERT INTO tallies (at, tenant_ids, subscription_ids, kinds, counts) VALUES (now(), $1, $2, $3, array_fill(1, $4))`
 
 // queue adds the tally to a pipeline.
 func (y tally) queue(b *pgx.Batch) {

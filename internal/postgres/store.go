@@ -73,9 +73,9 @@ type Store struct {
 	// cursor is where the next look for due lanes begins, and fifo the same within long FIFO lanes.
 	cursor cursor
 	fifo   fifoCursors
-	// daysNamed says that the partitions of today and the days ahead are there under their names; recordToday names today's.
-	daysNamed   atomic.Bool
-	recordToday atomic.Pointer[dayStatement]
+	// daysNamed says that the partitions of today and the days ahead are there under their names; today's statements name today's.
+	daysNamed atomic.Bool
+	today     atomic.Pointer[statements]
 	// sweptAt is when this process last swept births, in nanoseconds since its start; 0 is never.
 	sweptAt atomic.Int64
 	// foldedAt is when it last looked for tallies, as sweptAt; background is where it folds them.
