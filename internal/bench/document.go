@@ -20,8 +20,9 @@ func Write(w io.Writer, version, machine string, documents []Document) error {
 
 Made by `+"`make bench`"+`; the raw figures are in [bench/results](../bench/results/). Everything runs on one machine: the load, the
 receivers, the service, and PostgreSQL with Redis. Every 2xx follows a durable commit. *Share* is the delivered rate as a
-share of what a forwarder that stores nothing delivers in a closed loop of single events. The two take turns, four each: rates
-drift with the machine, shares less; where scenarios are held against each other, it is by their shares.
+share of what a forwarder that stores nothing delivers to one receiver that answers at once, of single events in a closed loop, but
+for `+"`latency`"+` and `+"`large`"+`, where it runs the same load. The two take turns, four each: rates drift with the machine, shares less. Where
+scenarios with a share are held against each other, the ratio of rates is that of their shares.
 PostgreSQL begins with log files to use again (`+"`min_wal_size`"+` of 1 GB), as after running for a while.
 
 Posthorn %s on %s.
@@ -83,7 +84,7 @@ func (r *Report) details(b *strings.Builder) {
 			}
 		}
 		if other := r.find(s.Comparison); other != nil {
-			fmt.Fprintf(b, "; against `%s` %.2f of the rate and %.2f of the p99", s.Comparison,
+			fmt.Fprintf(b, "; against `%s` %.2f of the rate, %.2f of the p99", s.Comparison,
 				r.against(x, other), ratio(x.EndToEnd.P99, other.EndToEnd.P99))
 		}
 		if a := x.Abuse; a != nil {

@@ -271,8 +271,10 @@ func (w *world) judge(f ledger.Facts) verdict {
 			w.t.Errorf("%s: %s\n%s", w.store, violation, w.story(f, violation))
 		}
 	}
-	for _, again := range v.count(f) {
-		w.t.Errorf("%s: %s\n%s", w.store, again, w.story(f, again))
+	for i, again := range v.count(f) {
+		if i < 10 {
+			w.t.Errorf("%s: %s\n%s", w.store, again, w.story(f, again))
+		}
 	}
 	return v
 }
@@ -288,6 +290,19 @@ func (v *verdict) count(f ledger.Facts) (found []ledger.Violation) {
 		a := &f.Attempts[i]
 		latest[a.DeliveryID] = max(latest[a.DeliveryID], a.Number)
 	}
+	type sent struct {
+		to
+		attempt int
+	}
+	answered, answers := map[to]int{}, map[sent]bool{}
+	for i := range f.Requests {
+		r := &f.Requests[i]
+		at := to{r.Event, r.Subscription}
+		if r.Status/100 == 2 && !r.Unread {
+			answered[at]++
+			answers[sent{at, r.Attempt}] = true
+		}
+	}
 	timeouts := map[posthorn.SubscriptionID]time.Duration{}
 	for i := range f.Subscriptions {
 		timeouts[f.Subscriptions[i].ID] = f.Subscriptions[i].Timeout
@@ -295,13 +310,15 @@ func (v *verdict) count(f ledger.Facts) (found []ledger.Violation) {
 	lost := map[to]int{}
 	for i := range f.Attempts {
 		a := &f.Attempts[i]
-		switch at := (to{a.EventID, a.SubscriptionID}); {
+		at := to{a.EventID, a.SubscriptionID}
+		timeout, known := timeouts[a.SubscriptionID]
+		switch {
 		case a.Outcome == posthorn.Interrupted, a.Outcome == posthorn.Succeeded && a.Number < latest[a.DeliveryID]:
 			// A success that another attempt followed was told after its claim was lost.
 			lost[at]++
 			v.interrupted++
-		case a.Outcome == posthorn.Timeout && a.Timing.Total >= timeouts[a.SubscriptionID]:
-			// Its receiver may have answered, to a node that could not read in time: a machine may stand still.
+		case a.Outcome == posthorn.Timeout && known && a.Timing.Total >= timeout && answers[sent{at, a.Number}]:
+			// Its receiver answered, to a node that could not read in time: a machine may stand still.
 			lost[at]++
 		}
 	}
@@ -314,21 +331,17 @@ func (v *verdict) count(f ledger.Facts) (found []ledger.Violation) {
 			replays[at]++
 		}
 	}
-	answered := map[to]int{}
-	for i := range f.Requests {
-		r := &f.Requests[i]
-		at := to{r.Event, r.Subscription}
-		if r.Status/100 == 2 && !r.Unread {
-			answered[at]++
-		}
-	}
 	for at, n := range answered {
 		if n -= 1 + replays[at]; n > 0 {
 			v.repeated += n
 			if n > lost[at] {
 				v.unexplained += n - lost[at]
+				delivery := deliveries[at]
+				if replays[at] > 0 {
+					delivery = posthorn.DeliveryID{} // either may be meant
+				}
 				found = append(found, ledger.Violation{
-					Rule: ledger.Doubled, Event: at.event, Delivery: deliveries[at],
+					Rule: ledger.Doubled, Event: at.event, Delivery: delivery,
 					What: fmt.Sprintf("%d more requests than one were answered with a 2xx, and %d lost claims or timeouts explain them", n, lost[at]),
 				})
 			}

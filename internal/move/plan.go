@@ -25,8 +25,8 @@ type rule struct {
 	convert map[string]func(any) (any, error)
 }
 
-// ofProcesses are tables about running nodes: nothing of theirs outlives a move.
-var ofProcesses = []string{"nodes", "leases", "births"}
+// ofProcesses are tables about what is under way: nothing of theirs outlives a move. What tallies count is in a source's rollups.
+var ofProcesses = []string{"nodes", "leases", "births", "tallies"}
 
 // rules by the target's table. A column that both schemas have under one name needs none.
 var rules = map[string]rule{

@@ -265,9 +265,7 @@ func (s *Store) Stats(ctx context.Context, tenant posthorn.TenantID, f posthorn.
 	if until.IsZero() {
 		until = s.Now().Add(time.Minute)
 	}
-	if err := s.fold(ctx); err != nil {
-		return nil, err
-	}
+	s.tryFold(ctx, foldWaited)
 	return many(ctx, s, "read the rollups", func(row pgx.CollectableRow) (posthorn.StatsPoint, error) {
 		var p posthorn.StatsPoint
 		var latency, duration []int64

@@ -11,14 +11,16 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-// Every transaction leaves what it counted as one row of tallies (migration 13), and a fold adds many of them to the rollups: with a
+// A batch leaves what it counted as one row of tallies (migration 13), and a fold adds many of them to the rollups: with a
 // subscription for each event, a row of the rollups is written once in some seconds, not twice for each delivery.
 
 const (
 	// foldEvery is how often this process looks for tallies, and foldAge how old one is by then for a fold to pay.
 	foldEvery, foldAge = 5 * time.Second, 10 * time.Second
-	// foldTakes bounds a look, and foldRows the tallies of one transaction.
-	foldTakes, foldRows = 30 * time.Second, 1000
+	// foldTakes bounds a fold for nobody, and foldWaited one that a reader waits for.
+	foldTakes, foldWaited = 30 * time.Second, 5 * time.Second
+	// foldRows and foldEntries bound the tallies of one transaction and what is in them, but for the last one's.
+	foldRows, foldEntries = 1000, 100_000
 )
 
 // tallyMoved counts what recordAttempts moved. The bounds of the latencies are posthorn.LatencyBounds in seconds.
@@ -32,22 +34,30 @@ const tallyMoved = `
 			CASE WHEN m.state = 'succeeded' THEN width_bucket(extract(epoch FROM now() - m.created_at)::float8,
 				'{0.002,0.005,0.01,0.025,0.05,0.1,0.25,1,5,30,300}'::float8[]) END::smallint AS latency,
 			CASE WHEN m.sent THEN m.slow END::smallint AS duration, count(*)::int AS n
-		FROM moved m GROUP BY 1, 2, 3, 4, 5
+		FROM moved m WHERE m.sent OR m.state = 'exhausted' GROUP BY 1, 2, 3, 4, 5
 	) t
 	HAVING count(*) > 0`
 
-// foldTallies moves some tallies ($1 at most) into the rollups: entries of one subscription also count for its tenant, under the zero
-// subscription, but for accepted ones, as an event is accepted once for all of its deliveries.
+// limitFold lets nobody wait for a node that froze, nor for a statement without an end, behind a pooler too.
+const limitFold = `SELECT set_config('statement_timeout', '15s', true), set_config('idle_in_transaction_session_timeout', '20s', true)`
+
+// foldTallies moves tallies that lie behind a place ($1) into the rollups, $2 at most and until they have $3 entries, and tells where
+// it ended and whether more may follow. Entries of a subscription also count for its tenant, under the zero subscription, but for
+// accepted ones, as an event is accepted once for all of its deliveries. Rows of the rollups are no longer kept apart by node and part.
 var foldTallies = `
-WITH folded AS (
-	DELETE FROM tallies WHERE ctid = ANY(ARRAY(SELECT ctid FROM tallies LIMIT $1)) RETURNING *
+WITH found AS MATERIALIZED (
+	SELECT t.ctid AS place, cardinality(t.counts) AS entries FROM tallies t WHERE t.ctid > $1::text::tid LIMIT $2
+), next AS MATERIALIZED (
+	SELECT place, entries FROM (SELECT place, entries, sum(entries) OVER (ORDER BY place) - entries AS before FROM found) f WHERE before < $3
+), folded AS (
+	DELETE FROM tallies WHERE ctid = ANY(ARRAY(SELECT place FROM next)) RETURNING *
 ), entries AS MATERIALIZED (
 	SELECT date_trunc('minute', f.at) AS minute, e.tenant_id, e.subscription_id, coalesce(e.kind, 1) AS kind, e.latency, e.duration, e.n
 	FROM folded f CROSS JOIN unnest(f.tenant_ids, f.subscription_ids, f.kinds, f.latencies, f.durations, f.counts)
 		AS e(tenant_id, subscription_id, kind, latency, duration, n)
 ), added AS (
-	INSERT INTO rollups AS r (tenant_id, subscription_id, minute, accepted, attempts, succeeded, failed, retried, exhausted, latency, duration)
-	SELECT t.tenant_id, t.subscription_id, t.minute, ` + counted("t.kind & 1 > 0") + `, ` + counted("t.kind & 2 > 0") + `,
+	INSERT INTO rollups AS r (tenant_id, subscription_id, minute, node_id, part, accepted, attempts, succeeded, failed, retried, exhausted, latency, duration)
+	SELECT t.tenant_id, t.subscription_id, t.minute, '00000000-0000-0000-0000-000000000000', 0, ` + counted("t.kind & 1 > 0") + `, ` + counted("t.kind & 2 > 0") + `,
 		` + counted("t.latency IS NOT NULL") + `, ` + counted("t.kind & 4 > 0") + `, ` + counted("t.kind & 8 > 0") + `, ` + counted("t.kind & 16 > 0") + `,
 		` + buckets(func(i int) string { return counted(fmt.Sprintf("t.latency = %d", i-1)) }) + `,
 		` + buckets(func(i int) string { return counted(fmt.Sprintf("t.duration = %d", i-1)) }) + `
@@ -60,7 +70,7 @@ WITH folded AS (
 		latency = ` + buckets(func(i int) string { return fmt.Sprintf("r.latency[%d] + excluded.latency[%[1]d]", i) }) + `,
 		duration = ` + buckets(func(i int) string { return fmt.Sprintf("r.duration[%d] + excluded.duration[%[1]d]", i) }) + `
 )
-SELECT count(*) FROM folded`
+SELECT coalesce((SELECT place::text FROM next ORDER BY place DESC LIMIT 1), $1::text), count(*) = $2 OR coalesce(sum(entries), 0) >= $3 FROM next`
 
 // counted is how many a condition holds for.
 func counted(condition string) string {
@@ -76,45 +86,72 @@ func buckets(element func(i int) string) string {
 	return "ARRAY[" + strings.Join(list, ", ") + "]"
 }
 
-// fold adds to the rollups what was counted so far. Stats waits for it, so that what they tell is whole.
+// fold adds to the rollups what was counted until it begins, one fold of this process at a time.
 func (s *Store) fold(ctx context.Context) error {
-	for {
-		rows := 0
-		err := s.do(ctx, "add to the rollups", func(ctx context.Context) error {
-			return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-				// One at a time, and the next statement sees what the one before left.
-				if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock('tallies'::regclass::oid::bigint)`); err != nil {
-					return err
-				}
-				return tx.QueryRow(ctx, foldTallies, foldRows).Scan(&rows)
-			})
-		})
-		if err != nil || rows < foldRows {
-			return err
-		}
+	select {
+	case s.folding <- struct{}{}:
+		defer func() { <-s.folding }()
+		return s.foldAll(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-// foldSoon has old tallies folded beside what the caller does, unless this process looked for some lately.
+// foldAll goes through the table once, along the places of its rows, as those that have gone may lie there for long.
+func (s *Store) foldAll(ctx context.Context) error {
+	for place, more := "(0,0)", true; more; {
+		err := s.do(ctx, "add to the rollups", func(ctx context.Context) error {
+			return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+				var b pgx.Batch
+				b.Queue(limitFold)
+				// One node at a time; the next statement sees what the one before left.
+				b.Queue(`SELECT pg_advisory_xact_lock('tallies'::regclass::oid::bigint)`)
+				b.Queue(foldTallies, place, foldRows, foldEntries).QueryRow(func(row pgx.Row) error { return row.Scan(&place, &more) })
+				return tx.SendBatch(ctx, &b).Close()
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tryFold is for what goes on without: a reader then misses the last seconds.
+func (s *Store) tryFold(ctx context.Context, takes time.Duration) {
+	bounded, cancel := context.WithTimeout(ctx, takes)
+	defer cancel()
+	if err := s.fold(bounded); err != nil && ctx.Err() == nil {
+		s.log.Warn("the statistics are not up to date", "error", err)
+	}
+}
+
+// foldSoon has old tallies folded beside what the caller does, unless this process looked for some lately or folds.
 func (s *Store) foldSoon() {
 	last, now := s.foldedAt.Load(), time.Since(processStart)
 	if last != 0 && now-time.Duration(last) < foldEvery || !s.foldedAt.CompareAndSwap(last, int64(now)) {
 		return
 	}
-	s.background.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), foldTakes)
+	select {
+	case s.folding <- struct{}{}:
+	default:
+		return
+	}
+	go func() {
+		defer func() { <-s.folding }()
+		ctx, cancel := context.WithTimeout(s.life, foldTakes)
 		defer cancel()
 		var old bool
 		err := s.do(ctx, "look for tallies", func(ctx context.Context) error {
 			return s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM tallies WHERE at < now() - $1::interval)`, foldAge).Scan(&old)
 		})
 		if err == nil && old {
-			err = s.fold(ctx)
+			err = s.foldAll(ctx)
 		}
-		if err != nil {
-			s.log.Warn("the statistics were not brought up to date", "error", err)
+		if err != nil && s.life.Err() == nil {
+			s.log.Warn("the statistics are not up to date", "error", err)
 		}
-	})
+	}()
 }
 
 // tally is what a transaction counts that is not a result: interrupted attempts, and deliveries exhausted without a further one.

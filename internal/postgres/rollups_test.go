@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -85,7 +86,8 @@ func TestOldTalliesAreFolded(t *testing.T) {
 	folded := func() int {
 		l.foldedAt.Store(0)
 		l.foldSoon()
-		l.background.Wait()
+		l.folding <- struct{}{} // once it is done
+		<-l.folding
 		return value[int](t, l.Store, `SELECT count(*) FROM rollups`)
 	}
 	l.born(t, l.subs[0])
@@ -98,12 +100,45 @@ func TestOldTalliesAreFolded(t *testing.T) {
 	}
 }
 
-// TestFoldsInSteps goes on until nothing is left.
+// TestFoldsInSteps goes on until nothing is left, by rows and by entries, and past what cannot be split.
 func TestFoldsInSteps(t *testing.T) {
 	l := newLoad(t, openStore(t), 1)
-	exec(t, l.Store, `INSERT INTO tallies SELECT now(), ARRAY[$1::uuid], ARRAY[$2::uuid], '{1}', '{null}', '{null}', '{2}' FROM generate_series(1, $3)`,
-		uuid(l.tenant.UUID), uuid(l.subs[0].UUID), 2*foldRows+1)
-	if p := l.total(t, l.subs[0]); p.Accepted != 2*(2*foldRows+1) {
-		t.Errorf("%d accepted", p.Accepted)
+	tallies := func(rows, entries int) {
+		exec(t, l.Store, `INSERT INTO tallies (at, tenant_ids, subscription_ids, counts)
+			SELECT now(), array_fill($1::uuid, ARRAY[$4::int]), array_fill($2::uuid, ARRAY[$4::int]), array_fill(2, ARRAY[$4::int]) FROM generate_series(1, $3)`,
+			uuid(l.tenant.UUID), uuid(l.subs[0].UUID), rows, entries)
+	}
+	tallies(2*foldRows, 1)
+	tallies(3, foldEntries/2)
+	tallies(1, 2*foldEntries)
+	tallies(1, 1)
+	if n, want := l.total(t, l.subs[0]).Accepted, int64(2*(2*foldRows+3*foldEntries/2+2*foldEntries+1)); n != want {
+		t.Errorf("%d accepted, want %d", n, want)
+	}
+}
+
+// TestStatsWhileOthersFold tells what is known where a fold of another node does not end.
+func TestStatsWhileOthersFold(t *testing.T) {
+	l := newLoad(t, openStore(t), 1)
+	l.born(t, l.subs[0])
+	l.total(t, l.subs[0])
+	l.born(t, l.subs[0])
+	tx, err := l.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock('tallies'::regclass::oid::bigint)`); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := l.fold(ctx); err == nil {
+		t.Error("folded beside another")
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p := l.total(t, l.subs[0]); p.Accepted != 2 {
+		t.Errorf("%d accepted, want 2", p.Accepted)
 	}
 }

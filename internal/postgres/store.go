@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -78,9 +77,12 @@ type Store struct {
 	today     atomic.Pointer[statements]
 	// sweptAt is when this process last swept births, in nanoseconds since its start; 0 is never.
 	sweptAt atomic.Int64
-	// foldedAt is when it last looked for tallies, as sweptAt; background is where it folds them.
-	foldedAt   atomic.Int64
-	background sync.WaitGroup
+	// foldedAt is when it last looked for tallies, as sweptAt; folding has room for who folds them.
+	foldedAt atomic.Int64
+	folding  chan struct{}
+	// life ends when the store closes.
+	life context.Context
+	end  context.CancelFunc
 	// rides are results that wait to share the commit of new events.
 	rides ride.Queue[*recording]
 	work  work
@@ -99,7 +101,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 }
 
 func open(ctx context.Context, opts Options, config *pgxpool.Config) (*Store, error) {
-	s := &Store{seal: opts.Sealer, log: opts.Log, slack: idSlack}
+	s := &Store{seal: opts.Sealer, log: opts.Log, slack: idSlack, folding: make(chan struct{}, 1)}
+	s.life, s.end = context.WithCancel(context.Background())
 	config.ConnConfig.Tracer = &s.work
 	if opts.Tracer != nil {
 		config.ConnConfig.Tracer = multitracer.New(&s.work, opts.Tracer)
@@ -247,7 +250,7 @@ func setDefault(m map[string]string, key, value string) {
 
 // Close waits for the statements under way and closes the connections.
 func (s *Store) Close() error {
-	s.background.Wait()
+	s.end()
 	for _, pool := range s.pools() {
 		pool.Close()
 	}
