@@ -215,7 +215,8 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 	if len(rows.ordered) > 0 {
 		b.Queue(lockFIFO, rows.ordered)
 	}
-	made := rows.made()
+	born := rows.made()
+	made := born
 	for i := range batch {
 		made.add(batch[i].Event.ID.UUID)
 	}
@@ -224,7 +225,7 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 	if rows.isMatched() {
 		events = write.acceptMatched
 	}
-	b.Queue(events, rows.arguments(node)...).Query(func(found pgx.Rows) error {
+	b.Queue(events, rows.arguments(node, born)...).Query(func(found pgx.Rows) error {
 		return s.readAccepted(found, node, batch, rows, answers, sent)
 	})
 	if len(rows.keyed) > 0 {

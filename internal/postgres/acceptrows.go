@@ -68,9 +68,8 @@ func (r *acceptRows) addKey(place int, a *posthorn.Acceptance) {
 // are looked at, and a subscription may go between the two.
 func (r *acceptRows) isMatched() bool { return len(r.keyed) == 0 && len(r.ordered) == 0 }
 
-// arguments are those of acceptEvents, in order.
-func (r *acceptRows) arguments(node posthorn.NodeID) []any {
-	made := r.made()
+// arguments are those of acceptEvents, in order; made is of the deliveries.
+func (r *acceptRows) arguments(node posthorn.NodeID, made period) []any {
 	return inOnePiece(
 		records{len(r.batch), r.payloads + 300*len(r.batch), r.putEvent},
 		records{len(r.owner), 250 * len(r.owner), r.putMatch},

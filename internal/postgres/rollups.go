@@ -157,6 +157,14 @@ func (s *Store) foldSoon() {
 // tally is what a transaction counts that is not a result: interrupted attempts, and deliveries exhausted without a further one.
 type tally []tallied
 
+// What a kind of tallies is the sum of, where it is not accepted.
+const (
+	kindAttempt int16 = 2 << iota
+	kindFailed
+	kindRetry
+	kindExhausted
+)
+
 // tallied is one of them; its kind is as in tallies.
 type tallied struct {
 	tenant, subscription posthorn.UUID
@@ -165,16 +173,16 @@ type tallied struct {
 
 // interrupted counts a lost attempt.
 func (y *tally) interrupted(i interrupted) {
-	kind := int16(2 + 4)
+	kind := kindAttempt + kindFailed
 	if i.number > 1 {
-		kind += 8
+		kind += kindRetry
 	}
 	*y = append(*y, tallied{i.tenant, i.subscription, kind})
 }
 
 // exhausted counts a delivery that ended.
 func (y *tally) exhausted(tenant, subscription posthorn.UUID) {
-	*y = append(*y, tallied{tenant, subscription, 16})
+	*y = append(*y, tallied{tenant, subscription, kindExhausted})
 }
 
 const addTally = `

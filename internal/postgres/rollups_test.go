@@ -42,7 +42,8 @@ func TestStatsOfTallies(t *testing.T) {
 // TestFoldsBesideWriters loses and doubles no count where several nodes fold while others count.
 func TestFoldsBesideWriters(t *testing.T) {
 	const writers, each = 4, 25
-	l := newLoad(t, openStore(t), 2)
+	databaseURL := newDatabase(t)
+	l := newLoad(t, openURL(t, databaseURL), 2)
 	var all sync.WaitGroup
 	for w := range writers {
 		all.Go(func() {
@@ -59,10 +60,10 @@ func TestFoldsBesideWriters(t *testing.T) {
 			}
 		})
 	}
-	for range 3 {
+	for _, node := range []*Store{l.Store, openURL(t, databaseURL), openURL(t, databaseURL)} {
 		all.Go(func() {
 			for range each {
-				if err := l.fold(t.Context()); err != nil {
+				if err := node.fold(t.Context()); err != nil {
 					t.Error(err)
 				}
 			}
@@ -117,8 +118,8 @@ func TestFoldsInSteps(t *testing.T) {
 	}
 }
 
-// TestStatsWhileOthersFold tells what is known where a fold of another node does not end.
-func TestStatsWhileOthersFold(t *testing.T) {
+// TestFoldGivesUp waits no longer than it may for a fold of another node, and loses nothing by that.
+func TestFoldGivesUp(t *testing.T) {
 	l := newLoad(t, openStore(t), 1)
 	l.born(t, l.subs[0])
 	l.total(t, l.subs[0])
