@@ -24,6 +24,8 @@ const (
 	slowAttempt = time.Second
 	// forgetAfter is how long an idle lane is remembered.
 	forgetAfter = 2 * time.Minute
+	// tidyEvery is how often idle lanes are looked for.
+	tidyEvery = 20 * time.Second
 )
 
 // lane schedules the deliveries of one subscription on this node. Only the engine's loop touches it.
@@ -308,8 +310,13 @@ func (e *Engine) shed(l *lane) {
 	})
 }
 
-// forgetIdle drops the lanes that held nothing for a while, and the rooms that ingest made for lanes unknown here.
+// forgetIdle drops the lanes that held nothing for a while, and the rooms that ingest made for lanes unknown here. There may be
+// thousands, so it looks through them now and then.
 func (e *Engine) forgetIdle(now time.Time) {
+	if now.Sub(e.tidied) < tidyEvery {
+		return
+	}
+	e.tidied = now
 	for id, l := range e.lanes {
 		held, _ := l.room.state()
 		switch {
@@ -317,12 +324,9 @@ func (e *Engine) forgetIdle(now time.Time) {
 			l.idleSince = time.Time{}
 		case l.idleSince.IsZero():
 			l.idleSince = now
-		case now.Sub(l.idleSince) > forgetAfter:
+		case now.Sub(l.idleSince) >= forgetAfter:
 			delete(e.lanes, id)
 		}
 	}
-	if now.Sub(e.tidied) > forgetAfter {
-		e.tidied = now
-		e.rooms.tidy(func(id posthorn.SubscriptionID) bool { return e.lanes[id] != nil })
-	}
+	e.rooms.tidy(func(id posthorn.SubscriptionID) bool { return e.lanes[id] != nil })
 }

@@ -25,6 +25,10 @@ type Moved struct {
 // Run moves everything. The source must be open here, and so nowhere else; the target must be migrated and empty. After an
 // error the target is as it was. Tell, when set, is told of each table as it is done.
 func Run(ctx context.Context, from *sqlite.Store, to *postgres.Store, tell func(Moved)) error {
+	// What was counted is moved from the rollups.
+	if err := from.Fold(ctx); err != nil {
+		return err
+	}
 	source, err := from.Columns(ctx)
 	if err != nil {
 		return err

@@ -15,7 +15,6 @@ type intake struct {
 	versions map[posthorn.TenantID]int64
 	keys     map[keyName]*keyRow
 	lanes    map[posthorn.SubscriptionID]*lane
-	counts   tally
 	// The rows to insert.
 	events, deliveries, newKeys []any
 }
@@ -27,7 +26,7 @@ func (s *Store) AcceptEvents(ctx context.Context, node posthorn.NodeID, batch []
 	}
 	answers := make([]posthorn.Accepted, len(batch))
 	err := s.writeTogether(ctx, len(batch), func(t *tx) error {
-		in := &intake{tx: t, node: node, counts: tally{}}
+		in := &intake{tx: t, node: node}
 		if err := in.load(batch); err != nil {
 			return err
 		}
@@ -50,7 +49,8 @@ func (s *Store) AcceptEvents(ctx context.Context, node posthorn.NodeID, batch []
 // load reads what decides about the batch: versions, used keys and lanes.
 func (in *intake) load(batch []posthorn.Acceptance) error {
 	in.versions = map[posthorn.TenantID]int64{}
-	var subscriptions, keys []any
+	var subscriptions []posthorn.SubscriptionID
+	var keys []any
 	seen := map[posthorn.SubscriptionID]bool{}
 	for i := range batch {
 		e := batch[i].Event
@@ -61,7 +61,7 @@ func (in *intake) load(batch []posthorn.Acceptance) error {
 		for _, m := range batch[i].Matches {
 			if !seen[m.SubscriptionID] {
 				seen[m.SubscriptionID] = true
-				subscriptions = append(subscriptions, blob(m.SubscriptionID.UUID))
+				subscriptions = append(subscriptions, m.SubscriptionID)
 			}
 		}
 	}
@@ -94,15 +94,14 @@ func (in *intake) accept(a *posthorn.Acceptance) posthorn.Accepted {
 		return posthorn.Accepted{Err: posthorn.NewError(posthorn.Stale, "the subscriptions have changed; match again")}
 	}
 	answer := posthorn.Accepted{EventID: e.ID, CreatedAt: in.now}
-	total := in.counts.of(e.TenantID, posthorn.SubscriptionID{})
-	total.accepted++
+	in.counts.of(e.TenantID, posthorn.SubscriptionID{})[accepted]++
 	for _, m := range a.Matches {
 		l := in.lanes[m.SubscriptionID]
 		if l == nil || l.phase == laneGone || l.TenantID != e.TenantID {
 			continue
 		}
 		answer.Deliveries++
-		in.counts.of(e.TenantID, m.SubscriptionID).accepted++
+		in.counts.of(e.TenantID, m.SubscriptionID)[accepted]++
 		if d, claimed := in.deliver(e, m, l, posthorn.ReplayID{}); claimed {
 			answer.Claimed = append(answer.Claimed, posthorn.Claimed{
 				Claim: posthorn.Claim{DeliveryID: d.ID, Attempt: d.Claim, Number: d.Attempts}, Delivery: d, Event: e, Version: l.version,
@@ -169,7 +168,7 @@ func (in *intake) store() error {
 			}
 		}
 	}
-	return in.add(in.counts, in.node)
+	return nil
 }
 
 // Replay makes new deliveries of a stored event.
@@ -188,7 +187,7 @@ func (s *Store) Replay(ctx context.Context, tenant posthorn.TenantID, event post
 		if !e.ExpiresAt.IsZero() && !e.ExpiresAt.After(t.now) {
 			return posthorn.Expired(e.ExpiresAt)
 		}
-		in := &intake{tx: t, counts: tally{}}
+		in := &intake{tx: t}
 		if err := in.load([]posthorn.Acceptance{{Event: e, Matches: matches}}); err != nil {
 			return err
 		}

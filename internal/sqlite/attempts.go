@@ -33,19 +33,18 @@ const insertAttempt = `INSERT INTO attempts (moment, ` + attemptColumns + `) VAL
 
 const insertAttemptWidth = 23
 
-// ledger gathers the attempts and the counts of one transaction, and writes them at its end.
+// ledger gathers the attempts of one change, and writes them at its end.
 type ledger struct {
 	*tx
-	last   int64 // the last moment given to an attempt
-	args   []any
-	counts tally
+	last int64 // the last moment given to an attempt
+	args []any
 }
 
 // ledger begins after the last attempt known.
 func (t *tx) ledger() (*ledger, error) {
 	var last sql.NullInt64
 	err := t.queryRow(`SELECT max(moment) FROM attempts`).Scan(&last)
-	return &ledger{tx: t, last: max(last.Int64, stamp(t.now)-1), counts: tally{}}, err
+	return &ledger{tx: t, last: max(last.Int64, stamp(t.now)-1)}, err
 }
 
 // write adds an attempt that becomes known now.
@@ -89,7 +88,7 @@ func (g *ledger) end(d *posthorn.Delivery, state posthorn.State, reason posthorn
 	d.State, d.Reason, d.Manual, d.UpdatedAt, d.CompletedAt = state, reason, posthorn.NotManual, g.now, g.now
 	if state == posthorn.Exhausted {
 		for _, n := range g.counts.both(d.TenantID, d.SubscriptionID) {
-			n.exhausted++
+			n[exhausted]++
 		}
 	}
 	_, err := g.exec(`UPDATE deliveries SET state = ?, reason = ?, interruptions = ?, manual = 0, claim = NULL,
@@ -99,13 +98,8 @@ func (g *ledger) end(d *posthorn.Delivery, state posthorn.State, reason posthorn
 	return err
 }
 
-// close writes what was gathered; the counts belong to a node.
-func (g *ledger) close(node posthorn.NodeID) error {
-	if err := g.bulk(insertAttempt, insertAttemptWidth, g.args); err != nil {
-		return err
-	}
-	return g.add(g.counts, node)
-}
+// close writes what was gathered.
+func (g *ledger) close() error { return g.bulk(insertAttempt, insertAttemptWidth, g.args) }
 
 // ListAttempts lists a delivery's attempts by number.
 func (s *Store) ListAttempts(ctx context.Context, tenant posthorn.TenantID, id posthorn.DeliveryID) ([]posthorn.Attempt, error) {

@@ -45,7 +45,7 @@ func (s *Store) changeOne(ctx context.Context, tenant posthorn.TenantID, id post
 		if err := c.apply(d); err != nil {
 			return err
 		}
-		return c.close(posthorn.NodeID{})
+		return c.close()
 	})
 	return after, err
 }
@@ -115,7 +115,7 @@ func (t *tx) changeMany(part []posthorn.Delivery, b posthorn.BulkChange) (matche
 		}
 		changed++
 	}
-	return matched, changed, c.close(posthorn.NodeID{})
+	return matched, changed, c.close()
 }
 
 // changing is a retry or a cancellation by a person, with what decides whether a delivery allows it.
@@ -138,9 +138,10 @@ func newChanging(t *tx, on posthorn.Trigger, deliveries []posthorn.Delivery) (*c
 		return nil, err
 	}
 	c := &changing{ledger: g, on: on, events: map[posthorn.EventID]limits{}}
-	var lanes, events []any
+	var lanes []posthorn.SubscriptionID
+	var events []any
 	for i := range deliveries {
-		lanes = append(lanes, deliveries[i].SubscriptionID.UUID[:])
+		lanes = append(lanes, deliveries[i].SubscriptionID)
 		events = append(events, deliveries[i].TenantID.UUID[:], deliveries[i].EventID.UUID[:])
 	}
 	if c.lanes, err = t.lanes(lanes); err != nil {

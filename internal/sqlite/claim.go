@@ -113,7 +113,7 @@ func (c *claiming) load(ids []posthorn.DeliveryID) (err error) {
 	for i := range ids {
 		args[i] = ids[i].UUID[:]
 	}
-	var lanes []any
+	var lanes []posthorn.SubscriptionID
 	seen := map[posthorn.SubscriptionID]bool{}
 	err = c.bulkQuery(`SELECT `+deliveryColumns+` FROM deliveries WHERE state = 0 AND visible_at <= ? AND (id) IN (VALUES ROWS)`,
 		1, args, func(rows *sql.Rows) error {
@@ -121,7 +121,7 @@ func (c *claiming) load(ids []posthorn.DeliveryID) (err error) {
 			c.rows[row.ID] = &candidate{row, visible}
 			if !seen[row.SubscriptionID] {
 				seen[row.SubscriptionID] = true
-				lanes = append(lanes, blob(row.SubscriptionID.UUID))
+				lanes = append(lanes, row.SubscriptionID)
 			}
 			return err
 		}, stamp(c.now))
@@ -225,7 +225,7 @@ func (c *claiming) finish() error {
 		}
 		c.batch.Lanes = append(c.batch.Lanes, l.Lane)
 	}
-	return c.close(c.req.Node)
+	return c.close()
 }
 
 // RenewClaims extends leases.

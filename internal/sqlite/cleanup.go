@@ -160,7 +160,7 @@ func (r *removal) remove() error {
 	return nil
 }
 
-// removeRest removes what has no event: rollups, tombstones without history, replays that ended, nodes not seen for long
+// removeRest removes what has no event: rollups and tallies, tombstones without history, replays that ended, nodes not seen for long
 // and their duties.
 func (r *removal) removeRest() error {
 	answer, err := r.exec(`DELETE FROM rollups WHERE (minute, tenant_id, subscription_id, node_id) IN (SELECT minute, tenant_id,
@@ -193,6 +193,9 @@ func (r *removal) removeRest() error {
 	if err != nil {
 		return err
 	}
+	if len(r.gone) > 0 {
+		clear(r.kept)
+	}
 	if err := r.bulk(`DELETE FROM lanes WHERE (subscription_id) IN (VALUES ROWS)`, 1, r.gone); err != nil {
 		return err
 	}
@@ -204,6 +207,10 @@ func (r *removal) removeRest() error {
 	if _, err := r.exec(`DELETE FROM nodes WHERE seen_at < ?`, unseen); err != nil {
 		return err
 	}
-	_, err = r.exec(`DELETE FROM leases WHERE until < ?`, unseen)
+	if _, err := r.exec(`DELETE FROM leases WHERE until < ?`, unseen); err != nil {
+		return err
+	}
+	// Of what nothing was written after.
+	_, err = r.exec(`DELETE FROM tallies WHERE minute < ?`, stamp(r.cutoff))
 	return err
 }

@@ -76,7 +76,7 @@ func (t *tx) eraseBodies(event posthorn.EventID, from posthorn.UUID, ended *[]po
 		*ended = append(*ended, *d)
 	}
 	err = t.bulk(`UPDATE attempts SET body = NULL, body_truncated = 1 WHERE body IS NOT NULL AND (delivery_id) IN (VALUES ROWS)`, 1, ids)
-	return from, len(found) == stepBound, errors.Join(err, g.close(posthorn.NodeID{}))
+	return from, len(found) == stepBound, errors.Join(err, g.close())
 }
 
 // writeSecurely is write with what it removes overwritten with zeros. Elsewhere that would cost without need.
@@ -104,7 +104,7 @@ func (s *Store) alone(ctx context.Context, do func(*tx) error) error {
 		return fault(err)
 	}
 	defer func() { <-s.writer.turn }()
-	return fault(do(&tx{writer: s.writer, now: s.Now(), ctx: context.WithoutCancel(ctx)}))
+	return fault(do(s.begin(ctx)))
 }
 
 // pragma runs one, whose answer does not matter.

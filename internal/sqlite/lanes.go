@@ -39,23 +39,46 @@ func scanLane(rows interface{ Scan(...any) error }) (*lane, error) {
 	return &l, err
 }
 
-// lanes reads the lanes of subscriptions.
-func (t *tx) lanes(ids []any) (map[posthorn.SubscriptionID]*lane, error) {
+// lanesKept bounds the lanes that the writer keeps, of some 300 bytes each.
+const lanesKept = 20_000
+
+// lanes gives the lanes of subscriptions as they are. Those the writer has read before it knows, as nobody else writes them.
+func (t *tx) lanes(ids []posthorn.SubscriptionID) (map[posthorn.SubscriptionID]*lane, error) {
 	found := make(map[posthorn.SubscriptionID]*lane, len(ids))
-	err := t.bulkQuery(`SELECT `+laneColumns+` FROM lanes WHERE (subscription_id) IN (VALUES ROWS)`, 1, ids,
+	var unknown []any
+	for _, id := range ids {
+		if l, ok := t.kept[id]; ok {
+			found[id] = &l
+		} else {
+			unknown = append(unknown, blob(id.UUID))
+		}
+	}
+	err := t.bulkQuery(`SELECT `+laneColumns+` FROM lanes WHERE (subscription_id) IN (VALUES ROWS)`, 1, unknown,
 		func(rows *sql.Rows) error {
 			l, err := scanLane(rows)
 			if err == nil {
 				found[l.SubscriptionID] = l
+				t.keep(l)
 			}
 			return err
 		})
 	return found, err
 }
 
-// lane reads one, or nil.
+// keep keeps a lane that was read, in the place of any other where there is no room.
+func (w *writer) keep(l *lane) {
+	if len(w.kept) >= lanesKept {
+		for id := range w.kept {
+			delete(w.kept, id)
+			break
+		}
+	}
+	w.kept[l.SubscriptionID] = *l
+}
+
+// lane gives one, or nil.
 func (t *tx) lane(id posthorn.SubscriptionID) (*lane, error) {
-	found, err := t.lanes([]any{blob(id.UUID)})
+	found, err := t.lanes([]posthorn.SubscriptionID{id})
 	return found[id], err
 }
 
@@ -68,6 +91,7 @@ func (t *tx) insertLane(l *lane) error {
 }
 
 func (t *tx) updateLane(l *lane) error {
+	delete(t.kept, l.SubscriptionID)
 	_, err := t.exec(`UPDATE lanes SET version = ?, phase = ?, fifo = ?, sequence = ?, throttled_until = ?,
 		breaker_opens = ?, breaker_until = ?, failing_since = ?, held_since = ?, held_for = ?, warned_at = ?, skipped_at = ?, retry_window = ?
 		WHERE subscription_id = ?`,

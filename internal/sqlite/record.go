@@ -58,7 +58,7 @@ func (s *Store) RecordAttempts(ctx context.Context, batch posthorn.RecordBatch) 
 		if err := t.changeLanes(batch.Lanes, &report); err != nil {
 			return err
 		}
-		return r.close(batch.Node)
+		return r.close()
 	})
 	if err != nil {
 		return posthorn.RecordReport{}, fmt.Errorf("record attempts: %w", err)
@@ -125,7 +125,7 @@ func (r *recording) move(h *held, result *posthorn.Result, next posthorn.State) 
 	}
 	if next == posthorn.Exhausted {
 		for _, c := range r.counts.both(h.tenant, h.subscription) {
-			c.exhausted++
+			c[exhausted]++
 		}
 	}
 	h.state, h.claim = next, posthorn.AttemptID{}
@@ -172,9 +172,9 @@ func (r *recording) count(h *held, result *posthorn.Result) {
 	}
 	for _, c := range r.counts.both(h.tenant, h.subscription) {
 		c.attempted(a.Outcome, a.Number)
-		c.duration[posthorn.LatencyBucket(a.Timing.Total)]++
+		c[durations+posthorn.LatencyBucket(a.Timing.Total)]++
 		if a.Outcome == posthorn.Succeeded {
-			c.latency[posthorn.LatencyBucket(r.now.Sub(h.createdAt))]++
+			c[latencies+posthorn.LatencyBucket(r.now.Sub(h.createdAt))]++
 		}
 	}
 }
@@ -211,9 +211,9 @@ func (t *tx) changeLanes(changes []posthorn.LaneChange, report *posthorn.RecordR
 	if len(changes) == 0 {
 		return nil
 	}
-	ids := make([]any, len(changes))
+	ids := make([]posthorn.SubscriptionID, len(changes))
 	for i := range changes {
-		ids[i] = changes[i].SubscriptionID.UUID[:]
+		ids[i] = changes[i].SubscriptionID
 	}
 	lanes, err := t.lanes(ids)
 	if err != nil {

@@ -18,7 +18,7 @@ func (s *Store) StepReplay(ctx context.Context, step posthorn.ReplayStep) (*post
 		if r.State.Ended() || r.Cursor != step.From {
 			return posthorn.NewError(posthorn.Conflict, "the replay has ended or gone on")
 		}
-		c := copying{intake: &intake{tx: t, counts: tally{}}}
+		c := copying{intake: &intake{tx: t}}
 		if err := c.load(&step); err != nil {
 			return err
 		}
@@ -54,7 +54,8 @@ type pair struct {
 }
 
 func (c *copying) load(step *posthorn.ReplayStep) (err error) {
-	var events, lanes, pairs []any
+	var lanes []posthorn.SubscriptionID
+	var events, pairs []any
 	seen := map[posthorn.UUID]bool{}
 	for i := range step.Copies {
 		m := &step.Copies[i]
@@ -64,7 +65,7 @@ func (c *copying) load(step *posthorn.ReplayStep) (err error) {
 		}
 		if !seen[m.SubscriptionID.UUID] {
 			seen[m.SubscriptionID.UUID] = true
-			lanes = append(lanes, m.SubscriptionID.UUID[:])
+			lanes = append(lanes, m.SubscriptionID)
 		}
 		pairs = append(pairs, m.EventID.UUID[:], m.SubscriptionID.UUID[:], m.Seen.UUID[:])
 	}

@@ -1,175 +1,220 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn"
 )
 
-// tally gathers what one transaction adds to the rollups of its minute.
-type tally map[tallyKey]*counts
+// Each transaction leaves what it counted as one row of tallies, and steps of a fold, which go along with later transactions,
+// add many of them up and then to the rollups: with a subscription for each event, a row of the rollups is written once in
+// some seconds, not twice for each delivery.
 
-// tallyKey is a subscription's row, or with the zero subscription the tenant's total.
-type tallyKey struct {
-	tenant       posthorn.TenantID
-	subscription posthorn.SubscriptionID
-}
+const (
+	// foldPause is between the steps of a fold, foldEvery from the last of them to the next fold, where few are left.
+	foldPause, foldEvery = 20 * time.Millisecond, 30 * time.Second
+	// foldBytes of tallies are folded sooner. It bounds what one step reads, but for the last tally.
+	foldBytes = 8 << 20
+)
 
-type counts struct {
-	accepted, attempts, succeeded, failed, retried, exhausted int64
-	latency, duration                                         [posthorn.LatencyBuckets]int64
-}
-
-// of is the row of a subscription or a tenant.
-func (y tally) of(tenant posthorn.TenantID, subscription posthorn.SubscriptionID) *counts {
-	key := tallyKey{tenant, subscription}
-	c := y[key]
-	if c == nil {
-		c = &counts{}
-		y[key] = c
+// foldDue takes the fold a step further, when it is time.
+func (t *tx) foldDue() error {
+	// A clock that was set back must not put it off for long.
+	if wait := t.foldAt.Sub(t.now); wait > 0 && wait <= foldEvery && t.tallied < foldBytes {
+		return nil
 	}
-	return c
-}
-
-// both are a subscription's row and its tenant's total.
-func (y tally) both(tenant posthorn.TenantID, subscription posthorn.SubscriptionID) [2]*counts {
-	return [2]*counts{y.of(tenant, subscription), y.of(tenant, posthorn.SubscriptionID{})}
-}
-
-// attempted counts an attempt.
-func (c *counts) attempted(outcome posthorn.Outcome, number int) {
-	c.attempts++
-	if outcome == posthorn.Succeeded {
-		c.succeeded++
-	} else {
-		c.failed++
+	more, err := t.fold()
+	t.foldAt = t.now.Add(foldEvery)
+	if more {
+		t.foldAt = t.now.Add(foldPause)
 	}
-	if number > 1 {
-		c.retried++
-	}
+	return err
 }
 
-// countColumns are the columns of counts, in the order of values.
-func countColumns() []string {
-	names := []string{"accepted", "attempts", "succeeded", "failed", "retried", "exhausted"}
-	for _, histogram := range []string{"latency_", "duration_"} {
-		for i := range posthorn.LatencyBuckets {
-			names = append(names, histogram+strconv.Itoa(i))
+// fold takes one step: it adds to the rollups what the writer may be held for, and leaves the rest of what it took summed, in
+// rows for a step each. More says that any tallies are left.
+func (t *tx) fold() (more bool, err error) {
+	h, err := t.takeTallies()
+	if h == nil || err != nil {
+		return false, err
+	}
+	if _, err := t.exec(`DELETE FROM tallies WHERE id BETWEEN ? AND ?`, h.first, h.last); err != nil {
+		return false, err
+	}
+	keys := h.counts.keys()
+	now := keys[:min(len(keys), stepBound)]
+	if err := t.addToRollups(h.minute, now, h.counts); err != nil {
+		return false, err
+	}
+	before := h.first
+	for part := range slices.Chunk(keys[len(now):], stepBound) {
+		before--
+		_, err := t.exec(`INSERT INTO tallies (id, minute, summed, counts) VALUES (?, ?, 1, ?)`, before, h.minute, h.counts.encode(part))
+		if err != nil {
+			return false, err
 		}
 	}
-	return names
+	return h.more || before < h.first, nil
 }
 
-func (c *counts) values(args []any) []any {
-	args = append(args, c.accepted, c.attempts, c.succeeded, c.failed, c.retried, c.exhausted)
-	for _, histogram := range []*[posthorn.LatencyBuckets]int64{&c.latency, &c.duration} {
-		for _, n := range histogram {
+// taken are tallies of one minute, from the first id to the last; more says that there are others.
+type taken struct {
+	first, last, minute int64
+	counts              tally
+	more                bool
+}
+
+// takeTallies reads what a step of a fold is about: a row that was summed before, else the first minute's tallies. Nil is none.
+func (t *tx) takeTallies() (h *taken, err error) {
+	var whole bool
+	size := 0
+	rows, err := t.query(`SELECT id, minute, summed, counts FROM tallies ORDER BY id`)
+	err = each(rows, err, func(rows *sql.Rows) error {
+		var id, minute int64
+		var summed bool
+		var b sql.RawBytes
+		if err := rows.Scan(&id, &minute, &summed, &b); err != nil {
+			return err
+		}
+		if h == nil {
+			h, whole = &taken{first: id, minute: minute, counts: tally{}}, summed
+		} else if whole || minute != h.minute || size >= foldBytes {
+			h.more = true
+			return errEnough
+		}
+		h.last, size = id, size+len(b)
+		h.counts.decode(b)
+		return nil
+	})
+	if !whole {
+		t.tallied = 0
+	}
+	return h, err
+}
+
+// addCounts adds rows to the rollups, which are not kept apart by node any more.
+var addCounts = func() string {
+	sums := make([]string, len(countColumns))
+	for i, name := range countColumns {
+		sums[i] = name + " = " + name + " + excluded." + name
+	}
+	return `INSERT INTO rollups (minute, tenant_id, subscription_id, node_id, ` + strings.Join(countColumns, ", ") + `)
+		VALUES ROWS ON CONFLICT DO UPDATE SET ` + strings.Join(sums, ", ")
+}()
+
+func (t *tx) addToRollups(minute int64, keys []tallyKey, y tally) error {
+	var nobody posthorn.NodeID
+	width := 4 + len(countColumns)
+	args := make([]any, 0, width*len(keys))
+	for _, key := range keys {
+		args = append(args, minute, key.tenant.UUID[:], key.subscription.UUID[:], nobody.UUID[:])
+		for _, n := range y[key] {
 			args = append(args, n)
 		}
 	}
-	return args
+	return t.bulk(addCounts, width, args)
 }
 
-func (c *counts) pointers() []any {
-	to := []any{&c.accepted, &c.attempts, &c.succeeded, &c.failed, &c.retried, &c.exhausted}
-	for _, histogram := range []*[posthorn.LatencyBuckets]int64{&c.latency, &c.duration} {
-		for i := range histogram {
-			to = append(to, &histogram[i])
+// Fold adds all that was counted to the rollups: for who reads them without Stats.
+func (s *Store) Fold(ctx context.Context) error {
+	for more := true; more; {
+		if err := s.write(ctx, func(t *tx) (err error) { more, err = t.fold(); return err }); err != nil {
+			return fmt.Errorf("fold: %w", err)
 		}
 	}
-	return to
+	return nil
 }
 
-// acceptedUpsert is for rows that count nothing but accepted events: most of those that accepting writes.
-const acceptedUpsert = `INSERT INTO rollups (minute, tenant_id, subscription_id, node_id, accepted) VALUES ROWS
-	ON CONFLICT DO UPDATE SET accepted = accepted + excluded.accepted`
-
-// add writes the tally to the rollups, in the order of their key.
-func (t *tx) add(y tally, node posthorn.NodeID) error {
-	keys := make([]tallyKey, 0, len(y))
-	for key := range y {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(a, b tallyKey) int {
-		return cmp.Or(slices.Compare(a.tenant.UUID[:], b.tenant.UUID[:]),
-			slices.Compare(a.subscription.UUID[:], b.subscription.UUID[:]))
-	})
-	minute := t.now.Truncate(time.Minute).UnixMicro()
-	var accepted, all []any
-	for _, key := range keys {
-		c := y[key]
-		row := []any{minute, key.tenant.UUID[:], key.subscription.UUID[:], node.UUID[:]}
-		if c.attempts == 0 && c.exhausted == 0 {
-			accepted = append(append(accepted, row...), c.accepted)
-		} else {
-			all = c.values(append(all, row...))
-		}
-	}
-	if err := t.bulk(acceptedUpsert, 5, accepted); err != nil {
-		return err
-	}
-	return t.bulk(t.fullUpsert(), 4+6+2*posthorn.LatencyBuckets, all)
-}
-
-func (w *writer) fullUpsert() string {
-	if w.upsert == "" {
-		names := countColumns()
-		sums := make([]string, len(names))
-		for i, name := range names {
-			sums[i] = name + " = " + name + " + excluded." + name
-		}
-		w.upsert = `INSERT INTO rollups (minute, tenant_id, subscription_id, node_id, ` + strings.Join(names, ", ") + `)
-			VALUES ROWS ON CONFLICT DO UPDATE SET ` + strings.Join(sums, ", ")
-	}
-	return w.upsert
-}
-
-// Stats reads the rollups. Steps begin at whole multiples of themselves since 1970.
+// Stats reads the rollups and the tallies that are not in them yet. Steps begin at whole multiples of themselves since 1970.
 func (s *Store) Stats(ctx context.Context, tenant posthorn.TenantID, f posthorn.StatsFilter) ([]posthorn.StatsPoint, error) {
-	step := max(f.Step.Truncate(time.Minute), time.Minute).Microseconds()
 	until := f.Until
 	if until.IsZero() {
 		until = s.Now().Add(time.Minute)
 	}
-	sums := make([]string, 0, 6+2*posthorn.LatencyBuckets)
-	for _, name := range countColumns() {
-		sums = append(sums, "sum(r."+name+")")
+	sums := statsSums{
+		tenant: tenant, subscription: f.SubscriptionID, since: f.Since.Truncate(time.Minute).UnixMicro(), until: stamp(until),
+		step: max(f.Step.Truncate(time.Minute), time.Minute).Microseconds(), of: map[int64]*counts{},
 	}
-	// The minutes are counted out and looked up one by one: the subscription is not the key's beginning.
-	from := `minutes CROSS JOIN rollups AS r ON r.minute = minutes.minute AND r.tenant_id = ?4 AND r.subscription_id = ?5`
-	if tenant.IsZero() {
-		from = `rollups AS r WHERE r.minute >= (SELECT min(minute) FROM minutes) AND r.minute < ?2 AND ?4 = ?4 AND r.subscription_id = ?5`
-	}
-	var points []posthorn.StatsPoint
-	err := s.snapshot(ctx, func(r reader) error {
-		var first sql.NullInt64
-		if err := r.queryRow(`SELECT min(minute) FROM rollups`).Scan(&first); err != nil || !first.Valid {
-			return err
-		}
-		since := max(f.Since.Truncate(time.Minute).UnixMicro(), first.Int64)
-		rows, err := r.query(`WITH RECURSIVE minutes (minute) AS (
-				SELECT ?1 UNION ALL SELECT minute + 60000000 FROM minutes WHERE minute + 60000000 < ?2)
-			SELECT r.minute / ?3 * ?3, `+strings.Join(sums, ", ")+` FROM `+from+` GROUP BY 1 ORDER BY 1`,
-			since, stamp(until), step, tenant.UUID[:], f.SubscriptionID.UUID[:])
-		return each(rows, err, func(rows *sql.Rows) error {
-			var p posthorn.StatsPoint
-			var c counts
-			err := rows.Scan(append([]any{instant{&p.At}}, c.pointers()...)...)
-			p.Accepted, p.Attempts, p.Succeeded, p.Failed = c.accepted, c.attempts, c.succeeded, c.failed
-			p.Retried, p.Exhausted, p.Latency, p.Duration = c.retried, c.exhausted, c.latency, c.duration
-			points = append(points, p)
-			return err
-		})
-	})
+	err := s.snapshot(ctx, func(r reader) error { return errors.Join(sums.addRollups(r), sums.addTallies(r)) })
 	if err != nil {
 		return nil, fmt.Errorf("read stats: %w", err)
 	}
+	var points []posthorn.StatsPoint
+	for _, start := range slices.Sorted(maps.Keys(sums.of)) {
+		c := sums.of[start]
+		points = append(points, posthorn.StatsPoint{
+			At: at(start), Accepted: c[accepted], Attempts: c[attempts], Succeeded: c[succeeded], Failed: c[failed],
+			Retried: c[retried], Exhausted: c[exhausted],
+			Latency: [posthorn.LatencyBuckets]int64(c[latencies:durations]), Duration: [posthorn.LatencyBuckets]int64(c[durations:]),
+		})
+	}
 	return points, nil
+}
+
+// statsSums are the counts of a tenant, or of all, or of a subscription, by the step that they begin in.
+type statsSums struct {
+	tenant             posthorn.TenantID
+	subscription       posthorn.SubscriptionID
+	since, until, step int64 // in microseconds
+	of                 map[int64]*counts
+}
+
+// at are the counts of a moment's step.
+func (s *statsSums) at(moment int64) *counts {
+	start := moment / s.step * s.step
+	if s.of[start] == nil {
+		s.of[start] = &counts{}
+	}
+	return s.of[start]
+}
+
+func (s *statsSums) addRollups(r reader) error {
+	var first sql.NullInt64
+	if err := r.queryRow(`SELECT min(minute) FROM rollups`).Scan(&first); err != nil || !first.Valid {
+		return err
+	}
+	// The minutes are counted out and looked up one by one: the subscription is not the key's beginning.
+	from := `minutes CROSS JOIN rollups AS r ON r.minute = minutes.minute AND r.tenant_id = ?4 AND r.subscription_id = ?5`
+	if s.tenant.IsZero() {
+		from = `rollups AS r WHERE r.minute >= (SELECT min(minute) FROM minutes) AND r.minute < ?2 AND ?4 = ?4 AND r.subscription_id = ?5`
+	}
+	rows, err := r.query(`WITH RECURSIVE minutes (minute) AS (
+			SELECT ?1 UNION ALL SELECT minute + 60000000 FROM minutes WHERE minute + 60000000 < ?2)
+		SELECT min(r.minute), sum(r.`+strings.Join(countColumns, "), sum(r.")+`) FROM `+from+` GROUP BY r.minute / ?3`,
+		max(s.since, first.Int64), s.until, s.step, s.tenant.UUID[:], s.subscription.UUID[:])
+	return each(rows, err, func(rows *sql.Rows) error {
+		var minute int64
+		var c counts
+		to := []any{&minute}
+		for i := range c {
+			to = append(to, &c[i])
+		}
+		err := rows.Scan(to...)
+		s.at(minute).add(&c)
+		return err
+	})
+}
+
+func (s *statsSums) addTallies(r reader) error {
+	rows, err := r.query(`SELECT minute, counts FROM tallies WHERE minute >= ? AND minute < ?`, s.since, s.until)
+	return each(rows, err, func(rows *sql.Rows) error {
+		var minute int64
+		var b sql.RawBytes
+		if err := rows.Scan(&minute, &b); err != nil {
+			return err
+		}
+		for key, c := range readCounts(b) {
+			if key.subscription == s.subscription && (s.tenant.IsZero() || s.tenant == key.tenant) {
+				s.at(minute).add(c)
+			}
+		}
+		return nil
+	})
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/posthorn/posthorn"
 )
 
 // writer is the one connection that writes, with its prepared statements. Its turn is taken for a whole transaction, in
@@ -19,7 +21,11 @@ type writer struct {
 	conn       *sql.Conn
 	statements map[statementKey]*sql.Stmt // for questions
 	changes    changes
-	upsert     string // see fullUpsert
+	// kept are lanes as they are in the file; see lanes.
+	kept map[posthorn.SubscriptionID]lane
+	// The next step of a fold is at foldAt, or when tallied bytes are many.
+	foldAt  time.Time
+	tallied int
 	// What was done so far; others read it.
 	transactions, done atomic.Int64
 }
@@ -39,7 +45,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	}
 	return &writer{
 		turn: make(chan struct{}, 1), closed: make(chan struct{}), conn: conn, statements: map[statementKey]*sql.Stmt{},
-		changes: changes{statements: map[statementKey]driver.Stmt{}},
+		changes: changes{statements: map[statementKey]driver.Stmt{}}, kept: map[posthorn.SubscriptionID]lane{},
 	}, nil
 }
 
@@ -80,6 +86,8 @@ type tx struct {
 	now time.Time
 	// ctx has no end: a transaction that has begun takes milliseconds, and is not left half-way.
 	ctx context.Context
+	// counts are what it adds to the statistics.
+	counts tally
 	// beforeCommit may be nil.
 	beforeCommit func(context.Context) error
 }
@@ -95,8 +103,12 @@ func (s *Store) write(ctx context.Context, change func(*tx) error) error {
 
 // transact is write for who has the writer's turn.
 func (s *Store) transact(ctx context.Context, change func(*tx) error) error {
-	t := &tx{writer: s.writer, now: s.Now(), ctx: context.WithoutCancel(ctx), beforeCommit: s.beforeCommit}
-	return fault(t.run(change))
+	return fault(s.begin(ctx).run(change))
+}
+
+// begin makes a transaction for who has the writer's turn.
+func (s *Store) begin(ctx context.Context) *tx {
+	return &tx{writer: s.writer, now: s.Now(), ctx: context.WithoutCancel(ctx), counts: tally{}, beforeCommit: s.beforeCommit}
 }
 
 func (t *tx) run(change func(*tx) error) (err error) {
@@ -108,9 +120,16 @@ func (t *tx) run(change func(*tx) error) (err error) {
 		if !done {
 			// SQLite may have rolled back by itself; then this fails and nothing is lost.
 			_, _ = t.exec("ROLLBACK")
+			clear(t.kept)
 		}
 	}()
 	if err := change(t); err != nil {
+		return err
+	}
+	if err := t.foldDue(); err != nil {
+		return err
+	}
+	if err := t.leaveTally(); err != nil {
 		return err
 	}
 	if t.beforeCommit != nil {

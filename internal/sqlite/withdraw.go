@@ -126,13 +126,13 @@ func (t *tx) withdraw(ids []any, w posthorn.Withdrawal, report *posthorn.Withdra
 		expires time.Time
 	}
 	var found []candidate
-	var lanes []any
+	var lanes []posthorn.SubscriptionID
 	err := t.bulkQuery(`SELECT expires_at, `+deliveryColumns+` FROM deliveries WHERE state = 0 AND (id) IN (VALUES ROWS)`, 1, ids,
 		func(rows *sql.Rows) (err error) {
 			var c candidate
 			c.Delivery, _, err = scanDelivery(after{rows, []any{instant{&c.expires}}})
 			found = append(found, c)
-			lanes = append(lanes, blob(c.SubscriptionID.UUID))
+			lanes = append(lanes, c.SubscriptionID)
 			return err
 		})
 	if err != nil {
@@ -158,7 +158,7 @@ func (t *tx) withdraw(ids []any, w posthorn.Withdrawal, report *posthorn.Withdra
 		report.Ended[reason]++
 		report.Updates = append(report.Updates, update(d, t.now))
 	}
-	return g.close(posthorn.NodeID{})
+	return g.close()
 }
 
 // verdict is how a pending delivery has to end now, if it has.
