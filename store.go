@@ -71,7 +71,7 @@ type DeliveryQueue interface {
 	ReleaseClaims(ctx context.Context, claims []Claim) error
 	// RecordAttempts writes a batch of results in ONE transaction: inserts the attempts, moves the deliveries whose
 	// claim is still held (Moved), changes the lanes, disables subscriptions (which moves the tenant's subscriptions
-	// version and starts the hold), and adds to the rollups. A late result fills in its interrupted row and moves nothing.
+	// version and starts the hold), and counts for the statistics. A late result fills in its interrupted row and moves nothing.
 	RecordAttempts(ctx context.Context, batch RecordBatch) (RecordReport, error)
 }
 
@@ -263,7 +263,7 @@ type Insight interface {
 	LaneBacklogs(ctx context.Context, tenant TenantID, limit int) ([]LaneBacklog, error)
 	// Backlog counts what of one subscription is pending and not in flight, as LaneBacklogs does; capped says that there is more.
 	Backlog(ctx context.Context, id SubscriptionID) (n int, capped bool, err error)
-	// Stats reads the rollups; steps without anything are left out.
+	// Stats reads the statistics; steps without anything are left out.
 	Stats(ctx context.Context, tenant TenantID, f StatsFilter) ([]StatsPoint, error)
 	// QueueHistory reads the samples of the queue of a tenant, or of all with the zero id, in steps; the subscription of the
 	// filter counts for nothing. A step without a sample is left out, one in which nothing waited is not.

@@ -296,6 +296,7 @@ func (e *Engine) takeSubmission(s submission) {
 // hold notes a claimed delivery.
 func (e *Engine) hold(c posthorn.Claimed, leased time.Time) *item {
 	l := e.lane(c.Delivery.SubscriptionID, c.Delivery.TenantID)
+	l.idleSince = time.Time{}
 	it := &item{Claimed: c, lane: l, leaseEnd: leased.Add(posthorn.Lease)}
 	e.held[c.Attempt] = it
 	return it

@@ -52,9 +52,11 @@ WITH found AS MATERIALIZED (
 ), folded AS (
 	DELETE FROM tallies WHERE ctid = ANY(ARRAY(SELECT place FROM next)) RETURNING *
 ), entries AS MATERIALIZED (
-	SELECT date_trunc('minute', f.at) AS minute, e.tenant_id, e.subscription_id, coalesce(e.kind, 1) AS kind, e.latency, e.duration, e.n
+	SELECT date_trunc('minute', f.at) AS minute, e.tenant_id, e.subscription_id, coalesce(e.kind, 1) AS kind, e.latency, e.duration,
+		sum(e.n)::int AS n
 	FROM folded f CROSS JOIN unnest(f.tenant_ids, f.subscription_ids, f.kinds, f.latencies, f.durations, f.counts)
 		AS e(tenant_id, subscription_id, kind, latency, duration, n)
+	GROUP BY 1, 2, 3, 4, 5, 6
 ), added AS (
 	INSERT INTO rollups AS r (tenant_id, subscription_id, minute, node_id, part, accepted, attempts, succeeded, failed, retried, exhausted, latency, duration)
 	SELECT t.tenant_id, t.subscription_id, t.minute, '00000000-0000-0000-0000-000000000000', 0, ` + counted("t.kind & 1 > 0") + `, ` + counted("t.kind & 2 > 0") + `,

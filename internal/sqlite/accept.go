@@ -94,14 +94,14 @@ func (in *intake) accept(a *posthorn.Acceptance) posthorn.Accepted {
 		return posthorn.Accepted{Err: posthorn.NewError(posthorn.Stale, "the subscriptions have changed; match again")}
 	}
 	answer := posthorn.Accepted{EventID: e.ID, CreatedAt: in.now}
-	in.counts.of(e.TenantID, posthorn.SubscriptionID{})[accepted]++
+	in.counts.of(e.TenantID, posthorn.SubscriptionID{})[countAccepted]++
 	for _, m := range a.Matches {
 		l := in.lanes[m.SubscriptionID]
 		if l == nil || l.phase == laneGone || l.TenantID != e.TenantID {
 			continue
 		}
 		answer.Deliveries++
-		in.counts.of(e.TenantID, m.SubscriptionID)[accepted]++
+		in.counts.of(e.TenantID, m.SubscriptionID)[countAccepted]++
 		if d, claimed := in.deliver(e, m, l, posthorn.ReplayID{}); claimed {
 			answer.Claimed = append(answer.Claimed, posthorn.Claimed{
 				Claim: posthorn.Claim{DeliveryID: d.ID, Attempt: d.Claim, Number: d.Attempts}, Delivery: d, Event: e, Version: l.version,

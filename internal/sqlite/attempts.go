@@ -88,7 +88,7 @@ func (g *ledger) end(d *posthorn.Delivery, state posthorn.State, reason posthorn
 	d.State, d.Reason, d.Manual, d.UpdatedAt, d.CompletedAt = state, reason, posthorn.NotManual, g.now, g.now
 	if state == posthorn.Exhausted {
 		for _, n := range g.counts.both(d.TenantID, d.SubscriptionID) {
-			n[exhausted]++
+			n[countExhausted]++
 		}
 	}
 	_, err := g.exec(`UPDATE deliveries SET state = ?, reason = ?, interruptions = ?, manual = 0, claim = NULL,

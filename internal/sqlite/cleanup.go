@@ -194,6 +194,7 @@ func (r *removal) removeRest() error {
 		return err
 	}
 	if len(r.gone) > 0 {
+		r.lanesChanged = true
 		clear(r.kept)
 	}
 	if err := r.bulk(`DELETE FROM lanes WHERE (subscription_id) IN (VALUES ROWS)`, 1, r.gone); err != nil {
@@ -210,7 +211,7 @@ func (r *removal) removeRest() error {
 	if _, err := r.exec(`DELETE FROM leases WHERE until < ?`, unseen); err != nil {
 		return err
 	}
-	// Of what nothing was written after.
+	// Left by a store that stood still for as long as the retention.
 	_, err = r.exec(`DELETE FROM tallies WHERE minute < ?`, stamp(r.cutoff))
 	return err
 }

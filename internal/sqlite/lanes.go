@@ -83,6 +83,7 @@ func (t *tx) lane(id posthorn.SubscriptionID) (*lane, error) {
 }
 
 func (t *tx) insertLane(l *lane) error {
+	t.lanesChanged = true
 	_, err := t.exec(`INSERT INTO lanes (`+laneColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		l.SubscriptionID, l.TenantID, l.version, l.phase, l.fifo, l.sequence, stamp(l.ThrottledUntil), l.BreakerOpens,
 		stamp(l.BreakerUntil), stamp(l.FailingSince), stamp(l.HeldSince), l.HeldFor.Microseconds(), stamp(l.WarnedAt), stamp(l.SkippedAt),
@@ -91,6 +92,7 @@ func (t *tx) insertLane(l *lane) error {
 }
 
 func (t *tx) updateLane(l *lane) error {
+	t.lanesChanged = true
 	delete(t.kept, l.SubscriptionID)
 	_, err := t.exec(`UPDATE lanes SET version = ?, phase = ?, fifo = ?, sequence = ?, throttled_until = ?,
 		breaker_opens = ?, breaker_until = ?, failing_since = ?, held_since = ?, held_for = ?, warned_at = ?, skipped_at = ?, retry_window = ?

@@ -27,7 +27,7 @@ func (c *claiming) interrupt(row *candidate) (stays bool, err error) {
 	if reason != posthorn.ReasonNone {
 		d.State, d.Reason, d.Manual, d.CompletedAt = posthorn.Exhausted, reason, posthorn.NotManual, c.now
 		for _, n := range c.counts.both(d.TenantID, d.SubscriptionID) {
-			n[exhausted]++
+			n[countExhausted]++
 		}
 		c.batch.Ended = append(c.batch.Ended, update(d, c.now))
 	}

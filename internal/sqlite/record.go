@@ -125,7 +125,7 @@ func (r *recording) move(h *held, result *posthorn.Result, next posthorn.State) 
 	}
 	if next == posthorn.Exhausted {
 		for _, c := range r.counts.both(h.tenant, h.subscription) {
-			c[exhausted]++
+			c[countExhausted]++
 		}
 	}
 	h.state, h.claim = next, posthorn.AttemptID{}
@@ -172,9 +172,9 @@ func (r *recording) count(h *held, result *posthorn.Result) {
 	}
 	for _, c := range r.counts.both(h.tenant, h.subscription) {
 		c.attempted(a.Outcome, a.Number)
-		c[durations+posthorn.LatencyBucket(a.Timing.Total)]++
+		c[countDurations+posthorn.LatencyBucket(a.Timing.Total)]++
 		if a.Outcome == posthorn.Succeeded {
-			c[latencies+posthorn.LatencyBucket(r.now.Sub(h.createdAt))]++
+			c[countLatencies+posthorn.LatencyBucket(r.now.Sub(h.createdAt))]++
 		}
 	}
 }

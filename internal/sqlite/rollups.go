@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,12 +13,14 @@ import (
 )
 
 // Each transaction leaves what it counted as one row of tallies, and steps of a fold, which go along with later transactions,
-// add many of them up and then to the rollups: with a subscription for each event, a row of the rollups is written once in
-// some seconds, not twice for each delivery.
+// add many of them up and then to the rollups: with a subscription for each event, a row of the rollups is written a few times
+// a minute, not twice for each delivery.
 
 const (
-	// foldPause is between the steps of a fold, foldEvery from the last of them to the next fold, where few are left.
-	foldPause, foldEvery = 20 * time.Millisecond, 30 * time.Second
+	// foldPause is between the steps of a fold, and foldPerKey from its last step to the next fold, for each row that it wrote:
+	// the more rows, the more is gained by writing them seldom. It takes foldLeast to foldMost.
+	foldPause, foldPerKey = 20 * time.Millisecond, 2 * time.Millisecond
+	foldLeast, foldMost   = time.Second, 15 * time.Second
 	// foldBytes of tallies are folded sooner. It bounds what one step reads, but for the last tally.
 	foldBytes = 8 << 20
 )
@@ -27,13 +28,19 @@ const (
 // foldDue takes the fold a step further, when it is time.
 func (t *tx) foldDue() error {
 	// A clock that was set back must not put it off for long.
-	if wait := t.foldAt.Sub(t.now); wait > 0 && wait <= foldEvery && t.tallied < foldBytes {
+	if wait := t.foldAt.Sub(t.now); wait > 0 && wait <= foldMost && t.tallied < foldBytes {
 		return nil
 	}
+	t.tallied = 0
 	more, err := t.fold()
-	t.foldAt = t.now.Add(foldEvery)
-	if more {
+	switch {
+	case err != nil:
+		t.foldAt = t.now.Add(foldMost)
+	case more:
 		t.foldAt = t.now.Add(foldPause)
+	default:
+		t.foldAt = t.now.Add(min(max(time.Duration(t.folded)*foldPerKey, foldLeast), foldMost))
+		t.folded = 0
 	}
 	return err
 }
@@ -49,12 +56,13 @@ func (t *tx) fold() (more bool, err error) {
 		return false, err
 	}
 	keys := h.counts.keys()
-	now := keys[:min(len(keys), stepBound)]
-	if err := t.addToRollups(h.minute, now, h.counts); err != nil {
+	part := keys[:min(len(keys), t.foldBound())]
+	if err := t.addToRollups(h.minute, part, h.counts); err != nil {
 		return false, err
 	}
+	t.folded += len(part)
 	before := h.first
-	for part := range slices.Chunk(keys[len(now):], stepBound) {
+	for part := range slices.Chunk(keys[len(part):], stepBound) {
 		before--
 		_, err := t.exec(`INSERT INTO tallies (id, minute, summed, counts) VALUES (?, ?, 1, ?)`, before, h.minute, h.counts.encode(part))
 		if err != nil {
@@ -64,6 +72,9 @@ func (t *tx) fold() (more bool, err error) {
 	return h.more || before < h.first, nil
 }
 
+// foldBound is how many rows a step adds to the rollups: no fewer than the transaction counts in, as the fold would not keep up.
+func (t *tx) foldBound() int { return max(stepBound, len(t.counts)) }
+
 // taken are tallies of one minute, from the first id to the last; more says that there are others.
 type taken struct {
 	first, last, minute int64
@@ -71,9 +82,9 @@ type taken struct {
 	more                bool
 }
 
-// takeTallies reads what a step of a fold is about: a row that was summed before, else the first minute's tallies. Nil is none.
+// takeTallies reads what a step of a fold is about: rows that were summed before, else the first minute's tallies. Nil is none.
 func (t *tx) takeTallies() (h *taken, err error) {
-	var whole bool
+	var again bool
 	size := 0
 	rows, err := t.query(`SELECT id, minute, summed, counts FROM tallies ORDER BY id`)
 	err = each(rows, err, func(rows *sql.Rows) error {
@@ -84,8 +95,8 @@ func (t *tx) takeTallies() (h *taken, err error) {
 			return err
 		}
 		if h == nil {
-			h, whole = &taken{first: id, minute: minute, counts: tally{}}, summed
-		} else if whole || minute != h.minute || size >= foldBytes {
+			h, again = &taken{first: id, minute: minute, counts: tally{}}, summed
+		} else if summed != again || minute != h.minute || size >= foldBytes || again && len(h.counts) >= t.foldBound() {
 			h.more = true
 			return errEnough
 		}
@@ -93,9 +104,6 @@ func (t *tx) takeTallies() (h *taken, err error) {
 		h.counts.decode(b)
 		return nil
 	})
-	if !whole {
-		t.tallied = 0
-	}
 	return h, err
 }
 
@@ -142,7 +150,12 @@ func (s *Store) Stats(ctx context.Context, tenant posthorn.TenantID, f posthorn.
 		tenant: tenant, subscription: f.SubscriptionID, since: f.Since.Truncate(time.Minute).UnixMicro(), until: stamp(until),
 		step: max(f.Step.Truncate(time.Minute), time.Minute).Microseconds(), of: map[int64]*counts{},
 	}
-	err := s.snapshot(ctx, func(r reader) error { return errors.Join(sums.addRollups(r), sums.addTallies(r)) })
+	err := s.snapshot(ctx, func(r reader) error {
+		if err := sums.addRollups(r); err != nil {
+			return err
+		}
+		return sums.addTallies(r)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read stats: %w", err)
 	}
@@ -150,9 +163,9 @@ func (s *Store) Stats(ctx context.Context, tenant posthorn.TenantID, f posthorn.
 	for _, start := range slices.Sorted(maps.Keys(sums.of)) {
 		c := sums.of[start]
 		points = append(points, posthorn.StatsPoint{
-			At: at(start), Accepted: c[accepted], Attempts: c[attempts], Succeeded: c[succeeded], Failed: c[failed],
-			Retried: c[retried], Exhausted: c[exhausted],
-			Latency: [posthorn.LatencyBuckets]int64(c[latencies:durations]), Duration: [posthorn.LatencyBuckets]int64(c[durations:]),
+			At: at(start), Accepted: c[countAccepted], Attempts: c[countAttempts], Succeeded: c[countSucceeded], Failed: c[countFailed],
+			Retried: c[countRetried], Exhausted: c[countExhausted],
+			Latency: [posthorn.LatencyBuckets]int64(c[countLatencies:countDurations]), Duration: [posthorn.LatencyBuckets]int64(c[countDurations:]),
 		})
 	}
 	return points, nil
@@ -186,8 +199,8 @@ func (s *statsSums) addRollups(r reader) error {
 		from = `rollups AS r WHERE r.minute >= (SELECT min(minute) FROM minutes) AND r.minute < ?2 AND ?4 = ?4 AND r.subscription_id = ?5`
 	}
 	rows, err := r.query(`WITH RECURSIVE minutes (minute) AS (
-			SELECT ?1 UNION ALL SELECT minute + 60000000 FROM minutes WHERE minute + 60000000 < ?2)
-		SELECT min(r.minute), sum(r.`+strings.Join(countColumns, "), sum(r.")+`) FROM `+from+` GROUP BY r.minute / ?3`,
+			SELECT ?1 WHERE ?1 < ?2 UNION ALL SELECT minute + 60000000 FROM minutes WHERE minute + 60000000 < ?2)
+		SELECT r.minute / ?3 * ?3, sum(r.`+strings.Join(countColumns, "), sum(r.")+`) FROM `+from+` GROUP BY 1`,
 		max(s.since, first.Int64), s.until, s.step, s.tenant.UUID[:], s.subscription.UUID[:])
 	return each(rows, err, func(rows *sql.Rows) error {
 		var minute int64

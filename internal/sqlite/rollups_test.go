@@ -69,7 +69,7 @@ func foldStep(t *testing.T, s *Store) (more bool) {
 
 // TestFold moves what was counted into the rollups in steps, and at none of them do the statistics say anything else.
 func TestFold(t *testing.T) {
-	const subscriptions = stepBound + 10
+	const subscriptions = 2*stepBound + 10
 	f, s, subs := counted(t, subscriptions)
 	want := stats(t, f, subs[7])
 	for i, points := range want {
@@ -90,7 +90,6 @@ func TestFold(t *testing.T) {
 	if diff := cmp.Diff(want, stats(t, f, subs[7])); diff != "" {
 		t.Errorf("after the fold (-want +got):\n%s", diff)
 	}
-	// Two for each minute, of which the first was folded in part when the second began.
 	if tallies, rollups := rows(t, s, "tallies"), rows(t, s, "rollups"); tallies != 0 || rollups != 2*(subscriptions+1) || steps < 3 {
 		t.Errorf("%d tallies and %d rollups after %d steps", tallies, rollups, steps)
 	}
@@ -112,7 +111,7 @@ func TestFoldsWhenDue(t *testing.T) {
 	}
 	folded("first", 1)
 	folded("at once", 2)
-	now = now.Add(foldEvery - time.Millisecond)
+	now = now.Add(foldLeast - time.Millisecond)
 	folded("early", 3)
 	now = now.Add(time.Millisecond)
 	folded("in time", 1)
@@ -123,12 +122,25 @@ func TestFoldsWhenDue(t *testing.T) {
 	folded("many bytes", 1)
 }
 
+// TestFoldKeepsUp with transactions that count for more subscriptions than a step is for.
+func TestFoldKeepsUp(t *testing.T) {
+	f, s, subs := counted(t, 3*stepBound)
+	for range 3 {
+		now := s.Now().Add(foldMost)
+		s.clock = func() time.Time { return now }
+		f.Publish(subs...)
+	}
+	if n := rows(t, s, "tallies"); n != 1 {
+		t.Errorf("%d tallies, want the last transaction's", n)
+	}
+}
+
 // TestUnreadableTallies are passed over: they must not keep anything else out.
 func TestUnreadableTallies(t *testing.T) {
 	f, s, subs := counted(t, 1)
 	want := stats(t, f, subs[0])
 	whole := tally{}
-	whole.of(f.Tenant, subs[0])[accepted] = 300
+	whole.of(f.Tenant, subs[0])[countAccepted] = 300
 	b := whole.encode(whole.keys())
 	err := s.write(t.Context(), func(x *tx) error {
 		for n := range b {

@@ -46,6 +46,7 @@ func (s *Store) followClock(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		t.lanesChanged = true
 		clear(t.kept)
 		_, err = t.exec(`UPDATE lanes SET throttled_until = min(throttled_until, ?1), breaker_until = min(breaker_until, ?2)
 			WHERE throttled_until > ?1 OR breaker_until > ?2`, stamp(t.now.Add(posthorn.MaxRetryAfter)), stamp(t.now.Add(posthorn.LongestBreak)))

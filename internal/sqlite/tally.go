@@ -23,17 +23,18 @@ type tallyKey struct {
 }
 
 // counts are the counters of a row, in the order of countColumns.
-type counts [latencies + 2*posthorn.LatencyBuckets]int64
+type counts [countDurations + posthorn.LatencyBuckets]int64
 
+// Their places, which are in the file: a further counter comes last.
 const (
-	accepted = iota
-	attempts
-	succeeded
-	failed
-	retried
-	exhausted
-	latencies                                       // the first of as many as there are buckets
-	durations = latencies + posthorn.LatencyBuckets // likewise
+	countAccepted = iota
+	countAttempts
+	countSucceeded
+	countFailed
+	countRetried
+	countExhausted
+	countLatencies                                            // the first of as many as there are buckets
+	countDurations = countLatencies + posthorn.LatencyBuckets // likewise
 )
 
 // countColumns are the columns of counts.
@@ -65,14 +66,14 @@ func (y tally) both(tenant posthorn.TenantID, subscription posthorn.Subscription
 
 // attempted counts an attempt.
 func (c *counts) attempted(outcome posthorn.Outcome, number int) {
-	c[attempts]++
+	c[countAttempts]++
 	if outcome == posthorn.Succeeded {
-		c[succeeded]++
+		c[countSucceeded]++
 	} else {
-		c[failed]++
+		c[countFailed]++
 	}
 	if number > 1 {
-		c[retried]++
+		c[countRetried]++
 	}
 }
 
@@ -118,10 +119,11 @@ func (y tally) decode(b []byte) {
 func readCounts(b []byte) iter.Seq2[tallyKey, *counts] {
 	return func(yield func(tallyKey, *counts) bool) {
 		var key tallyKey
+		var c counts
 		for len(b) > 2*len(posthorn.UUID{}) {
 			b = b[copy(key.tenant.UUID[:], b):]
 			b = b[copy(key.subscription.UUID[:], b):]
-			var c counts
+			c = counts{}
 			left := b[0]
 			for b = b[1:]; left > 0; left-- {
 				if len(b) < 2 || int(b[0]) >= len(c) {

@@ -23,9 +23,9 @@ type writer struct {
 	changes    changes
 	// kept are lanes as they are in the file; see lanes.
 	kept map[posthorn.SubscriptionID]lane
-	// The next step of a fold is at foldAt, or when tallied bytes are many.
-	foldAt  time.Time
-	tallied int
+	// The next step of a fold is at foldAt, or when tallied bytes are many; folded rows are those of its steps so far.
+	foldAt          time.Time
+	tallied, folded int
 	// What was done so far; others read it.
 	transactions, done atomic.Int64
 }
@@ -88,6 +88,8 @@ type tx struct {
 	ctx context.Context
 	// counts are what it adds to the statistics.
 	counts tally
+	// lanesChanged says that lanes may be kept as they are not in the file until the commit.
+	lanesChanged bool
 	// beforeCommit may be nil.
 	beforeCommit func(context.Context) error
 }
@@ -120,7 +122,9 @@ func (t *tx) run(change func(*tx) error) (err error) {
 		if !done {
 			// SQLite may have rolled back by itself; then this fails and nothing is lost.
 			_, _ = t.exec("ROLLBACK")
-			clear(t.kept)
+			if t.lanesChanged {
+				clear(t.kept)
+			}
 		}
 	}()
 	if err := change(t); err != nil {

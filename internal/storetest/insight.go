@@ -325,6 +325,7 @@ func insightStatsSteps(f *Fixture) {
 	equal(f, "one step of all", f.stats(posthorn.StatsFilter{Since: now.Add(-24 * time.Hour), Step: 48 * time.Hour}).Attempts, int64(3))
 	equal(f, "since", f.stats(posthorn.StatsFilter{Since: now.Add(-2 * time.Hour), Step: time.Minute}).Attempts, int64(2))
 	equal(f, "until", f.stats(posthorn.StatsFilter{Since: now.Add(-12 * time.Hour), Until: now.Add(-2 * time.Hour), Step: time.Minute}).Attempts, int64(1))
+	equal(f, "until before all", f.stats(posthorn.StatsFilter{Since: now.Add(-12 * time.Hour), Until: now.Add(-8 * time.Hour), Step: time.Minute}).Attempts, int64(0))
 }
 
 func insightStatsLatency(f *Fixture) {
