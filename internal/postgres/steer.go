@@ -1,12 +1,16 @@
 package postgres
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/posthorn/posthorn"
 )
 
 // steering makes plans look rows up one by one through their indexes, whatever the statistics of a partition made a minute ago
@@ -51,4 +55,40 @@ func (s *Store) steered(b *pgx.Batch) *pgxpool.Pool {
 	}
 	b.Queue(steer)
 	return s.pool
+}
+
+// warmUp has the sessions that stay steered plan what every event costs, with nothing to write, which takes some 20 ms each: the
+// first events would wait for it.
+func (s *Store) warmUp(ctx context.Context) error {
+	if s.steady == nil {
+		return nil
+	}
+	results, err := newResultRows(posthorn.RecordBatch{})
+	if err != nil {
+		return err
+	}
+	var made period
+	made.add(posthorn.NewUUID(s.Now()))
+	write := s.statementsFor(made)
+	return s.do(ctx, "warm up", func(ctx context.Context) error {
+		for range steadyConns {
+			conn, err := s.steady.Acquire(ctx)
+			if err != nil {
+				return err
+			}
+			// Only once all are ready, or the next would be the same.
+			defer conn.Release()
+			tx, err := conn.Begin(ctx)
+			if err != nil {
+				return err
+			}
+			var b pgx.Batch
+			b.Queue(write.acceptMatched, newAcceptRows(nil).arguments(posthorn.NodeID{}, period{})...)
+			b.Queue(write.recordAttempts, results.arguments()...)
+			if err := errors.Join(tx.SendBatch(ctx, &b).Close(), tx.Rollback(ctx)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

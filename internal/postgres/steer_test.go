@@ -58,3 +58,30 @@ func TestSteadySessions(t *testing.T) {
 		t.Errorf("the other sessions are steered: %s, %s", scan, plans)
 	}
 }
+
+// TestWarmUp shows that both sessions apart have planned what accepts and records when the store is open, and that nothing was written.
+func TestWarmUp(t *testing.T) {
+	s := openStore(t)
+	for range steadyConns {
+		conn, err := s.steady.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Release()
+		var planned int
+		err = conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_prepared_statements
+			WHERE generic_plans > 0 AND (statement LIKE $1 OR statement LIKE $2)`,
+			"%INTO events_20%", "%UPDATE deliveries_20%").Scan(&planned)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if planned != 2 {
+			t.Errorf("%d statements are planned, want the one that accepts and the one that records", planned)
+		}
+	}
+	for _, from := range []string{"events", "deliveries", "attempts", "births WHERE swept IS NULL", "tallies"} {
+		if n := value[int](t, s, `SELECT count(*) FROM `+from); n != 0 {
+			t.Errorf("%d rows in %s", n, from)
+		}
+	}
+}

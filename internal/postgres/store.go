@@ -180,6 +180,9 @@ func (s *Store) begin(ctx context.Context) error {
 	if err := s.Prepare(ctx); err != nil {
 		return err
 	}
+	if err := s.warmUp(ctx); err != nil {
+		s.log.Warn("the first events will be slow", "error", err)
+	}
 	if err := s.restoreSweep(ctx); err != nil {
 		return err
 	}
