@@ -4,6 +4,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -52,8 +53,9 @@ type Scenario struct {
 	Hanging int
 	// Backlog is published while the subscription is paused, and drained.
 	Backlog int
-	// Comparison names the scenario this one's figures are to be held against.
+	// Comparison names the scenario this one's figures are to be held against. Beside says that the two take turns at one server.
 	Comparison string
+	Beside     bool
 	// Limit names the scenario whose loop the forwarder runs in turns with this one, to show what the machine could do meanwhile;
 	// empty for none.
 	Limit string
@@ -85,9 +87,12 @@ var Scenarios = []Scenario{
 	{Name: "fanout", What: "one event to 50 subscriptions", Payload: 1024, Batch: 1, Subscriptions: 50, Fanout: true},
 	{Name: "large", What: "200 KB payloads", Payload: 200_000, Batch: 1, Subscriptions: 1, Limit: "large"},
 	{Name: "spread", What: "50 receivers that answer at once", Payload: 1024, Batch: 1, Subscriptions: 50, Limit: "throughput", Long: true},
-	{Name: "slow", What: "50 receivers that take 200 ms", Payload: 1024, Batch: 1, Subscriptions: 50, Delay: 200 * time.Millisecond, Limit: "throughput", Comparison: "spread", Long: true},
+	{Name: "slow", What: "50 receivers that take 200 ms", Payload: 1024, Batch: 1, Subscriptions: 50, Delay: 200 * time.Millisecond, Limit: "throughput", Comparison: "spread", Beside: true, Long: true},
 	{Name: "quiet", What: "200 events/s to 10 healthy subscriptions", Rate: 200, Payload: 1024, Batch: 1, Subscriptions: 10, Long: true},
-	{Name: "noisy", What: "the same beside a hanging one with 10,000 waiting", Rate: 200, Payload: 1024, Batch: 1, Subscriptions: 10, Hanging: 10_000, Comparison: "quiet", Long: true},
+	{
+		Name: "noisy", What: "the same beside a hanging one with 10,000 waiting, which is paused for the turns of `quiet`", Rate: 200, Payload: 1024,
+		Batch: 1, Subscriptions: 10, Hanging: 10_000, Comparison: "quiet", Beside: true, Long: true,
+	},
 	{Name: "backlog", What: "drain 100,000 waiting deliveries", Payload: 1024, Batch: 100, Subscriptions: 1, Backlog: 100_000},
 	{
 		Name: "lists", What: "closed loop and questions over a million stored deliveries", Payload: 1024, Batch: 1, Subscriptions: 1,
@@ -117,25 +122,42 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		o.Clients = 64
 	}
 	report := newReport(o)
-	for _, s := range Scenarios {
-		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, s.Name) {
-			continue
-		}
+	for _, s := range chosen(o) {
 		fmt.Fprintf(o.Log, "%-11s %s\n", s.Name, s.What)
 		if err := before(ctx, o); err != nil {
 			return report, fmt.Errorf("before %s: %w", s.Name, err)
 		}
-		r, limit, err := runScenario(ctx, o, s)
+		results, limit, err := runScenario(ctx, o, s)
 		if err != nil {
 			return report, fmt.Errorf("%s: %w", s.Name, err)
 		}
-		if limit != nil {
-			report.Baselines[s.Name] = limit
+		for i := range results {
+			if limit != nil {
+				report.Baselines[results[i].Scenario] = limit
+			}
+			report.Results = append(report.Results, results[i])
+			if len(results) > 1 {
+				fmt.Fprintf(o.Log, " %s:\n", results[i].Scenario)
+			}
+			report.print(o.Log, &results[i])
 		}
-		report.Results = append(report.Results, *r)
-		report.print(o.Log, r)
 	}
 	return report, nil
+}
+
+// chosen are the scenarios to run, but for those that another brings along.
+func chosen(o Options) []Scenario {
+	list := slices.Clone(Scenarios)
+	if len(o.Scenarios) > 0 {
+		list = slices.DeleteFunc(list, func(s Scenario) bool { return !slices.Contains(o.Scenarios, s.Name) })
+	}
+	var brought []string
+	for _, s := range list {
+		if s.Beside {
+			brought = append(brought, s.Comparison)
+		}
+	}
+	return slices.DeleteFunc(list, func(s Scenario) bool { return slices.Contains(brought, s.Name) })
 }
 
 // before runs the operator's command.
@@ -149,80 +171,127 @@ func before(ctx context.Context, o Options) error {
 	return nil
 }
 
-// runScenario measures one scenario against a server, and, with a baseline, against the forwarder.
-func runScenario(ctx context.Context, o Options, s Scenario) (result, limit *Result, err error) {
+// runScenario measures one scenario against a server, in turns with the one it is held against where that is beside it. The
+// scenario's own result is the last.
+func runScenario(ctx context.Context, o Options, s Scenario) (results []Result, limit *Result, err error) {
 	server, err := serverFor(ctx, o)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer server.stop()
+	ours, leave, err := prepare(ctx, o, server, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer leave()
+	if s.Abuse {
+		is, err := abuse(ctx, o, s, ours.client, server.process)
+		return []Result{{Scenario: s.Name, Abuse: is}}, nil, err
+	}
+	sides := []*side{ours}
+	if s.Beside {
+		other, leave, err := prepare(ctx, o, server, find(s.Comparison))
+		if err != nil {
+			return nil, nil, err
+		}
+		defer leave()
+		sides = []*side{other, ours}
+	}
+	idle := costOf(server.process.pid)
+	if s.Stored > 0 {
+		if err := store(ctx, ours, cmp.Or(o.Stored, s.Stored)); err != nil {
+			return nil, nil, err
+		}
+	}
+	if limit, err = measure(ctx, o, s, sides); err != nil {
+		return nil, nil, err
+	}
+	for _, side := range sides {
+		r := side.result()
+		r.IdleMB = float64(idle.resident) / (1 << 20)
+		results = append(results, *r)
+	}
+	if s.Stored > 0 {
+		err = look(ctx, o, server, ours.client, &results[len(results)-1])
+	}
+	return results, limit, err
+}
+
+// measure has the sides run their loads, with a baseline in turns with the forwarder, whose result is the limit.
+func measure(ctx context.Context, o Options, s Scenario, sides []*side) (limit *Result, err error) {
+	if !o.Baseline || s.Limit == "" {
+		return nil, takeTurns(ctx, o, sides...)
+	}
+	forwarder, stop, err := startForwarder(ctx, o, find(s.Limit))
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	if err := takeTurns(ctx, o, append([]*side{forwarder}, sides...)...); err != nil {
+		return nil, err
+	}
+	return forwarder.result(), nil
+}
+
+// look asks the server over what it has stored, and starts it again.
+func look(ctx context.Context, o Options, server *server, c *client, r *Result) (err error) {
+	if r.Questions, err = ask(ctx, c); err != nil || server.cmd == nil {
+		return err
+	}
+	// The server that starts again is another address, and what stays subscribed to a receiver that is gone costs each later
+	// run over the same store a second delivery of each event.
+	c.unsubscribe(ctx)
+	took, err := server.restart(ctx, o)
+	r.ReadyMS = float64(took.Microseconds()) / 1000
+	return err
+}
+
+// prepare makes a scenario's receiver and subscriptions; leave removes them.
+func prepare(ctx context.Context, o Options, server *server, s Scenario) (made *side, leave func(), err error) {
 	receiver, err := newReceiver(s.Delay)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer receiver.close()
 	c := newClient(server.url, server.key, o.Clients)
-	defer c.unsubscribe(context.WithoutCancel(ctx))
-	if err := prepare(ctx, c, receiver, s); err != nil {
+	leave = func() {
+		c.unsubscribe(context.WithoutCancel(ctx))
+		receiver.close()
+	}
+	made = &side{scenario: s, client: c, receiver: receiver, processes: append([]process{server.process}, watched(o.Watch)...)}
+	if err := made.subscribe(ctx); err != nil {
+		leave()
 		return nil, nil, err
 	}
-	if s.Abuse {
-		is, err := abuse(ctx, o, s, c, server.process)
-		return &Result{Scenario: s.Name, Abuse: is}, nil, err
-	}
-	idle := costOf(server.process.pid)
-	if s.Stored > 0 {
-		stored := s.Stored
-		if o.Stored > 0 {
-			stored = o.Stored
-		}
-		if err := store(ctx, c, receiver, stored); err != nil {
-			return nil, nil, err
-		}
-	}
-	ours := &side{scenario: s, client: c, receiver: receiver, processes: append([]process{server.process}, watched(o.Watch)...)}
-	result, limit, err = measure(ctx, o, ours)
-	if err != nil {
-		return nil, nil, err
-	}
-	result.IdleMB = float64(idle.resident) / (1 << 20)
-	if s.Stored > 0 {
-		if result.Questions, err = ask(ctx, c); err != nil || server.cmd == nil {
-			return result, limit, err
-		}
-		// The server that starts again is another address, and what stays subscribed to a receiver that is gone costs each later
-		// run over the same store a second delivery of each event.
-		c.unsubscribe(ctx)
-		took, err := server.restart(ctx, o)
-		result.ReadyMS = float64(took.Microseconds()) / 1000
-		return result, limit, err
-	}
-	return result, limit, nil
+	return made, leave, nil
 }
 
-// prepare makes the scenario's subscriptions, and what hangs.
-func prepare(ctx context.Context, c *client, r *receiver, s Scenario) error {
-	for i := range s.Subscriptions {
-		types := []string{eventType(i)}
-		if s.Fanout {
-			types = []string{eventType(0)}
+// subscribe makes the side's subscriptions, and has what hangs wait, paused.
+func (s *side) subscribe(ctx context.Context) error {
+	for i := range s.scenario.Subscriptions {
+		kind := s.scenario.eventType(i)
+		if s.scenario.Fanout {
+			kind = s.scenario.eventType(0)
 		}
-		if _, err := c.subscribe(ctx, r.url(fmt.Sprint("s", i)), types); err != nil {
+		if _, err := s.client.subscribe(ctx, s.receiver.url(fmt.Sprint("s", i)), kind); err != nil {
 			return err
 		}
 	}
-	if s.Hanging == 0 {
+	if s.scenario.Hanging == 0 {
 		return nil
 	}
-	if _, err := c.subscribe(ctx, r.url("hang"), []string{"noise.made"}); err != nil {
+	const noise = "bench.noise"
+	id, err := s.client.subscribe(ctx, s.receiver.url("hang"), noise)
+	if err != nil {
 		return err
 	}
-	for sent := 0; sent < s.Hanging; sent += 500 {
-		if err := c.publishBatch(ctx, "noise.made", 500, s.Payload); err != nil {
+	for sent := 0; sent < s.scenario.Hanging; sent += 500 {
+		if err := s.client.publishBatch(ctx, noise, 500, s.scenario.Payload); err != nil {
 			return err
 		}
 	}
-	return nil
+	s.noisy = []string{id}
+	return s.hush(ctx, "pause")
 }
 
-func eventType(i int) string { return fmt.Sprintf("bench.t%d", i) }
+// eventType is the type of the events to one of the scenario's subscriptions, which no other scenario has.
+func (s *Scenario) eventType(i int) string { return fmt.Sprintf("bench.%s.t%d", s.Name, i) }

@@ -21,8 +21,9 @@ func Write(w io.Writer, version, machine string, documents []Document) error {
 Made by `+"`make bench`"+`; the raw figures are in [bench/results](../bench/results/). Everything runs on one machine: the load, the
 receivers, the service, and PostgreSQL with Redis. Every 2xx follows a durable commit. *Share* is the delivered rate as a
 share of what a forwarder that stores nothing delivers to one receiver that answers at once, of single events in a closed loop, but
-for `+"`latency`"+` and `+"`large`"+`, where it runs the same load. The two take turns, four each: rates drift with the machine, shares less. Where
-scenarios with a share are held against each other, the ratio of rates is that of their shares.
+for `+"`latency`"+` and `+"`large`"+`, where it runs the same load. What is compared takes turns, four each, or sixteen at a fixed rate: rates drift with the machine, ratios less.
+`+"`slow` and `noisy`"+` take turns with what they are held against at the same server; of other scenarios with a share, the ratio of rates is that of their
+shares. Processor time differs with the machine too: what the forwarder takes stands beside it.
 PostgreSQL begins with log files to use again (`+"`min_wal_size`"+` of 1 GB), as after running for a while.
 
 Posthorn %s on %s.
@@ -50,16 +51,14 @@ func (r *Report) row(x *Result) string {
 		share = fmt.Sprintf("%.2f", ratio(x.Rate, limit.Rate))
 	}
 	var costs, resident []string
-	var sum float64
 	for _, p := range x.Processes {
-		sum += p.CPUPerThousand
 		costs = append(costs, fmt.Sprintf("%.3f %s", p.CPUPerThousand, p.Name))
 		if p.Name == "posthorn" {
 			resident = append(resident, fmt.Sprintf("%.0f (idle %.0f)", p.ResidentMB, x.IdleMB))
 		}
 	}
 	if len(costs) > 1 {
-		costs = append(costs, fmt.Sprintf("%.3f together", sum))
+		costs = append(costs, fmt.Sprintf("%.3f together", x.cpu()))
 	}
 	return fmt.Sprintf("| %s | %.0f | %s | %.1f / %.1f | %.1f / %.1f | %d | %d | %s | %.3f, %.3f | %s |\n", x.Scenario, x.Rate, share,
 		x.Accept.P50, x.Accept.P99, x.EndToEnd.P50, x.EndToEnd.P99, x.Lost, x.Duplicated,
@@ -77,7 +76,7 @@ func (r *Report) details(b *strings.Builder) {
 			b.WriteString(" (four times as long)")
 		}
 		if base := r.Baselines[s.Name]; base != nil {
-			fmt.Fprintf(b, "; without storage %.0f/s", base.Rate)
+			fmt.Fprintf(b, "; without storage %.0f/s, %.3f CPU s per 1,000", base.Rate, base.cpu())
 			if s.Limit == s.Name {
 				fmt.Fprintf(b, ", end to end p50 %.1f ms, p99 %.1f ms (ours is %.1f and %.1f times that)",
 					base.EndToEnd.P50, base.EndToEnd.P99, ratio(x.EndToEnd.P50, base.EndToEnd.P50), ratio(x.EndToEnd.P99, base.EndToEnd.P99))

@@ -65,13 +65,13 @@ func firstOf(ctx context.Context, c *client, path string) (string, error) {
 }
 
 // store publishes so many events and waits until they have been delivered.
-func store(ctx context.Context, c *client, r *receiver, stored int) error {
+func store(ctx context.Context, s *side, stored int) error {
 	for sent := 0; sent < stored; sent += 500 {
-		if err := c.publishBatch(ctx, eventType(0), 500, 200); err != nil {
+		if err := s.client.publishBatch(ctx, s.scenario.eventType(0), 500, 200); err != nil {
 			return err
 		}
 	}
-	r.await(ctx, stored, time.Minute)
-	r.forget()
+	s.receiver.await(ctx, stored, time.Minute)
+	s.receiver.forget()
 	return nil
 }

@@ -68,9 +68,9 @@ func (c *client) post(ctx context.Context, path string, value, into any) error {
 	return json.Unmarshal(answer, into)
 }
 
-func (c *client) subscribe(ctx context.Context, url string, types []string) (string, error) {
+func (c *client) subscribe(ctx context.Context, url, eventType string) (string, error) {
 	var made struct{ ID string }
-	err := c.post(ctx, "/subscriptions", map[string]any{"url": url, "event_types": types, "timeout_seconds": 30}, &made)
+	err := c.post(ctx, "/subscriptions", map[string]any{"url": url, "event_types": []string{eventType}, "timeout_seconds": 30}, &made)
 	c.subscriptions = append(c.subscriptions, made.ID)
 	return made.ID, err
 }
@@ -189,9 +189,9 @@ func (p *publishing) openLoop(ctx context.Context, start time.Time, duration tim
 
 func (p *publishing) one(ctx context.Context, due time.Time) {
 	s := p.scenario
-	kind := eventType(0)
+	kind := s.eventType(0)
 	if !s.Fanout {
-		kind = eventType(int(p.next.Add(1)) % s.Subscriptions)
+		kind = s.eventType(int(p.next.Add(1)) % s.Subscriptions)
 	}
 	path, payload := "/events", []byte(nil)
 	if s.Batch > 1 {

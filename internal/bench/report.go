@@ -93,19 +93,27 @@ func percentiles(list []time.Duration) Percentiles {
 	return Percentiles{P50: at(.50), P95: at(.95), P99: at(.99), Max: at(1)}
 }
 
-func spent(list []process, before, after []cost, delivered int) []ProcessCost {
+func spent(list []process, costs []cost, delivered int) []ProcessCost {
 	var all []ProcessCost
 	for i, p := range list {
-		if p.pid == 0 || delivered == 0 {
+		if p.pid == 0 {
 			continue
 		}
 		all = append(all, ProcessCost{
 			Name:           p.name,
-			CPUPerThousand: (after[i].cpu - before[i].cpu).Seconds() / float64(delivered) * 1000,
-			ResidentMB:     float64(after[i].resident) / (1 << 20),
+			CPUPerThousand: costs[i].cpu.Seconds() / float64(delivered) * 1000,
+			ResidentMB:     float64(costs[i].resident) / (1 << 20),
 		})
 	}
 	return all
+}
+
+// cpu is what all processes together used for 1,000 deliveries, in seconds.
+func (r *Result) cpu() (sum float64) {
+	for _, p := range r.Processes {
+		sum += p.CPUPerThousand
+	}
+	return sum
 }
 
 // print writes a result, with its ratio to the baseline or to the scenario it is held against.
@@ -132,7 +140,8 @@ func (r *Report) print(w io.Writer, result *Result) {
 	}
 	s := find(result.Scenario)
 	if b := r.Baselines[s.Name]; b != nil {
-		fmt.Fprintf(w, "  without storage: %.0f/s, p50 %.1f, p99 %.1f ms; ratio of rates %.2f", b.Rate, b.EndToEnd.P50, b.EndToEnd.P99, ratio(result.Rate, b.Rate))
+		fmt.Fprintf(w, "  without storage: %.0f/s, p50 %.1f, p99 %.1f ms, %.3f CPU s per 1,000 deliveries; ratio of rates %.2f",
+			b.Rate, b.EndToEnd.P50, b.EndToEnd.P99, b.cpu(), ratio(result.Rate, b.Rate))
 		if s.Limit == s.Name {
 			fmt.Fprintf(w, ", of p50 %.1f, of p99 %.1f", ratio(result.EndToEnd.P50, b.EndToEnd.P50), ratio(result.EndToEnd.P99, b.EndToEnd.P99))
 		}

@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	// turns is how often the server and the forwarder take turns at their loads: a machine that gets slower counts against both.
-	turns = 4
+	// loopTurns and rateTurns are how often those that take turns have theirs: a machine that gets slower, or a disk that hiccups,
+	// counts against all. At a fixed rate a turn needs no time to get under way, and a percentile rests on few requests.
+	loopTurns, rateTurns = 4, 16
 	// rest comes before each turn, for what the one before has left to do; it is no longer than a turn.
 	rest = 500 * time.Millisecond
 )
@@ -18,49 +19,61 @@ type side struct {
 	client    *client
 	receiver  *receiver
 	processes []process
+	// noisy are subscriptions that are paused but for this side's turns.
+	noisy []string
 
 	load     loadResult
 	expected int
 	// took is from the begin of each turn until all of it had arrived.
 	took time.Duration
-	cost []cost
-	work work
-	// counted says that work could be read.
-	counted bool
+	used meter
 }
 
-// measure runs a scenario's load, in turns with the forwarder's where there is one, and sums up. What the server does while it
-// is not its turn counts among its costs.
-func measure(ctx context.Context, o Options, ours *side) (result, limit *Result, err error) {
-	ours.begin(ctx)
-	duration := ours.scenario.duration(&o)
-	if !o.Baseline || ours.scenario.Limit == "" {
-		if err := ours.turn(ctx, o, duration); err != nil {
-			return nil, nil, err
+// takeTurns runs the sides' loads, for as long as the last one's scenario lasts. What a server does until the end of a side's turn counts
+// among that side's costs, from the end of the turn before at the same server.
+func takeTurns(ctx context.Context, o Options, sides ...*side) error {
+	turns, own := 1, sides[len(sides)-1].scenario
+	if len(sides) > 1 {
+		turns = loopTurns
+		if own.Rate > 0 {
+			turns = rateTurns
 		}
-		return ours.result(ctx), nil, nil
 	}
-	forwarder, stop, err := startForwarder(ctx, o, find(ours.scenario.Limit))
-	if err != nil {
-		return nil, nil, err
+	each := own.duration(&o) / time.Duration(turns)
+	until := map[string]meter{}
+	for _, s := range sides {
+		until[s.client.url] = s.read(ctx)
 	}
-	defer stop()
-	forwarder.begin(ctx)
 	for range turns {
-		for _, s := range []*side{forwarder, ours} {
-			time.Sleep(min(rest, duration/turns))
-			if err := s.turn(ctx, o, duration/turns); err != nil {
-				return nil, nil, err
+		for _, s := range sides {
+			if err := s.hush(ctx, "resume"); err != nil {
+				return err
 			}
+			if turns > 1 {
+				time.Sleep(min(rest, each))
+			}
+			if err := s.turn(ctx, o, each); err != nil {
+				return err
+			}
+			if err := s.hush(ctx, "pause"); err != nil {
+				return err
+			}
+			now := s.read(ctx)
+			s.used.add(until[s.client.url], now)
+			until[s.client.url] = now
 		}
 	}
-	return ours.result(ctx), forwarder.result(ctx), nil
+	return nil
 }
 
-// begin notes what everything has cost before.
-func (s *side) begin(ctx context.Context) {
-	s.cost = costs(s.processes)
-	s.work, s.counted = s.client.work(ctx)
+// hush pauses or resumes the noisy subscriptions.
+func (s *side) hush(ctx context.Context, what string) error {
+	for _, id := range s.noisy {
+		if err := s.client.post(ctx, "/subscriptions/"+id+"/"+what, nil, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // turn runs the load for a while and waits until everything has arrived.
@@ -69,7 +82,7 @@ func (s *side) turn(ctx context.Context, o Options, duration time.Duration) erro
 	var load loadResult
 	var err error
 	if s.scenario.Backlog > 0 {
-		load, start, err = drain(ctx, s.client, s.receiver, s.scenario)
+		load, start, err = s.drain(ctx)
 	} else {
 		load, err = publish(ctx, o, s.scenario, s.client, duration)
 	}
@@ -90,31 +103,52 @@ func (s *side) turn(ctx context.Context, o Options, duration time.Duration) erro
 }
 
 // result sums the turns up.
-func (s *side) result(ctx context.Context) *Result {
-	after := costs(s.processes)
+func (s *side) result() *Result {
 	r := summarize(s.scenario, s.load, s.receiver, s.took, s.expected)
-	r.Processes = spent(s.processes, s.cost, after, r.Delivered)
-	if now, ok := s.client.work(ctx); ok && s.counted && r.Delivered > 0 {
-		r.Commits = (now.transactions - s.work.transactions) / float64(r.Delivered)
-		r.Statements = (now.statements - s.work.statements) / float64(r.Delivered)
+	if r.Delivered == 0 {
+		return r
 	}
+	r.Processes = spent(s.processes, s.used.costs, r.Delivered)
+	r.Commits = s.used.work.transactions / float64(r.Delivered)
+	r.Statements = s.used.work.statements / float64(r.Delivered)
 	return r
 }
 
-// drain publishes to a paused subscription and measures from its resumption.
-func drain(ctx context.Context, c *client, r *receiver, s Scenario) (loadResult, time.Time, error) {
-	id := c.subscriptions[0]
-	if err := c.post(ctx, "/subscriptions/"+id+"/pause", nil, nil); err != nil {
-		return loadResult{}, time.Time{}, err
+// meter is what a side's processes have used, and what its server has asked of the database.
+type meter struct {
+	costs []cost
+	work  work
+}
+
+func (s *side) read(ctx context.Context) meter { return meter{costs(s.processes), s.client.work(ctx)} }
+
+// add counts what was used from one reading until another. Memory is that of the latter.
+func (m *meter) add(from, to meter) {
+	if m.costs == nil {
+		m.costs = make([]cost, len(to.costs))
 	}
+	for i, c := range to.costs {
+		m.costs[i].cpu += c.cpu - from.costs[i].cpu
+		m.costs[i].resident = c.resident
+	}
+	m.work.transactions += to.work.transactions - from.work.transactions
+	m.work.statements += to.work.statements - from.work.statements
+}
+
+// drain publishes to a paused subscription and measures from its resumption.
+func (s *side) drain(ctx context.Context) (loadResult, time.Time, error) {
+	id := s.client.subscriptions[0]
 	load := loadResult{}
-	for load.accepted < s.Backlog {
-		if err := c.publishBatch(ctx, eventType(0), 500, s.Payload); err != nil {
+	if err := s.client.post(ctx, "/subscriptions/"+id+"/pause", nil, nil); err != nil {
+		return load, time.Time{}, err
+	}
+	for load.accepted < s.scenario.Backlog {
+		if err := s.client.publishBatch(ctx, s.scenario.eventType(0), 500, s.scenario.Payload); err != nil {
 			return load, time.Time{}, err
 		}
 		load.accepted += 500
 	}
 	start := time.Now()
-	r.restart(start)
-	return load, start, c.post(ctx, "/subscriptions/"+id+"/resume", nil, nil)
+	s.receiver.restart(start)
+	return load, start, s.client.post(ctx, "/subscriptions/"+id+"/resume", nil, nil)
 }
