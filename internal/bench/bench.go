@@ -96,7 +96,7 @@ var Scenarios = []Scenario{
 	{Name: "backlog", What: "drain 100,000 waiting deliveries", Payload: 1024, Batch: 100, Subscriptions: 1, Backlog: 100_000},
 	{
 		Name: "lists", What: "closed loop and questions over a million stored deliveries", Payload: 1024, Batch: 1, Subscriptions: 1,
-		Stored: 1_000_000, Limit: "throughput", Comparison: "throughput",
+		Stored: 1_000_000, Limit: "throughput", Comparison: "throughput", Long: true,
 	},
 	{
 		Name: "abuse", What: "200 events/s, without and with 1,000 slow clients and bodies of 100 MB", Rate: 200, Payload: 1024, Batch: 1,
