@@ -95,7 +95,7 @@ var Scenarios = []Scenario{
 	},
 	{Name: "backlog", What: "drain 100,000 waiting deliveries", Payload: 1024, Batch: 100, Subscriptions: 1, Backlog: 100_000},
 	{
-		Name: "lists", What: "closed loop and questions over a million stored deliveries", Payload: 1024, Batch: 1, Subscriptions: 1,
+		Name: "lists", What: "closed loop and questions over many stored deliveries", Payload: 1024, Batch: 1, Subscriptions: 1,
 		Stored: 1_000_000, Limit: "throughput", Comparison: "throughput", Long: true,
 	},
 	{
@@ -198,8 +198,10 @@ func runScenario(ctx context.Context, o Options, s Scenario) (results []Result, 
 		sides = []*side{other, ours}
 	}
 	idle := costOf(server.process.pid)
+	stored := 0
 	if s.Stored > 0 {
-		if err := store(ctx, ours, cmp.Or(o.Stored, s.Stored)); err != nil {
+		stored = cmp.Or(o.Stored, s.Stored)
+		if err := store(ctx, ours, stored); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -208,7 +210,7 @@ func runScenario(ctx context.Context, o Options, s Scenario) (results []Result, 
 	}
 	for _, side := range sides {
 		r := side.result()
-		r.IdleMB = float64(idle.resident) / (1 << 20)
+		r.IdleMB, r.Stored = float64(idle.resident)/(1<<20), stored
 		results = append(results, *r)
 	}
 	if s.Stored > 0 {

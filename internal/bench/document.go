@@ -72,6 +72,9 @@ func (r *Report) details(b *strings.Builder) {
 		x := &r.Results[i]
 		s := find(x.Scenario)
 		fmt.Fprintf(b, "- `%s`: %s", s.Name, s.What)
+		if x.Stored > 0 {
+			fmt.Fprintf(b, ", %d of them", x.Stored)
+		}
 		if s.Long {
 			b.WriteString(" (four times as long)")
 		}

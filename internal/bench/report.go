@@ -35,6 +35,8 @@ type Result struct {
 	// Commits are the database's transactions per delivery, Statements what was in them.
 	Commits    float64 `json:"commits_per_delivery,omitempty"`
 	Statements float64 `json:"statements_per_delivery,omitempty"`
+	// Stored is how many deliveries were there before the load.
+	Stored int `json:"stored,omitempty"`
 	// IdleMB is what the server had resident before the load.
 	IdleMB float64 `json:"idle_resident_mb,omitempty"`
 	// ReadyMS is how long the server took from its start over what it had stored until it was ready.
@@ -133,7 +135,7 @@ func (r *Report) print(w io.Writer, result *Result) {
 		fmt.Fprintf(w, "  %.3f transactions and %.3f statements per delivery\n", result.Commits, result.Statements)
 	}
 	if result.ReadyMS > 0 {
-		fmt.Fprintf(w, "  ready %.0f ms after its start over all this\n", result.ReadyMS)
+		fmt.Fprintf(w, "  %d deliveries stored before; ready %.0f ms after its start over all this\n", result.Stored, result.ReadyMS)
 	}
 	for _, q := range result.Questions {
 		fmt.Fprintf(w, "  GET %s: p50 %.1f  p95 %.1f  p99 %.1f ms\n", q.Path, q.Latency.P50, q.Latency.P95, q.Latency.P99)
