@@ -23,19 +23,24 @@ if [[ -n $services_postgres_pid ]]; then
 fi
 mkdir -p bench/results
 
-stage 'SQLite' services_run bin/posthorn bench --baseline --json bench/results/sqlite.json "$@"
+stage 'SQLite' services_run env -u DATABASE_URL -u REDIS_URL bin/posthorn bench --baseline --json bench/results/sqlite.json "$@"
 
 export DATABASE_URL=$TEST_DATABASE_URL REDIS_URL=$TEST_REDIS_URL
 POSTHORN_ENCRYPTION_KEYS=$(head -c 32 /dev/urandom | base64)
 export POSTHORN_ENCRYPTION_KEYS
 own=()
 if [[ -n $services_postgres_pid ]]; then
-  # The database is ours, and begins empty for each scenario.
-  own=(--watch "postgres=$services_postgres_pid"
-    --before "psql -qd '$DATABASE_URL' -c 'SET client_min_messages TO warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public'")
+  # The databases are ours, and begin empty for each scenario.
+  psql -qd "$DATABASE_URL" -c 'CREATE DATABASE second'
+  second=${DATABASE_URL/postgres\?/second?}
+  empty="-c 'SET client_min_messages TO warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public'"
+  own=(--watch "postgres=$services_postgres_pid" --second "DATABASE_URL=$second" --second "REDIS_URL=${REDIS_URL%/0}/1"
+    --before "psql -qd '$DATABASE_URL' $empty && psql -qd '$second' $empty")
 fi
 stage 'PostgreSQL and Redis' services_run bin/posthorn bench --baseline ${own[@]+"${own[@]}"} \
   --json bench/results/postgres.json "$@"
-MACHINE="$(uname -s) $(uname -r | cut -d- -f1) ($(uname -m), $(lscpu | sed -n 's/^Model name: *//p')), $(psql --version 2>/dev/null | sed 's/psql (PostgreSQL) /PostgreSQL /')" \
-  bin/posthorn bench --document docs/benchmarks.md
+if [[ ${#stages_failed[@]} -eq 0 ]]; then
+  MACHINE="$(uname -s) $(uname -r | cut -d- -f1) ($(uname -m), $(lscpu | sed -n 's/^Model name: *//p')), $(psql --version 2>/dev/null | sed 's/psql (PostgreSQL) /PostgreSQL /')" \
+    bin/posthorn bench --document docs/benchmarks.md
+fi
 stages_end

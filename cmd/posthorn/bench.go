@@ -12,12 +12,13 @@ import (
 
 type benchmark struct {
 	Scenarios []string       `arg:"" optional:"" help:"Which to run (default: all)."`
-	Target    string         `help:"URL of a running server (default: one is started for each scenario)."`
+	Target    string         `help:"URL of a running server that reaches 127.0.0.1 (default: one is started for each scenario)."`
 	Key       string         `help:"API key for the target."`
-	Duration  time.Duration  `default:"10s" help:"Length of each timed scenario."`
+	Duration  time.Duration  `default:"10s" help:"Length of each timed scenario; some last four times as long."`
 	Clients   int            `default:"64" help:"Connections of a closed loop."`
 	Stored    int            `help:"Deliveries that the scenario lists stores first (default: a million)."`
-	Baseline  bool           `help:"Take turns with the same loop without storage and print the ratios."`
+	Baseline  bool           `help:"Take turns with a forwarder that stores nothing and print the ratios."`
+	Second    []string       `placeholder:"NAME=VALUE" help:"Environment of a second server, such as another DATABASE_URL: scenarios that are held against others need its store, but over SQLite."`
 	Watch     map[string]int `help:"Processes to report beside the server, such as postgres=PID."`
 	Before    string         `placeholder:"COMMAND" help:"Shell command before each scenario, such as one that empties the database."`
 	JSON      string         `name:"json" placeholder:"FILE" help:"Write the figures as JSON."`
@@ -38,7 +39,7 @@ func (b benchmark) Run(ctx context.Context) error {
 	}
 	report, err := bench.Run(ctx, bench.Options{
 		Binary: binary, Target: b.Target, Key: b.Key, Scenarios: b.Scenarios, Duration: b.Duration, Clients: b.Clients, Stored: b.Stored,
-		Baseline: b.Baseline, Watch: b.Watch, Before: b.Before, Log: os.Stdout,
+		Baseline: b.Baseline, Second: b.Second, Watch: b.Watch, Before: b.Before, Log: os.Stdout,
 	})
 	if err != nil || b.JSON == "" {
 		return err
@@ -52,9 +53,7 @@ func (b benchmark) Run(ctx context.Context) error {
 
 // writeBenchmarks makes the document of what scripts/bench.sh left in bench/results.
 func writeBenchmarks(file string) error {
-	documents := []bench.Document{{Store: "SQLite", Command: "posthorn bench --baseline"}, {
-		Store: "PostgreSQL and Redis", Command: "DATABASE_URL=postgres://… REDIS_URL=redis://… posthorn bench --baseline --watch postgres=4321",
-	}}
+	documents := []bench.Document{{Store: "SQLite"}, {Store: "PostgreSQL and Redis", Settings: "DATABASE_URL=postgres://… REDIS_URL=redis://… "}}
 	for i, name := range []string{"sqlite", "postgres"} {
 		text, err := os.ReadFile(filepath.Join("bench", "results", name+".json"))
 		if err != nil {

@@ -49,6 +49,7 @@ func abuse(ctx context.Context, o Options, s Scenario, c *client, server process
 		before, peak := costOf(server.pid).resident, watchResident(server)
 		attack, err := startAttack(ctx, c)
 		if err != nil {
+			peak()
 			return nil, err
 		}
 		load, err = publish(ctx, o, s, c, each)

@@ -15,7 +15,7 @@ import (
 	"github.com/posthorn/posthorn/internal/signing"
 )
 
-// Forward is the limit of the machine: a server that takes POST /events, answers 202 and sends the signed payload on,
+// Forward is about the limit of the machine: a plain server that takes POST /events, answers 202 and sends the signed payload on,
 // storing nothing. It runs as a process of its own, like the server it is compared with, until ctx ends.
 func Forward(ctx context.Context, target string, out io.Writer) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -81,21 +81,4 @@ func (f *forwarder) forward(id, eventType string, payload []byte) {
 	}
 	_, _ = io.Copy(io.Discard, resp.Body)
 	_ = resp.Body.Close()
-}
-
-// startForwarder starts it for a scenario's loop; stop ends it.
-func startForwarder(ctx context.Context, o Options, s Scenario) (forwarder *side, stop func(), err error) {
-	r, err := newReceiver(s.Delay)
-	if err != nil {
-		return nil, nil, err
-	}
-	server, err := start(ctx, o, "bench", "--forward-to", r.url("s0"))
-	if err != nil {
-		r.close()
-		return nil, nil, err
-	}
-	forwarder = &side{
-		scenario: s, client: newClient(server.url, "", o.Clients), receiver: r, processes: []process{{"forwarder", server.process.pid}},
-	}
-	return forwarder, func() { server.stop(); r.close() }, nil
 }

@@ -37,7 +37,7 @@ type process struct {
 // serverFor starts a server over a fresh data directory, or targets the one that runs.
 func serverFor(ctx context.Context, o Options) (*server, error) {
 	if o.Target != "" {
-		return &server{url: o.Target, key: o.Key}, nil
+		return &server{url: strings.TrimSuffix(o.Target, "/"), key: o.Key}, nil
 	}
 	return start(ctx, o, "serve", "--dev", "--port", "0")
 }
@@ -130,11 +130,13 @@ func watched(pids map[string]int) []process {
 	return list
 }
 
-// cost is what a process and its children have used.
+// cost is what a process and its children have used; resident is the process's own.
 type cost struct {
 	cpu      time.Duration
 	resident int64
 }
+
+func (c cost) megabytes() float64 { return float64(c.resident) / (1 << 20) }
 
 func costs(list []process) []cost {
 	all := make([]cost, len(list))

@@ -99,6 +99,13 @@ func (r *receiver) note(id string, sent, now time.Time) {
 	r.latencies = append(r.latencies, now.Sub(sent))
 }
 
+// arrived is how many different deliveries came since it last forgot.
+func (r *receiver) arrived() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unique
+}
+
 // await waits until so many have arrived, or until none has for a while; it tells when the last came.
 func (r *receiver) await(ctx context.Context, expected int, patience time.Duration) time.Time {
 	tick := time.NewTicker(20 * time.Millisecond)

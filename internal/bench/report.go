@@ -5,33 +5,38 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
 // Report is a whole run, as JSON keeps it.
 type Report struct {
-	At        time.Time          `json:"at"`
-	Go        string             `json:"go"`
-	Cores     int                `json:"cores"`
-	Clients   int                `json:"clients"`
-	Seconds   float64            `json:"seconds"`
-	Results   []Result           `json:"results"`
-	Baselines map[string]*Result `json:"baselines,omitempty"`
+	At      time.Time `json:"at"`
+	Go      string    `json:"go"`
+	Cores   int       `json:"cores"`
+	Clients int       `json:"clients"`
+	Seconds float64   `json:"seconds"`
+	Command string    `json:"command"`
+	Results []Result  `json:"results"`
 }
 
-// Result is one scenario's figures. Rates are per second, latencies in milliseconds.
+// Result is one scenario's figures. Rates are per second, latencies in milliseconds: accept from when a request was due until its
+// answer, end to end from when it was made until it reached the receiver.
 type Result struct {
-	Scenario   string        `json:"scenario"`
-	Accepted   int           `json:"accepted"`
-	Refused    int           `json:"refused"`
-	Delivered  int           `json:"delivered"`
-	Lost       int           `json:"lost"`
-	Duplicated int           `json:"duplicated"`
-	AcceptRate float64       `json:"accepted_per_second"`
-	Rate       float64       `json:"delivered_per_second"`
-	Accept     Percentiles   `json:"accept_ms"`
-	EndToEnd   Percentiles   `json:"end_to_end_ms"`
-	Processes  []ProcessCost `json:"processes,omitempty"`
+	Scenario   string      `json:"scenario"`
+	Accepted   int         `json:"accepted"`
+	Refused    int         `json:"refused"`
+	Delivered  int         `json:"delivered"`
+	Lost       int         `json:"lost"`
+	Duplicated int         `json:"duplicated"`
+	AcceptRate float64     `json:"accepted_per_second"`
+	Rate       float64     `json:"delivered_per_second"`
+	Accept     Percentiles `json:"accept_ms"`
+	EndToEnd   Percentiles `json:"end_to_end_ms"`
+	// Turns are the delivered rates of each turn.
+	Turns     []float64     `json:"delivered_per_second_by_turn,omitempty"`
+	Processes []ProcessCost `json:"processes,omitempty"`
 	// Commits are the database's transactions per delivery, Statements what was in them.
 	Commits    float64 `json:"commits_per_delivery,omitempty"`
 	Statements float64 `json:"statements_per_delivery,omitempty"`
@@ -43,6 +48,9 @@ type Result struct {
 	ReadyMS   float64    `json:"start_to_ready_ms,omitempty"`
 	Questions []Question `json:"questions,omitempty"`
 	Abuse     *Abuse     `json:"abuse,omitempty"`
+	// Limit is what the forwarder came to in turns with it, and Other the scenario it is held against.
+	Limit *Result `json:"without_storage,omitempty"`
+	Other *Result `json:"against,omitempty"`
 }
 
 // Percentiles of a latency, in milliseconds.
@@ -57,14 +65,27 @@ type Percentiles struct {
 type ProcessCost struct {
 	Name           string  `json:"name"`
 	CPUPerThousand float64 `json:"cpu_seconds_per_1000_deliveries"`
-	ResidentMB     float64 `json:"resident_mb"`
+	ResidentMB     float64 `json:"resident_mb,omitempty"`
 }
 
 func newReport(o Options) *Report {
 	return &Report{
 		At: time.Now().UTC(), Go: runtime.Version(), Cores: runtime.NumCPU(), Clients: o.Clients,
-		Seconds: o.Duration.Seconds(), Baselines: map[string]*Result{},
+		Seconds: o.Duration.Seconds(), Command: o.command(),
 	}
+}
+
+// command is how to run the same again, but for what names the machine's own servers.
+func (o Options) command() string {
+	words := []string{"posthorn bench"}
+	if o.Baseline {
+		words = append(words, "--baseline")
+	}
+	words = append(words, "--duration", o.Duration.String(), "--clients", strconv.Itoa(o.Clients))
+	if o.Stored > 0 {
+		words = append(words, "--stored", strconv.Itoa(o.Stored))
+	}
+	return strings.Join(append(words, o.Scenarios...), " ")
 }
 
 func summarize(s Scenario, load loadResult, r *receiver, took time.Duration, expected int) *Result {
@@ -95,21 +116,6 @@ func percentiles(list []time.Duration) Percentiles {
 	return Percentiles{P50: at(.50), P95: at(.95), P99: at(.99), Max: at(1)}
 }
 
-func spent(list []process, costs []cost, delivered int) []ProcessCost {
-	var all []ProcessCost
-	for i, p := range list {
-		if p.pid == 0 {
-			continue
-		}
-		all = append(all, ProcessCost{
-			Name:           p.name,
-			CPUPerThousand: costs[i].cpu.Seconds() / float64(delivered) * 1000,
-			ResidentMB:     float64(costs[i].resident) / (1 << 20),
-		})
-	}
-	return all
-}
-
 // cpu is what all processes together used for 1,000 deliveries, in seconds.
 func (r *Result) cpu() (sum float64) {
 	for _, p := range r.Processes {
@@ -118,60 +124,71 @@ func (r *Result) cpu() (sum float64) {
 	return sum
 }
 
-// print writes a result, with its ratio to the baseline or to the scenario it is held against.
-func (r *Report) print(w io.Writer, result *Result) {
-	if result.Abuse != nil {
-		result.Abuse.print(w)
+// print writes a result, with its ratios.
+func (r *Result) print(w io.Writer) {
+	if r.Abuse != nil {
+		r.Abuse.print(w)
 		return
 	}
 	fmt.Fprintf(w, "  accepted %.0f/s, delivered %.0f/s (%d, lost %d, duplicated %d, refused %d)\n",
-		result.AcceptRate, result.Rate, result.Delivered, result.Lost, result.Duplicated, result.Refused)
-	fmt.Fprintf(w, "  accept     p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms\n", result.Accept.P50, result.Accept.P95, result.Accept.P99, result.Accept.Max)
-	fmt.Fprintf(w, "  end to end p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms\n", result.EndToEnd.P50, result.EndToEnd.P95, result.EndToEnd.P99, result.EndToEnd.Max)
-	for _, p := range result.Processes {
-		fmt.Fprintf(w, "  %s: %.3f CPU s per 1,000 deliveries, %.0f MB resident\n", p.Name, p.CPUPerThousand, p.ResidentMB)
+		r.AcceptRate, r.Rate, r.Delivered, r.Lost, r.Duplicated, r.Refused)
+	if r.Accept.Max > 0 {
+		fmt.Fprintf(w, "  accept     p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms\n", r.Accept.P50, r.Accept.P95, r.Accept.P99, r.Accept.Max)
 	}
-	if result.Commits > 0 {
-		fmt.Fprintf(w, "  %.3f transactions and %.3f statements per delivery\n", result.Commits, result.Statements)
-	}
-	if result.ReadyMS > 0 {
-		fmt.Fprintf(w, "  %d deliveries stored before; ready %.0f ms after its start over all this\n", result.Stored, result.ReadyMS)
-	}
-	for _, q := range result.Questions {
-		fmt.Fprintf(w, "  GET %s: p50 %.1f  p95 %.1f  p99 %.1f ms\n", q.Path, q.Latency.P50, q.Latency.P95, q.Latency.P99)
-	}
-	s := find(result.Scenario)
-	if b := r.Baselines[s.Name]; b != nil {
-		fmt.Fprintf(w, "  without storage: %.0f/s, p50 %.1f, p99 %.1f ms, %.3f CPU s per 1,000 deliveries; ratio of rates %.2f",
-			b.Rate, b.EndToEnd.P50, b.EndToEnd.P99, b.cpu(), ratio(result.Rate, b.Rate))
-		if s.Limit == s.Name {
-			fmt.Fprintf(w, ", of p50 %.1f, of p99 %.1f", ratio(result.EndToEnd.P50, b.EndToEnd.P50), ratio(result.EndToEnd.P99, b.EndToEnd.P99))
+	fmt.Fprintf(w, "  end to end p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms\n", r.EndToEnd.P50, r.EndToEnd.P95, r.EndToEnd.P99, r.EndToEnd.Max)
+	for _, p := range r.Processes {
+		fmt.Fprintf(w, "  %s: %.3f CPU s per 1,000 deliveries", p.Name, p.CPUPerThousand)
+		if p.ResidentMB > 0 {
+			fmt.Fprintf(w, ", %.0f MB resident", p.ResidentMB)
 		}
 		fmt.Fprintln(w)
 	}
-	if other := r.find(s.Comparison); other != nil {
-		fmt.Fprintf(w, "  against %s: ratio of rates %.2f, of p99 %.2f\n", s.Comparison,
-			r.against(result, other), ratio(result.EndToEnd.P99, other.EndToEnd.P99))
+	if r.Commits > 0 {
+		fmt.Fprintf(w, "  %.3f transactions and %.3f statements per delivery\n", r.Commits, r.Statements)
+	}
+	if r.Stored > 0 {
+		fmt.Fprintf(w, "  over %d stored deliveries\n", r.Stored)
+	}
+	if r.ReadyMS > 0 {
+		fmt.Fprintf(w, "  ready %.0f ms after its start over all this\n", r.ReadyMS)
+	}
+	for _, q := range r.Questions {
+		fmt.Fprintf(w, "  GET %s: p50 %.1f  p95 %.1f  p99 %.1f ms\n", q.Path, q.Latency.P50, q.Latency.P95, q.Latency.P99)
+	}
+	if l := r.Limit; l != nil {
+		fmt.Fprintf(w, "  without storage: %.0f/s, p50 %.1f, p99 %.1f ms, %.3f CPU s per 1,000 deliveries; %s\n",
+			l.Rate, l.EndToEnd.P50, l.EndToEnd.P99, l.cpu(), r.ratios(l))
+	}
+	if o := r.Other; o != nil {
+		fmt.Fprintf(w, "  against %s: %.0f/s, p50 %.1f, p99 %.1f ms; %s\n", o.Scenario, o.Rate, o.EndToEnd.P50, o.EndToEnd.P99, r.ratios(o))
 	}
 }
 
-// against is the ratio of two scenarios' rates: of their shares of the limit, where both were measured in turns with it, as the
-// machine may have got slower between them.
-func (r *Report) against(x, other *Result) float64 {
-	plain := ratio(x.Rate, other.Rate)
-	if b, a := r.Baselines[x.Scenario], r.Baselines[other.Scenario]; b != nil && a != nil && find(x.Scenario).Limit == find(other.Scenario).Limit {
-		return plain * ratio(a.Rate, b.Rate)
+// ratios say how a result stands to another that took turns with it: of rates in a closed loop, and of latencies where both had the
+// same load.
+func (r *Result) ratios(to *Result) string {
+	x, y := find(r.Scenario), find(to.Scenario)
+	var parts []string
+	if x.Rate == 0 {
+		least, most := extremes(r.Turns, to.Turns)
+		parts = append(parts, fmt.Sprintf("%.2f of the rate (%.2f to %.2f by turns)", ratio(r.Rate, to.Rate), least, most))
 	}
-	return plain
+	if x.Rate == y.Rate && x.Batch == y.Batch && x.Payload == y.Payload {
+		parts = append(parts, fmt.Sprintf("%.1f times the p50, %.1f times the p99", ratio(r.EndToEnd.P50, to.EndToEnd.P50), ratio(r.EndToEnd.P99, to.EndToEnd.P99)))
+	}
+	return strings.Join(parts, ", ")
 }
 
-func (r *Report) find(name string) *Result {
-	for i := range r.Results {
-		if r.Results[i].Scenario == name {
-			return &r.Results[i]
+// extremes are the least and the most of the ratios of each turn.
+func extremes(x, y []float64) (least, most float64) {
+	for i := range min(len(x), len(y)) {
+		one := ratio(x[i], y[i])
+		if i == 0 {
+			least = one
 		}
+		least, most = min(least, one), max(most, one)
 	}
-	return nil
+	return least, most
 }
 
 func ratio(a, b float64) float64 {

@@ -8,10 +8,18 @@ import (
 	"strings"
 )
 
-// work is what the server has asked of its database so far, as its metrics have it.
-type work struct{ transactions, statements float64 }
+// work is what the server has asked of its database so far, as its metrics have it; not known where it shows none.
+type work struct {
+	transactions, statements float64
+	known                    bool
+}
 
-// work reads the server's metrics. Where it shows none, as the forwarder, that is nothing.
+// since is what was asked from an earlier reading on.
+func (w work) since(before work) work {
+	return work{w.transactions - before.transactions, w.statements - before.statements, w.known && before.known}
+}
+
+// work reads the server's metrics.
 func (c *client) work(ctx context.Context) (w work) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/metrics", nil)
 	if err != nil {
@@ -22,17 +30,19 @@ func (c *client) work(ctx context.Context) (w work) {
 		return work{}
 	}
 	defer resp.Body.Close()
+	found := 0
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 		name, value, _ := strings.Cut(lines.Text(), " ")
-		switch name {
-		case "posthorn_store_transactions_total":
-			w.transactions, err = strconv.ParseFloat(value, 64)
-		case "posthorn_store_statements_total":
-			w.statements, err = strconv.ParseFloat(value, 64)
-		}
-		if err != nil {
-			return work{}
+		for metric, to := range map[string]*float64{
+			"posthorn_store_transactions_total": &w.transactions, "posthorn_store_statements_total": &w.statements,
+		} {
+			if name == metric {
+				if *to, err = strconv.ParseFloat(value, 64); err == nil {
+					found++
+				}
+			}
 		}
 	}
+	w.known = found == 2
 	return w
 }
