@@ -20,7 +20,7 @@ import (
 var notExecuted = map[string]string{
 	"README.md: make demo":                      "builds the dashboard and serves until it is stopped; cmd/posthorn's TestDemo runs the command behind it",
 	"README.md: make run":                       "builds the dashboard and serves until it is stopped; the tutorial's node is started by the test",
-	"README.md: export DATABASE_URL=":           "needs a PostgreSQL and a Redis of the reader's own; internal/clustertest runs such a cluster",
+	"README.md: openssl rand -base64 32":        "needs a PostgreSQL and a Redis of the reader's own; internal/clustertest runs such a cluster",
 	"CONTRIBUTING.md: scripts/with-services":    "runs the tests themselves",
 	"docs/verifying-signatures.md: key=":        "run by TestShellSampleVerifies with deliveries of its own",
 	"docs/operations.md: posthorn serve":        "serves until it is stopped; the tests' nodes are started so",
@@ -29,7 +29,7 @@ var notExecuted = map[string]string{
 	"docs/operations.md: posthorn move":         "needs a PostgreSQL of the reader's own; internal/clustertest does it",
 	"docs/api-by-example.md: posthorn serve":    "serves until it is stopped; the test starts it",
 	"docs/api-by-example.md: export POSTHORN_U": "says where the server is, which the test does",
-	"docs/reliability.md: make chaos":           "takes an hour; internal/chaos runs short rounds of its scenarios among the tests",
+	"docs/reliability.md: make chaos":           "takes two hours; internal/chaos runs short rounds of its scenarios among the tests",
 	"docs/performance.md: make bench":           "takes minutes of a quiet machine; cmd/posthorn runs a brief one among its tests",
 	"docs/reliability.md: POSTHORN_FAILPOINTS=": "breaks the node on purpose; the chaos scenarios start nodes so",
 	"docs/concepts.md: posthorn listen":         "forwards until it is stopped; cmd/posthorn tests it over restarts of both sides",

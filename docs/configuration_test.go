@@ -3,13 +3,17 @@ package docs_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
 
 	"github.com/posthorn/posthorn/internal/client"
+	"github.com/posthorn/posthorn/internal/client/clienttest"
 	"github.com/posthorn/posthorn/internal/config"
 )
 
@@ -18,11 +22,12 @@ const configurationIntroduction = `# Configuration
 Written from the code by ` + "`go test ./docs -update`" + `: change the settings' own text in ` + "`internal/config`" + `.
 
 Every setting is an environment variable and a flag of every command of a node; a flag wins. ` + "`posthorn config`" + ` prints what is in
-force with secrets masked, ` + "`posthorn doctor`" + ` looks whether it can work, and [.env.example](../.env.example) is a file to start from.
+force with secrets masked, and ` + "`posthorn doctor`" + ` looks whether it can work. [.env.example](../.env.example) is a file to start from:
+copy it to ` + "`.env`" + `. Docker compose reads that; the program does not, so elsewhere load it first: ` + "`set -a; . ./.env; set +a`" + `.
 
 Lists are separated by commas. Times are written like ` + "`90s`, `30m`, `72h`" + `; networks like ` + "`10.0.0.0/8`" + `, or one address. Settings marked
-🔒 are secrets: keep them in a secret store, not in an image. Every node of a cluster needs the same values, except ` + "`HOST`, `PORT`" + ` and
-` + "`POSTHORN_ROLES`" + `.
+🔒 are secrets: keep them in a secret store, not in an image. Every node of a cluster needs the same values, except ` + "`HOST`, `PORT`" + `,
+` + "`POSTHORN_ROLES`, `POSTHORN_DATA_DIR`, `POSTHORN_LOG_LEVEL` and `POSTHORN_LOG_FORMAT`" + `.
 
 ## A node
 
@@ -31,14 +36,14 @@ Lists are separated by commas. Times are written like ` + "`90s`, `30m`, `72h`" 
 const clientIntroduction = `
 ## The commands that talk to a server
 
-` + "`posthorn trigger`, `tail`, `listen`, `events`, `deliveries`, `subscriptions`, `apply`, `dump`" + `.
+%s.
 
 `
 
 // TestConfiguration compares docs/configuration.md with the settings.
 func TestConfiguration(t *testing.T) {
 	want := configurationIntroduction + settingsTable(reflect.TypeFor[config.Settings]()) +
-		clientIntroduction + settingsTable(reflect.TypeFor[client.Settings]())
+		fmt.Sprintf(clientIntroduction, clientCommands(t)) + settingsTable(reflect.TypeFor[client.Settings]())
 	path := filepath.Join(root, "docs/configuration.md")
 	if *update {
 		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
@@ -49,6 +54,28 @@ func TestConfiguration(t *testing.T) {
 	if is := read(t, "docs/configuration.md"); is != want {
 		t.Error("docs/configuration.md is not what the settings say: run go test ./docs -update")
 	}
+}
+
+// clientCommands are the commands that the program itself says talk to a running server.
+func clientCommands(t *testing.T) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary.Path(t), "--help")
+	cmd.Env = clienttest.Environment(t.TempDir())
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, group, found := strings.Cut(string(out), "\nCommands for a running server")
+	if !found {
+		t.Fatal("posthorn --help has no group of commands for a running server")
+	}
+	var names []string
+	for _, m := range regexp.MustCompile(`(?m)^  ([a-z]+) `).FindAllStringSubmatch(group, -1) {
+		if !slices.Contains(names, m[1]) {
+			names = append(names, m[1])
+		}
+	}
+	return "`posthorn " + strings.Join(names, "`, `") + "`"
 }
 
 func settingsTable(settings reflect.Type) string {

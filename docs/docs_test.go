@@ -140,6 +140,23 @@ func TestVariablesExist(t *testing.T) {
 	}
 }
 
+// TestAlertsAreExplained keeps an alert from sending people to a document that does not know it, and the other way round.
+func TestAlertsAreExplained(t *testing.T) {
+	names := func(text, pattern string) (list []string) {
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			list = append(list, m[1])
+		}
+		return list
+	}
+	raised := names(read(t, "deploy/grafana/alerts.yaml"), `- alert: (\w+)`)
+	explained := names(read(t, "docs/operations.md"), "`(Posthorn[A-Z]\\w+)`")
+	slices.Sort(raised)
+	slices.Sort(explained)
+	if len(raised) == 0 || !slices.Equal(raised, slices.Compact(explained)) {
+		t.Errorf("deploy/grafana/alerts.yaml raises\n%v\ndocs/operations.md explains\n%v", raised, explained)
+	}
+}
+
 // TestDocumentsAreLinked keeps a document from being written and never found.
 func TestDocumentsAreLinked(t *testing.T) {
 	linked := map[string]bool{}
