@@ -11,9 +11,12 @@ import (
 )
 
 const (
-	// groupEvents and groupBytes bound one commit.
-	groupEvents = 512
-	groupBytes  = 8 << 20
+	// groupEvents, groupBytes and groupDeliveries bound one commit, but for what a single event needs.
+	groupEvents     = 512
+	groupBytes      = 8 << 20
+	groupDeliveries = 5000
+	// eventBytes and matchBytes are about what an event that waits takes beside its payload, and each of its matches.
+	eventBytes, matchBytes = 256, 96
 	// commitTimeout bounds one commit: the committer's own, as no client's context may cut short what others share.
 	commitTimeout = 20 * time.Second
 	// perDelivery is what a commit may take longer for each delivery in it beyond a usual commit's: a batch that many
@@ -38,9 +41,10 @@ type committer struct {
 
 // waiting is a request's acceptances until their commit.
 type waiting struct {
-	batch []posthorn.Acceptance
-	bytes int64
-	done  chan struct{}
+	batch      []posthorn.Acceptance
+	bytes      int64
+	deliveries int
+	done       chan struct{}
 	// Whoever sets answered writes the answer and closes done: the committer, or its watch over a commit that takes too long.
 	answered atomic.Bool
 	results  []posthorn.Accepted
@@ -89,8 +93,9 @@ func stopping() error {
 // commit queues acceptances and waits for their result. When ctx ends first the events may still be stored.
 func (c *committer) commit(ctx context.Context, batch []posthorn.Acceptance) ([]posthorn.Accepted, error) {
 	w := &waiting{batch: batch, done: make(chan struct{})}
-	for _, a := range batch {
-		w.bytes += int64(len(a.Event.Payload)) + 256
+	for i := range batch {
+		w.bytes += int64(len(batch[i].Event.Payload) + eventBytes + matchBytes*len(batch[i].Matches))
+		w.deliveries += len(batch[i].Matches)
 	}
 	if c.bytes.Add(w.bytes) > c.opts.MaxQueuedBytes && len(c.queue) > 0 || !c.offer(w) {
 		c.fail(w, &posthorn.Error{
@@ -159,9 +164,7 @@ func (c *committer) run() {
 func patience(group []*waiting) time.Duration {
 	deliveries := 0
 	for _, w := range group {
-		for i := range w.batch {
-			deliveries += len(w.batch[i].Matches)
-		}
+		deliveries += w.deliveries
 	}
 	return posthorn.Patience + time.Duration(max(0, deliveries-usualDeliveries))*perDelivery
 }
@@ -197,21 +200,34 @@ func (c *committer) refuseQueued() {
 	}
 }
 
-// gather takes what is already waiting, up to the bounds of one commit.
+// gather takes what is already waiting, up to the bounds of one commit, which the last may exceed.
 func (c *committer) gather(first *waiting) []*waiting {
 	group := []*waiting{first}
-	events, bytes := len(first.batch), first.bytes
-	for events < groupEvents && bytes < groupBytes {
+	events, bytes, deliveries := len(first.batch), first.bytes, first.deliveries
+	for events < groupEvents && bytes < groupBytes && deliveries < groupDeliveries {
 		select {
 		case w := <-c.queue:
 			group = append(group, w)
 			events += len(w.batch)
 			bytes += w.bytes
+			deliveries += w.deliveries
 		default:
 			return group
 		}
 	}
 	return group
+}
+
+// fitting is how many of the first acceptances one commit takes: at least one.
+func fitting(batch []posthorn.Acceptance) int {
+	deliveries := 0
+	for i := range batch {
+		deliveries += len(batch[i].Matches)
+		if i > 0 && deliveries > groupDeliveries {
+			return i
+		}
+	}
+	return len(batch)
 }
 
 // commitGroup stores a group in one transaction, answers each request and hands what was born claimed to the lanes.

@@ -123,7 +123,8 @@ func (p *Publisher) Publish(ctx context.Context, tenant posthorn.TenantID, e *po
 	return answers[0], answers[0].Err
 }
 
-// PublishBatch accepts events in order and answers each; a bad one has its own Err and stops none of the others.
+// PublishBatch accepts events in order and answers each; a bad one has its own Err and stops none of the others. Events that very many
+// subscriptions want take several commits, and where the store goes away between two, the rest have its error as theirs.
 func (p *Publisher) PublishBatch(ctx context.Context, tenant posthorn.TenantID, events []*posthorn.Event) ([]posthorn.Accepted, error) {
 	return p.publish(ctx, tenant, events, p.opts.Catalogue, func(e *posthorn.Event) error {
 		if strings.HasPrefix(e.Type, posthorn.OperationalPrefix) {
@@ -180,46 +181,70 @@ func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, event
 		open = append(open, i)
 	}
 	finder := finder{Publisher: p, tenant: tenant, catalogue: catalogue}
+	stored := false
 	for range rematches {
-		batch := make([]posthorn.Acceptance, 0, len(open))
-		wanted := open[:0]
-		for _, i := range open {
-			found, err := finder.find(ctx, events[i])
-			if posthorn.KindOf(err) == posthorn.Invalid {
-				answers[i].Err = err
-				continue
+		batch, matched, err := p.matchAll(ctx, &finder, events, open, answers)
+		var stale []int
+		for err == nil && len(batch) > 0 {
+			n := fitting(batch)
+			var results []posthorn.Accepted
+			if results, err = p.commit(ctx, batch[:n]); err != nil {
+				p.release(batch[n:])
+				break
 			}
-			if err != nil {
-				p.unreserve(batch)
-				return nil, err
+			for k, i := range matched[:n] {
+				answers[i] = results[k]
+				stored = stored || results[k].Err == nil
+				if posthorn.KindOf(results[k].Err) == posthorn.Stale {
+					finder.atLeast = max(finder.atLeast, batch[k].Version+1)
+					stale = append(stale, i)
+				}
 			}
-			batch, wanted = append(batch, p.match(events[i], found)), append(wanted, i)
+			batch, matched = batch[n:], matched[n:]
 		}
-		if open = wanted; len(open) == 0 {
+		open = append(stale, matched...)
+		switch {
+		case err != nil && !stored:
+			return nil, err
+		case err != nil:
+			// What came before it is stored, and its answers say so.
+			refuse(answers, open, err)
+			return answers, nil
+		case len(open) == 0:
 			return answers, nil
 		}
-		results, err := p.commit(ctx, batch)
-		if err != nil {
-			return nil, err
-		}
-		stale := open[:0]
-		for k, i := range open {
-			answers[i] = results[k]
-			if posthorn.KindOf(results[k].Err) == posthorn.Stale && results[k].Err != nil {
-				finder.atLeast = max(finder.atLeast, batch[k].Version+1)
-				stale = append(stale, i)
-			}
-		}
-		open = stale
 	}
-	busy := &posthorn.Error{
+	refuse(answers, open, &posthorn.Error{
 		Kind: posthorn.Unavailable, RetryAfter: time.Second,
 		Message: "the tenant's subscriptions change faster than events can be matched; try again",
-	}
-	for _, i := range open {
-		answers[i].Err = busy
-	}
+	})
 	return answers, nil
+}
+
+// matchAll matches the open events, given by their places. Those whose own fault it is have their answer and are not among the matched.
+func (p *Publisher) matchAll(ctx context.Context, f *finder, events []*posthorn.Event, open []int, answers []posthorn.Accepted) (
+	batch []posthorn.Acceptance, matched []int, err error,
+) {
+	batch, matched = make([]posthorn.Acceptance, 0, len(open)), make([]int, 0, len(open))
+	for n, i := range open {
+		found, err := f.find(ctx, events[i])
+		if posthorn.KindOf(err) == posthorn.Invalid {
+			answers[i].Err = err
+			continue
+		}
+		if err != nil {
+			p.release(batch)
+			return nil, append(matched, open[n:]...), err
+		}
+		batch, matched = append(batch, p.match(events[i], found)), append(matched, i)
+	}
+	return batch, matched, nil
+}
+
+func refuse(answers []posthorn.Accepted, places []int, err error) {
+	for _, i := range places {
+		answers[i].Err = err
+	}
 }
 
 // trace follows events until their answers are there.
@@ -271,17 +296,6 @@ func (p *Publisher) reserve(e *posthorn.Event, s *posthorn.Subscription) posthor
 		m.Attempt = posthorn.AttemptID{UUID: posthorn.NewUUID(now)}
 	}
 	return m
-}
-
-// unreserve gives back the room of a batch that will not be committed.
-func (p *Publisher) unreserve(batch []posthorn.Acceptance) {
-	for _, a := range batch {
-		for _, m := range a.Matches {
-			if !m.Attempt.IsZero() {
-				p.opts.Lanes.Unreserve(m.SubscriptionID, len(a.Event.Payload))
-			}
-		}
-	}
 }
 
 // Test publishes posthorn.test to one subscription alone; Conflict when it is not active, for nothing would be sent.

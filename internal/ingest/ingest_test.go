@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -351,6 +352,92 @@ func TestPublishOfMuchWork(t *testing.T) {
 		accepted, err := p.PublishBatch(context.Background(), n.Tenant, batch)
 		if err != nil || len(accepted) != events || accepted[0].Deliveries != subscriptions {
 			t.Errorf("%d accepted, %v", len(accepted), err)
+		}
+	})
+}
+
+// limited counts the deliveries of each commit, and is away after the first when told so.
+type limited struct {
+	ingest.Store
+	commits []int
+	ends    bool
+}
+
+func (s *limited) AcceptEvents(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance) ([]posthorn.Accepted, error) {
+	if s.ends && len(s.commits) > 0 {
+		return nil, posthorn.NewError(posthorn.Unavailable, "away")
+	}
+	deliveries := 0
+	for _, a := range batch {
+		deliveries += len(a.Matches)
+	}
+	s.commits = append(s.commits, deliveries)
+	return s.Store.AcceptEvents(ctx, node, batch)
+}
+
+// TestPublishInSeveralCommits wants a batch that very many subscriptions want to hold nobody else up: no commit has more than 5,000
+// deliveries. When the store goes away in between, each event says what became of it.
+func TestPublishInSeveralCommits(t *testing.T) {
+	for name, ends := range map[string]bool{"Stored": false, "StoredInPart": true} {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(t *testing.T, n *hooktest.Node) {
+				const events, subscriptions, each = 120, 100, 50
+				store, l := &limited{Store: n.Store, ends: ends}, &lanes{limit: 1 << 20}
+				for range subscriptions {
+					n.Subscribe(receiverURL)
+				}
+				p := start(t, n, func(o *ingest.Options) { o.Store, o.Lanes = store, l })
+				batch := make([]*posthorn.Event, events)
+				for i := range batch {
+					batch[i] = event("a")
+				}
+				accepted, err := p.PublishBatch(context.Background(), n.Tenant, batch)
+				if err != nil || len(accepted) != events {
+					t.Fatalf("%d answers, %v", len(accepted), err)
+				}
+				stored := 0
+				for i, a := range accepted {
+					switch {
+					case a.Err == nil && a.Deliveries == subscriptions:
+						stored++
+					case !ends || i < each || posthorn.KindOf(a.Err) != posthorn.Unavailable:
+						t.Errorf("event %d: %+v", i, a)
+					}
+				}
+				want := []int{5000, 5000, 2000}
+				if ends {
+					want = want[:1]
+				}
+				if !slices.Equal(store.commits, want) || stored != min(events, each*len(want)) {
+					t.Errorf("%d stored by commits of %d deliveries, want %d", stored, store.commits, want)
+				}
+				synctest.Wait()
+				l.check(t, stored*subscriptions)
+			})
+		})
+	}
+}
+
+// TestPublishTogether wants what waits for a commit to share it only as far as that has a bounded number of deliveries.
+func TestPublishTogether(t *testing.T) {
+	play(t, func(t *testing.T, n *hooktest.Node) {
+		const publishers, subscriptions = 30, 1000
+		store := &limited{Store: n.Store}
+		for range subscriptions {
+			n.Subscribe(receiverURL)
+		}
+		p := start(t, n, func(o *ingest.Options) { o.Store = store })
+		var all sync.WaitGroup
+		for range publishers {
+			all.Go(func() {
+				if _, err := p.Publish(context.Background(), n.Tenant, event("a")); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if most := slices.Max(store.commits); most > 5000 || len(store.commits) < publishers*subscriptions/5000 {
+			t.Errorf("commits of %d deliveries", store.commits)
 		}
 	})
 }
