@@ -99,7 +99,7 @@ func (e *Engine) laneRooms(perLane int) map[posthorn.SubscriptionID]int {
 		}
 		e.setRoom(l)
 		_, limit = l.room.state()
-		if limit == 0 {
+		if limit == 0 && !l.unreadable {
 			// Blocked: the store knows until when, and which manual retries pass.
 			limit = minLaneRoom
 		}

@@ -53,6 +53,8 @@ type lane struct {
 	minding bool
 	target  *target
 	loading bool
+	// unreadable says that this node cannot read the subscription, and leaves its deliveries to others for a while.
+	unreadable bool
 	// known is the version of the set that the target was read from, or the target's own.
 	known int64
 	// stale says that the subscription may have changed since it was loaded, in a set of at least a version.
@@ -127,7 +129,7 @@ func (l *lane) blocked(now time.Time) bool {
 // setRoom tells ingest and the claims how much the lane may hold.
 func (e *Engine) setRoom(l *lane) {
 	room := 0
-	if !l.blocked(e.opts.Store.Now()) && l.state.BreakerOpens == 0 {
+	if !l.unreadable && !l.blocked(e.opts.Store.Now()) && l.state.BreakerOpens == 0 {
 		room = l.fittingRoom(e.rooms.spare(l.room))
 	}
 	e.rooms.set(l.room, room, l.trusted)

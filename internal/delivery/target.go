@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -87,8 +88,9 @@ func (e *Engine) knows(l *lane, version int64) bool {
 	return false
 }
 
-// loadRetry is the wait after a subscription could not be read.
-const loadRetry = time.Second
+// loadRetry is the wait after the store could not be asked for a subscription, unreadableRetry after one that this node cannot read, as
+// where it lacks a key that the others have, or its build is older.
+const loadRetry, unreadableRetry = time.Second, 30 * time.Second
 
 // load reads the lane's subscription in the background. What changes meanwhile makes the lane stale again.
 func (e *Engine) load(l *lane, version int64) {
@@ -115,8 +117,19 @@ func (e *Engine) loaded(l *lane, t *target, version int64, err error) {
 	if err != nil {
 		e.fault("subscription not loaded", err)
 		l.stale = true
-		time.AfterFunc(loadRetry, func() {
-			e.call(func() { l.loading = false; e.dispatch(l) })
+		wait := loadRetry
+		if posthorn.KindOf(err) != posthorn.Unavailable && !errors.Is(err, context.DeadlineExceeded) {
+			wait, l.unreadable = unreadableRetry, true
+			e.setRoom(l)
+			e.releaseQueue(l, everything)
+		}
+		time.AfterFunc(wait, func() {
+			e.call(func() {
+				l.loading, l.unreadable = false, false
+				e.setRoom(l)
+				e.dispatch(l)
+				e.claimSoon()
+			})
 		})
 		return
 	}
