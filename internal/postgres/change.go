@@ -30,12 +30,13 @@ const loseClaim = `
 	claim = NULL, claimed_by = NULL`
 
 // retryThese makes deliveries due now. One that ended starts anew but for its number of attempts; one that is pending keeps
-// its schedule, to which a failure returns it.
+// its schedule, to which a failure returns it. One that ended before its lane had an order is not in it, and waits for no other.
 const retryThese = `
 UPDATE deliveries d SET
 	state = 'pending', reason = '', visible_at = now(), completed_at = NULL, updated_at = now(), touched_at = now(), queued = true,
 	manual = CASE WHEN d.state = 'pending' THEN greatest(d.manual, 1) ELSE 2 END,
 	due_at = CASE WHEN d.state = 'pending' THEN d.due_at ELSE now() END,
+	sequence = CASE WHEN d.sequence = 0 AND (SELECT l.fifo FROM lanes l WHERE l.subscription_id = d.subscription_id) THEN -1 ELSE d.sequence END,
 	interruptions = CASE WHEN d.state = 'pending' THEN d.interruptions + (d.claim IS NOT NULL)::int ELSE 0 END,` + loseClaim + `
 FROM unnest($1::uuid[]) AS i(id) WHERE d.id = i.id RETURNING ` + deliveryColumns
 

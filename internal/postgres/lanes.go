@@ -60,7 +60,7 @@ type dueLane struct {
 	oldest posthorn.UUID
 	// active, open (neither throttled nor its breaker open) and probe (its breaker is due for a probe) hold at now.
 	active, open, probe, fifo bool
-	// strays: the lane became FIFO lately, so an overlapping publish may have left deliveries without a number.
+	// strays: the lane became FIFO lately, or its oldest has no number, so an overlapping publish may have left some without one.
 	strays bool
 	// window is the subscription's own retry window; zero without one.
 	window time.Duration
@@ -73,11 +73,11 @@ type dueLane struct {
 // $1 is the id to begin after, $2 how many lanes at most.
 const walkLanes = `
 WITH RECURSIVE lane AS (
-	(SELECT d.subscription_id, d.visible_at, d.id, d.expires_at, 1 AS step FROM deliveries d
+	(SELECT d.subscription_id, d.visible_at, d.id, d.expires_at, d.sequence, 1 AS step FROM deliveries d
 		WHERE d.queued AND d.subscription_id > $1 ORDER BY d.subscription_id, d.visible_at LIMIT 1)
 	UNION ALL
 	SELECT n.*, lane.step + 1 FROM lane CROSS JOIN LATERAL (
-		SELECT d.subscription_id, d.visible_at, d.id, d.expires_at FROM deliveries d
+		SELECT d.subscription_id, d.visible_at, d.id, d.expires_at, d.sequence FROM deliveries d
 		WHERE d.queued AND d.subscription_id > lane.subscription_id
 		ORDER BY d.subscription_id, d.visible_at LIMIT 1) n
 	WHERE lane.step < $2)`
@@ -86,14 +86,14 @@ WITH RECURSIVE lane AS (
 const theseLanes = `
 WITH lane AS (
 	SELECT n.* FROM unnest($1::uuid[]) AS q(id) CROSS JOIN LATERAL (
-		SELECT d.subscription_id, d.visible_at, d.id, d.expires_at FROM deliveries d
+		SELECT d.subscription_id, d.visible_at, d.id, d.expires_at, d.sequence FROM deliveries d
 		WHERE d.queued AND d.subscription_id = q.id ORDER BY d.subscription_id, d.visible_at LIMIT 1) n)`
 
 // selectDue reads lanes with what decides over claiming from them.
 const selectDue = `
 SELECT now(), lane.visible_at, CASE WHEN lane.expires_at IS NULL OR lane.expires_at > now() THEN lane.id END,
 	l.status = 'active' AND NOT l.deleted, l.fifo,
-	coalesce(l.fifo AND l.fifo_since > now() - interval '10 minutes', false), l.deleted, l.retry_window,
+	l.fifo AND (lane.sequence = 0 OR coalesce(l.fifo_since > now() - interval '10 minutes', false)), l.deleted, l.retry_window,
 	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens = 0,
 	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens > 0 AND coalesce(l.breaker_until <= now(), true),
 	` + laneColumns + `

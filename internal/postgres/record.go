@@ -27,7 +27,7 @@ WITH moved AS (
 		spent = d.spent + i.spends::int,
 		interruptions = CASE WHEN NOT i.sent THEN d.interruptions WHEN i.outcome = 'interrupted' THEN d.interruptions + 1 ELSE 0 END,
 		manual = CASE WHEN i.sent AND NOT i.again OR i.state <> 'pending' THEN 0 ELSE d.manual END,
-		sequence = CASE WHEN i.yield AND i.state = 'pending' THEN -abs(d.sequence) ELSE d.sequence END,
+		sequence = CASE WHEN i.yield AND i.state = 'pending' THEN -greatest(abs(d.sequence), 1) ELSE d.sequence END,
 		touched_at = CASE WHEN NOT i.sent AND i.state <> 'pending' THEN now() ELSE d.touched_at END,
 		last_outcome = CASE WHEN i.sent THEN i.outcome ELSE d.last_outcome END,
 		last_status_code = CASE WHEN i.sent THEN i.status_code ELSE d.last_status_code END,

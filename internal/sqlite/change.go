@@ -198,10 +198,14 @@ func (c *changing) apply(d *posthorn.Delivery) error {
 		d.Manual, d.DueAt, d.Interruptions = posthorn.ManualAfterEnd, c.now, 0
 	}
 	d.State, d.Reason, d.UpdatedAt, d.CompletedAt = posthorn.Pending, posthorn.ReasonNone, c.now, time.Time{}
-	_, err := c.exec(`UPDATE deliveries SET state = 0, reason = '', manual = ?, due_at = ?, visible_at = ?, interruptions = ?,
+	if d.Sequence == 0 && c.lanes[d.SubscriptionID].fifo {
+		// It ended before its lane had an order, and has none to wait for.
+		d.Sequence = -1
+	}
+	_, err := c.exec(`UPDATE deliveries SET state = 0, reason = '', sequence = ?, manual = ?, due_at = ?, visible_at = ?, interruptions = ?,
 		claim = NULL, claimed_by = NULL, last_outcome = ?, last_status_code = ?, last_error = ?, updated_at = ?,
 		completed_at = 0 WHERE id = ?`,
-		int64(d.Manual), stamp(d.DueAt), stamp(c.now), int64(d.Interruptions), string(d.LastOutcome),
+		d.Sequence, int64(d.Manual), stamp(d.DueAt), stamp(c.now), int64(d.Interruptions), string(d.LastOutcome),
 		int64(d.LastStatusCode), d.LastError, stamp(c.now), d.ID.UUID[:])
 	return err
 }

@@ -142,7 +142,7 @@ func (r *recording) move(h *held, result *posthorn.Result, next posthorn.State) 
 	r.moves = append(r.moves, result.DeliveryID.UUID[:], stateNumber(next), string(reason), int64(h.attempts), int64(h.spent),
 		int64(h.interruptions), int64(h.manual), stamp(h.dueAt), stamp(visible), outcome, status, code, stamp(r.now), stamp(completed))
 	if result.Attempt != nil && result.Yield && next == posthorn.Pending {
-		_, err := r.exec(`UPDATE deliveries SET sequence = -abs(sequence) WHERE id = ?`, result.DeliveryID.UUID[:])
+		_, err := r.exec(`UPDATE deliveries SET sequence = -max(abs(sequence), 1) WHERE id = ?`, result.DeliveryID.UUID[:])
 		return err
 	}
 	return nil

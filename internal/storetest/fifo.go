@@ -20,6 +20,7 @@ func fifoTests() group {
 		{"LostLeaseKeepsItsPlace", fifoLost},
 		{"NeverTwoOfAKey", fifoNeverTwo},
 		{"BecomesFIFO", fifoBecomes},
+		{"RetriedOfBeforeTheOrder", fifoRetriedOfBefore},
 		{"LimitAndRooms", fifoRooms},
 		{"BesideOthers", fifoBeside},
 		{"Replayed", fifoReplayed},
@@ -267,6 +268,33 @@ func fifoBecomes(f *Fixture) {
 		c := f.ClaimOne(id)
 		f.ClaimNone()
 		f.Record(f.Success(c))
+	}
+}
+
+// fifoRetriedOfBefore retries what ended before its lane had an order: it is no part of it, and nothing of it waits.
+func fifoRetriedOfBefore(f *Fixture) {
+	sub := f.Subscribe()
+	failed, cancelled := f.Exhaust(sub), f.PublishOne(sub)
+	_, err := f.Store.CancelDelivery(f.Context(), f.Tenant, cancelled)
+	f.must(err)
+	_, err = f.Store.UpdateSubscription(f.Context(), f.Tenant, sub, func(s *posthorn.Subscription) error {
+		s.Ordering = posthorn.OrderingFIFO
+		return nil
+	})
+	f.must(err)
+	f.Elapse(time.Hour)
+	blocked := f.PublishOne(sub)
+	f.ClaimOne(blocked)
+	for _, id := range []posthorn.DeliveryID{failed, cancelled} {
+		d, err := f.Store.RetryDelivery(f.Context(), f.Tenant, id)
+		f.must(err)
+		equal(f, "state", d.State, posthorn.Pending)
+	}
+	for _, c := range f.Claim() {
+		f.Record(f.Success(c))
+	}
+	for _, id := range []posthorn.DeliveryID{failed, cancelled} {
+		equal(f, "state of one retried", f.Delivery(id).State, posthorn.Delivered)
 	}
 }
 
