@@ -56,10 +56,10 @@ type oldEvent struct {
 	key    string
 }
 
-// oldEvents are the next in the walk.
+// oldEvents are the next in the walk, which passes over what is dated ahead, as by a clock that was wrong.
 func (s *Store) oldEvents(ctx context.Context, cutoff time.Time, limit int) (old []oldEvent, err error) {
 	rows, err := s.read(ctx).query(`SELECT rowid, tenant_id, id, idempotency_key, created_at FROM events
-		WHERE rowid > ? ORDER BY rowid LIMIT ?`, s.cleaned, limit)
+		WHERE rowid > ? AND created_at <= ? ORDER BY rowid LIMIT ?`, s.cleaned, stamp(s.Now()), limit)
 	err = each(rows, err, func(rows *sql.Rows) error {
 		var e oldEvent
 		var created time.Time

@@ -9,6 +9,7 @@ import (
 func cleanupTests() group {
 	return group{"Cleanup", []test{
 		{"RemovesWhatIsOld", cleanupRemoves},
+		{"BehindTheFuture", cleanupBehindTheFuture},
 		{"KeepsWhatPendingNeeds", cleanupKeepsPending},
 		{"KeepsWhatReplaysNeed", cleanupKeepsReplayed},
 		{"RemovesWhatWasPending", cleanupRemovesLater},
@@ -80,6 +81,20 @@ func cleanupRemoves(f *Fixture) {
 	wantSet(f, "deliveries left", f.deliveries(posthorn.DeliveryFilter{}), young, waiting)
 	equal(f, "events left", len(f.events(posthorn.EventFilter{})), 2)
 	f.Subscription(sub)
+}
+
+// cleanupBehindTheFuture has an event that came while the clock was ahead: what came after it goes in its time.
+func cleanupBehindTheFuture(f *Fixture) {
+	sub := f.Subscribe()
+	f.setClock(2 * old)
+	f.Deliver(sub)
+	f.setClock(-2 * old)
+	f.withdrawAll(usual(100)) // follows the clock back
+	var gone posthorn.DeliveryID
+	f.Aged(old, func() { gone = f.Deliver(sub) })
+	event := f.Delivery(gone).EventID
+	f.cleanup(100)
+	f.wantGone(event, gone)
 }
 
 func cleanupKeepsPending(f *Fixture) {
