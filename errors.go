@@ -121,3 +121,8 @@ func (v Violations) Err() error {
 	}
 	return &Error{Kind: Invalid, Message: "the request has invalid values", Fields: v}
 }
+
+// TooManyToOrder is the Conflict of a subscription that cannot become FIFO now.
+func TooManyToOrder() error {
+	return NewError(Conflict, "more than %d deliveries are pending, too many to be put in order at once; let them be delivered or cancel them, then change the ordering", MaxNumbered)
+}

@@ -87,8 +87,9 @@ type SubscriptionStore interface {
 	ListSubscriptions(ctx context.Context, tenant TenantID, f SubscriptionFilter, p Page) ([]Subscription, UUID, error)
 	// UpdateSubscription reads one, lets change alter it and writes it, atomically; an error from change is returned
 	// and nothing is written. Leaving StatusActive starts the lane's hold; returning to it ends the hold, closes the
-	// breaker and clears FailingSince; with SkipHeld, WithdrawDeliveries cancels what it held. A lane that becomes FIFO numbers what is pending; in one that begins to skip failed
-	// deliveries, those that have failed already leave the order.
+	// breaker and clears FailingSince; with SkipHeld, WithdrawDeliveries cancels what it held. A lane that becomes FIFO numbers
+	// what is pending, which is a Conflict where that is more than MaxNumbered; in one that begins to skip failed deliveries, those
+	// that have failed already leave the order.
 	UpdateSubscription(ctx context.Context, tenant TenantID, id SubscriptionID,
 		change func(*Subscription) error) (*Subscription, error)
 	// DeleteSubscription leaves a tombstone: matching and claiming stop with it. Its pending deliveries are cancelled

@@ -56,6 +56,8 @@ const (
 	MaxMetadata        = 50
 	// MaxFilter bounds a filter's expression, in characters.
 	MaxFilter = 4096
+	// MaxNumbered bounds the pending deliveries of a subscription that becomes FIFO: they get their numbers in one transaction.
+	MaxNumbered = 10_000
 )
 
 // Subscription is a URL, its signing secrets, the event types it wants, and its delivery policy.

@@ -27,14 +27,14 @@ func (h *Handler) registerSubscriptions() {
 	handleRaw[subscriptionPath, subscriptionInput](h, operation{
 		method: http.MethodPut, path: "/subscriptions/{id}", id: "replaceSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
 		audit: "subscription.update", summary: "Replace a subscription", example: example, maxBody: subscriptionBody,
-		description: "Fields left out go back to their defaults, except the secret and the status. Header values and the secret parts of auth and tls may be sent back masked, as they were read, and stay as they are. A disabled subscription cannot be paused, and at most five secrets sign at once (409).",
+		description: "Fields left out go back to their defaults, except the secret and the status. Header values and the secret parts of auth and tls may be sent back masked, as they were read, and stay as they are. A disabled subscription cannot be paused, and at most five secrets sign at once; one becomes FIFO only with at most 10,000 deliveries pending (409).",
 		refusals:    []int{http.StatusConflict},
 	}, h.replaceSubscription)
 	handleRaw[subscriptionPath, subscriptionPatch](h, operation{
 		method: http.MethodPatch, path: "/subscriptions/{id}", id: "patchSubscription", tag: "Subscriptions", scope: posthorn.ScopeManage,
 		audit: "subscription.update", summary: "Change a subscription", example: map[string]any{"event_types": []string{"order.*", "invoice.paid"}},
 		mergePatch: true, maxBody: subscriptionBody,
-		description: "A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another, as do auth of another type and signature of another profile. A disabled subscription cannot be paused, and at most five secrets sign at once (409).",
+		description: "A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another, as do auth of another type and signature of another profile. A disabled subscription cannot be paused, and at most five secrets sign at once; one becomes FIFO only with at most 10,000 deliveries pending (409).",
 		refusals:    []int{http.StatusConflict},
 	}, h.patchSubscription)
 	handle(h, operation{

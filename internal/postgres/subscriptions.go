@@ -195,6 +195,18 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 		return err
 	}
 	fifo := sub.Ordering == posthorn.OrderingFIFO
+	becomesFIFO := fifo && before.Ordering != posthorn.OrderingFIFO
+	if becomesFIFO {
+		var pending int
+		err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM deliveries WHERE subscription_id = $1 AND queued LIMIT $2) n`,
+			uuid(sub.ID.UUID), posthorn.MaxNumbered+1).Scan(&pending)
+		if err != nil {
+			return err
+		}
+		if pending > posthorn.MaxNumbered {
+			return posthorn.TooManyToOrder()
+		}
+	}
 	var b pgx.Batch
 	b.Queue(`UPDATE subscriptions SET version = $2, status = $3, disabled_reason = $4, policy = $5,
 			confidential = coalesce($6, confidential), updated_at = now()
@@ -208,7 +220,7 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 			failing_since = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END,
 			skipped_at = CASE WHEN $6 AND $3 = 'active' AND status <> 'active' THEN now() ELSE skipped_at END
 		WHERE subscription_id = $1`, uuid(sub.ID.UUID), sub.Version, sub.Status, fifo, sub.Retry.Budget(), sub.SkipHeld, sub.Retry.OwnWindow())
-	if fifo && before.Ordering != posthorn.OrderingFIFO {
+	if becomesFIFO {
 		// What is waiting joins the new order by age.
 		s.queueLane(&b, sub.ID)
 		b.Queue(`

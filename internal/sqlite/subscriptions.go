@@ -255,6 +255,15 @@ func (s *Store) updateSubscription(t *tx, sub, before *posthorn.Subscription) (e
 
 // number puts the deliveries of a lane that becomes FIFO in the order of their creation.
 func (t *tx) number(l *lane) error {
+	var pending int
+	err := t.queryRow(`SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 0 AND subscription_id = ? LIMIT ?)`,
+		l.SubscriptionID, posthorn.MaxNumbered+1).Scan(&pending)
+	if err != nil {
+		return err
+	}
+	if pending > posthorn.MaxNumbered {
+		return posthorn.TooManyToOrder()
+	}
 	answer, err := t.exec(`UPDATE deliveries SET sequence = ? + o.n
 		FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM deliveries
 			WHERE state = 0 AND subscription_id = ? AND sequence = 0) AS o

@@ -20,6 +20,7 @@ func fifoTests() group {
 		{"LostLeaseKeepsItsPlace", fifoLost},
 		{"NeverTwoOfAKey", fifoNeverTwo},
 		{"BecomesFIFO", fifoBecomes},
+		{"BecomesFIFOWithTooMany", fifoBecomesWithTooMany},
 		{"RetriedOfBeforeTheOrder", fifoRetriedOfBefore},
 		{"LimitAndRooms", fifoRooms},
 		{"BesideOthers", fifoBeside},
@@ -269,6 +270,28 @@ func fifoBecomes(f *Fixture) {
 		f.ClaimNone()
 		f.Record(f.Success(c))
 	}
+}
+
+func fifoBecomesWithTooMany(f *Fixture) {
+	sub := f.Subscribe()
+	for left := posthorn.MaxNumbered + 1; left > 0; left -= 500 {
+		batch := make([]posthorn.Acceptance, min(left, 500))
+		for i := range batch {
+			batch[i] = f.Acceptance(f.NewEvent(), sub)
+		}
+		f.Accept(batch...)
+	}
+	become := func() error {
+		_, err := f.Store.UpdateSubscription(f.Context(), f.Tenant, sub, func(s *posthorn.Subscription) error {
+			s.Ordering = posthorn.OrderingFIFO
+			return nil
+		})
+		return err
+	}
+	f.wantKind(become(), posthorn.Conflict, "with one too many pending")
+	equal(f, "ordering", f.Subscription(sub).Ordering, posthorn.OrderingNone)
+	f.Record(f.Success(f.Claim()[0]))
+	f.must(become())
 }
 
 // fifoRetriedOfBefore retries what ended before its lane had an order: it is no part of it, and nothing of it waits.
