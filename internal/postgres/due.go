@@ -66,12 +66,34 @@ type lanePlan struct {
 	manualOnly bool
 }
 
-// dueManual lists the manual retries that are due, with what their lanes allow.
+// dueManual lists manual retries that are due, the longest waiting first from a place ($2, $3) on, at most $1, with what their lanes allow.
 const dueManual = `
-SELECT d.id, d.subscription_id, l.fifo, coalesce(l.throttled_until <= now(), true) AND l.breaker_opens = 0
-FROM (SELECT id, subscription_id FROM deliveries d WHERE d.manual <> 0 AND ` + claimable + ` ORDER BY d.visible_at LIMIT $1) d
+SELECT d.visible_at, d.id, d.subscription_id, l.status = 'active' AND NOT l.deleted, l.fifo,
+	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens = 0
+FROM (SELECT id, subscription_id, visible_at FROM deliveries d WHERE d.manual <> 0 AND ` + claimable + `
+	AND d.visible_at >= $2 AND (d.visible_at, d.id) > ($2, $3) ORDER BY d.visible_at, d.id LIMIT $1) d
 CROSS JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = d.subscription_id OFFSET 0) l
-WHERE l.status = 'active' AND NOT l.deleted`
+ORDER BY d.visible_at, d.id`
+
+// manualPlace is where the next look at manual retries begins. Those of lanes that are paused or full stay the longest waiting, and must
+// not hide the others: so where there are more than one look takes, the next goes on behind it.
+type manualPlace struct {
+	mu    sync.Mutex
+	since time.Time
+	id    posthorn.UUID
+}
+
+func (m *manualPlace) get() (since time.Time, id posthorn.UUID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.since, m.id
+}
+
+func (m *manualPlace) set(since time.Time, id posthorn.UUID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.since, m.id = since, id
+}
 
 // look finds the due lanes and retries that a node has room for.
 func (s *Store) look(ctx context.Context, req *posthorn.ClaimRequest) (*duePlan, error) {
@@ -79,7 +101,20 @@ func (s *Store) look(ctx context.Context, req *posthorn.ClaimRequest) (*duePlan,
 	start := s.cursor.get()
 	window := min(max(req.Limit*9/8, 64), walkWindow)
 	first := &pgx.Batch{}
-	first.Queue(dueManual, manualLimit).Query(func(rows pgx.Rows) error { return plan.addManual(rows, req) })
+	since, id := s.manual.get()
+	if since.IsZero() {
+		since = time.Unix(0, 0)
+	}
+	first.Queue(dueManual, manualLimit, moment(since), [16]byte(id)).Query(func(rows pgx.Rows) error {
+		looked, err := plan.addManual(rows, req)
+		if looked.n < manualLimit {
+			looked = manualLook{}
+		} else {
+			plan.expect(claimRecheck)
+		}
+		s.manual.set(looked.since, looked.id)
+		return err
+	})
 	if req.PerLane <= 0 {
 		return s.lookAt(ctx, req, plan, first)
 	}
@@ -248,31 +283,42 @@ func (p *duePlan) expect(wait time.Duration) {
 	}
 }
 
+// manualLook is how many manual retries a look has seen, and which was the last.
+type manualLook struct {
+	n     int
+	since time.Time
+	id    posthorn.UUID
+}
+
 // addManual takes manual retries into the plan. In a FIFO lane one is given only as the lane's lowest, so there it is the
 // lane that is planned for.
-func (p *duePlan) addManual(rows pgx.Rows, req *posthorn.ClaimRequest) error {
+func (p *duePlan) addManual(rows pgx.Rows, req *posthorn.ClaimRequest) (look manualLook, err error) {
 	defer rows.Close()
 	p.byHand = map[posthorn.SubscriptionID]int{}
 	taken := map[posthorn.SubscriptionID]int{}
 	for rows.Next() {
-		var id posthorn.UUID
 		var l lanePlan
-		if err := rows.Scan((*uuid)(&id), (*uuid)(&l.SubscriptionID.UUID), &l.fifo, &l.open); err != nil {
-			return err
+		err := rows.Scan((*moment)(&look.since), (*uuid)(&look.id), (*uuid)(&l.SubscriptionID.UUID), &l.active, &l.fifo, &l.open)
+		if err != nil {
+			return look, err
+		}
+		look.n++
+		if !l.active {
+			continue
 		}
 		room := roomOf(req, l.SubscriptionID)
 		taken[l.SubscriptionID]++
 		switch {
 		case taken[l.SubscriptionID] > room || len(p.manual) >= req.Limit:
 		case !l.fifo:
-			p.manual = append(p.manual, id)
+			p.manual = append(p.manual, look.id)
 			p.byHand[l.SubscriptionID]++
 		case !l.open && taken[l.SubscriptionID] == 1:
 			l.room, l.manualOnly = room, true
 			p.lanes = append(p.lanes, l)
 		}
 	}
-	return rows.Err()
+	return look, rows.Err()
 }
 
 // shared divides the limit among the lanes.

@@ -69,9 +69,10 @@ type Store struct {
 	setBack atomic.Bool
 	// slack is how far an id may be from the moment its row was written; tests that move time raise it.
 	slack time.Duration
-	// cursor is where the next look for due lanes begins, and fifo the same within long FIFO lanes.
+	// cursor is where the next look for due lanes begins, fifo the same within long FIFO lanes, and manual among manual retries.
 	cursor cursor
 	fifo   fifoCursors
+	manual manualPlace
 	// daysNamed says that the partitions of today and the days ahead are there under their names; today's statements name today's.
 	daysNamed atomic.Bool
 	today     atomic.Pointer[statements]

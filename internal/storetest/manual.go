@@ -19,6 +19,7 @@ func manualTests() group {
 		{"RetryOfADeletedSubscription", manualRetryDeleted},
 		{"RetryPassesThrottleAndBreaker", manualRetryPasses},
 		{"RetryWaitsForAPause", manualRetryWaits},
+		{"RetryIsNotHiddenByMany", manualRetryHidden},
 		{"RetryReleasedIsStillManual", manualRetryReleased},
 		{"RetryAfterALostLease", manualRetryLost},
 		{"RetryLostTooOften", manualRetryLostTooOften},
@@ -51,6 +52,33 @@ func (f *Fixture) arrange(sub posthorn.SubscriptionID, state posthorn.State) pos
 		return id
 	}
 	return f.PublishOne(sub)
+}
+
+// manualRetryHidden has many retries that wait the longest, for a pause: one that may go, into a throttled lane, is found all the same.
+func manualRetryHidden(f *Fixture) {
+	paused, throttled := f.Subscribe(), f.Subscribe()
+	batch := make([]posthorn.Acceptance, 600)
+	for i := range batch {
+		batch[i] = f.Acceptance(f.NewEvent(), paused)
+	}
+	f.Accept(batch...)
+	for _, on := range []posthorn.Trigger{posthorn.OnCancel, posthorn.OnRetry} {
+		_, changed, _ := f.bulk(posthorn.BulkChange{Filter: posthorn.DeliveryFilter{SubscriptionID: paused}, On: on, Limit: 1000})
+		equal(f, "changed by "+string(on), changed, len(batch))
+	}
+	f.SetStatus(paused, posthorn.StatusPaused)
+	f.Elapse(time.Minute)
+	failed := f.Exhaust(throttled)
+	f.Change(throttled, posthorn.LaneChange{Throttle: time.Hour})
+	_, err := f.Store.RetryDelivery(f.Context(), f.Tenant, failed)
+	f.must(err)
+	for range 3 {
+		if claims := f.Claim(); len(claims) > 0 {
+			wantSet(f, "claimed", claimedIDs(claims), failed)
+			return
+		}
+	}
+	f.T.Error("the retry is not found")
 }
 
 // manualTransitions walks the whole table and everything that is not in it.
