@@ -23,6 +23,12 @@ const (
 	Interrupted     Outcome = "interrupted"
 )
 
+// The error and detail of an interrupted attempt whose claim was lost, by a crash or a lease that ran out.
+const (
+	ClaimLost       = "claim_lost"
+	ClaimLostDetail = "The claim ended before a result was recorded; the request may have been sent."
+)
+
 // Outcomes lists every outcome, in the order they are shown.
 var Outcomes = []Outcome{
 	Succeeded, HTTPError, Timeout, DNSError, ConnectError, TLSError, Blocked, InvalidResponse, Interrupted,

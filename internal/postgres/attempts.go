@@ -72,7 +72,7 @@ const insertInterrupted = `
 INSERT INTO attempts (id, tenant_id, delivery_id, event_id, subscription_id, node_id, started_at, recorded_at, number, status_code,
 	dns_us, connect_us, tls_us, first_byte_us, total_us, reused, manual, our_fault, body_truncated, outcome, error, detail)
 SELECT i.id, i.tenant_id, i.delivery_id, i.event_id, i.subscription_id, i.node_id, i.started_at, now(), i.number, 0,
-	0, 0, 0, 0, 0, false, i.manual, true, false, 'interrupted', '', ''
+	0, 0, 0, 0, 0, false, i.manual, true, false, 'interrupted', '` + posthorn.ClaimLost + `', '` + posthorn.ClaimLostDetail + `'
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::timestamptz[], $8::int[], $9::bool[])
 	AS i(id, tenant_id, delivery_id, event_id, subscription_id, node_id, started_at, number, manual)
 ON CONFLICT DO NOTHING`

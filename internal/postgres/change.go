@@ -26,7 +26,7 @@ const retryable = `d.state <> 'succeeded' AND NOT (d.claim IS NOT NULL AND d.vis
 const loseClaim = `
 	last_outcome = CASE WHEN d.claim IS NULL THEN d.last_outcome ELSE 'interrupted' END,
 	last_status_code = CASE WHEN d.claim IS NULL THEN d.last_status_code ELSE 0 END,
-	last_error = CASE WHEN d.claim IS NULL THEN d.last_error ELSE '' END,
+	last_error = CASE WHEN d.claim IS NULL THEN d.last_error ELSE '` + posthorn.ClaimLost + `' END,
 	claim = NULL, claimed_by = NULL`
 
 // retryThese makes deliveries due now. One that ended starts anew but for its number of attempts; one that is pending keeps

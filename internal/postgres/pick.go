@@ -49,7 +49,7 @@ UPDATE deliveries d SET
 	manual = CASE WHEN a.costs THEN 0 ELSE d.manual END,
 	last_outcome = CASE WHEN a.lost THEN 'interrupted' ELSE d.last_outcome END,
 	last_status_code = CASE WHEN a.lost THEN 0 ELSE d.last_status_code END,
-	last_error = CASE WHEN a.lost THEN '' ELSE d.last_error END,
+	last_error = CASE WHEN a.lost THEN '` + posthorn.ClaimLost + `' ELSE d.last_error END,
 	state = CASE WHEN a.ended THEN 'exhausted' ELSE d.state END,
 	reason = CASE WHEN NOT a.ended THEN d.reason WHEN d.manual = 0 THEN 'attempts' ELSE 'manual' END,
 	completed_at = CASE WHEN a.ended THEN now() END,

@@ -63,7 +63,7 @@ type Store struct {
 	log    *slog.Logger
 	// expected is the migration this binary has.
 	expected int64
-	// offset is what must be added to this process's clock to have the database's, in nanoseconds.
+	// offset is what must be added to ownClock to have the database's, in nanoseconds.
 	offset atomic.Int64
 	// setBack says that the database's clock went back since followClock last looked.
 	setBack atomic.Bool
@@ -263,13 +263,16 @@ func (s *Store) Close() error {
 
 // Now is the database's clock, as far as the latest answers tell.
 func (s *Store) Now() time.Time {
-	return time.Now().Add(time.Duration(s.offset.Load())).UTC()
+	return ownClock(time.Now()).Add(time.Duration(s.offset.Load())).UTC()
 }
+
+// ownClock is a moment on this process's own clock, which began with the machine's and is not set as that may be.
+func ownClock(at time.Time) time.Time { return processStart.Add(at.Sub(processStart)) }
 
 // setClock learns from an answer: the database said now at some time between sent and received. The offset moves only
 // when that proves it wrong, and only as far as proven, so a slow answer does no harm.
 func (s *Store) setClock(sent, now, received time.Time) {
-	low, high := now.Sub(received), now.Sub(sent)
+	low, high := now.Sub(ownClock(received)), now.Sub(ownClock(sent))
 	if current := time.Duration(s.offset.Load()); current < low {
 		s.offset.Store(int64(low))
 	} else if current > high {

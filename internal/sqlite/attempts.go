@@ -61,20 +61,17 @@ func (g *ledger) write(a *posthorn.Attempt) {
 		a.Timing.FirstByte.Microseconds(), a.Timing.Total.Microseconds(), flag(a.Timing.Reused), blob(a.Node.UUID), body)
 }
 
-// claimLost is the error of an attempt whose claim was lost.
-const claimLost = "claim_lost"
-
 // lose writes the attempt of a delivery's lost claim as interrupted. When it was made is known from its token.
 func (g *ledger) lose(d *posthorn.Delivery) {
 	g.write(&posthorn.Attempt{
 		ID: d.Claim, DeliveryID: d.ID, Number: d.Attempts, Manual: d.Manual != posthorn.NotManual, StartedAt: d.Claim.Time(),
-		Outcome: posthorn.Interrupted, OurFault: true, Error: claimLost,
-		Detail: "The claim ended before a result was recorded; the request may have been sent.", Node: d.ClaimedBy,
+		Outcome: posthorn.Interrupted, OurFault: true, Error: posthorn.ClaimLost,
+		Detail: posthorn.ClaimLostDetail, Node: d.ClaimedBy,
 	})
 	for _, n := range g.counts.both(d.TenantID, d.SubscriptionID) {
 		n.attempted(posthorn.Interrupted, d.Attempts)
 	}
-	d.LastOutcome, d.LastStatusCode, d.LastError = posthorn.Interrupted, 0, claimLost
+	d.LastOutcome, d.LastStatusCode, d.LastError = posthorn.Interrupted, 0, posthorn.ClaimLost
 	d.Interruptions++
 	d.UpdatedAt = g.now
 }

@@ -47,7 +47,10 @@ func leaseLost(f *Fixture) {
 	equal(f, "attempt's tenant", row.TenantID, f.Tenant)
 	equal(f, "attempt's node", row.Node, f.Node)
 	equal(f, "our fault", row.OurFault, true)
+	equal(f, "error", row.Error, posthorn.ClaimLost)
+	equal(f, "detail", row.Detail, posthorn.ClaimLostDetail)
 	equal(f, "last outcome", f.Delivery(id).LastOutcome, posthorn.Interrupted)
+	equal(f, "last error", f.Delivery(id).LastError, posthorn.ClaimLost)
 	f.Record(f.Success(second))
 	f.wantOutcomes(id, posthorn.Interrupted, posthorn.Succeeded)
 }
