@@ -17,9 +17,6 @@ const (
 	AuthOAuth2 AuthType = "oauth2_client_credentials"
 )
 
-// AuthTypes lists them in the order they are shown.
-var AuthTypes = []AuthType{AuthBearer, AuthBasic, AuthAPIKey, AuthOAuth2}
-
 // AuthStyle is how a token endpoint is given the client's credentials (RFC 6749, section 2.3.1).
 type AuthStyle string
 

@@ -107,11 +107,11 @@ func CheckPattern(p string) string {
 	if p == "*" {
 		return ""
 	}
-	if fault := CheckType(strings.TrimSuffix(p, ".*")); fault != "" {
-		return "must be an event type like order.created, a pattern like order.*, or *"
-	}
 	if len(p) > MaxTypeLength {
 		return "must be at most 128 characters"
+	}
+	if fault := CheckType(strings.TrimSuffix(p, ".*")); fault != "" {
+		return "must be an event type like order.created, a pattern like order.*, or *"
 	}
 	return ""
 }

@@ -148,9 +148,6 @@ func (replayKind) prefix() string       { return "rpl_" }
 func (auditKind) prefix() string        { return "aud_" }
 func (sourceKind) prefix() string       { return "src_" }
 
-// NewID makes an id for a moment of the store's clock.
-func NewID[K kind](at time.Time) ID[K] { return ID[K]{NewUUID(at)} }
-
 // ParseID reads an id of its kind: the prefix and exactly one spelling of the rest.
 func ParseID[K kind](s string) (ID[K], error) {
 	var k K

@@ -1,6 +1,9 @@
 package posthorn
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Page bounds a list: at most Limit rows (1–200) of the ids below Before, newest first. The zero Before starts at the
 // newest. Scans are bounded too: a page may be short, even empty, while the returned next id is not zero.
@@ -47,6 +50,20 @@ type DeliveryFilter struct {
 	// EndedSince leaves out what is pending and what ended before.
 	EndedSince time.Time `json:"ended_since,omitzero"`
 	Replay     ReplayID  `json:"replay,omitzero"`
+}
+
+// Wants reports whether a delivery passes the filter.
+func (f *DeliveryFilter) Wants(d *Delivery) bool {
+	return (len(f.States) == 0 || slices.Contains(f.States, d.State)) &&
+		(f.Outcome == "" || f.Outcome == d.LastOutcome) &&
+		(f.StatusCode == 0 || f.StatusCode == d.LastStatusCode) &&
+		(f.SubscriptionID.IsZero() || f.SubscriptionID == d.SubscriptionID) &&
+		(f.EventID.IsZero() || f.EventID == d.EventID) &&
+		(f.Replay.IsZero() || f.Replay == d.Replay) &&
+		(len(f.Types) == 0 || MatchesType(f.Types, d.EventType)) &&
+		(f.Since.IsZero() || !d.CreatedAt.Before(f.Since)) &&
+		(f.Until.IsZero() || d.CreatedAt.Before(f.Until)) &&
+		(f.EndedSince.IsZero() || !d.CompletedAt.Before(f.EndedSince))
 }
 
 // BulkChange is a retry (OnRetry) or a cancellation (OnCancel) of all deliveries a filter finds, in bounded steps.

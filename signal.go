@@ -52,3 +52,15 @@ type Update struct {
 	Duration   time.Duration `json:"duration,omitempty"`
 	Error      string        `json:"error,omitempty"`
 }
+
+// UpdateOf tells of a delivery as it is.
+func UpdateOf(d *Delivery, at time.Time) Update {
+	u := Update{
+		At: at, TenantID: d.TenantID, DeliveryID: d.ID, EventID: d.EventID, SubscriptionID: d.SubscriptionID,
+		EventType: d.EventType, State: d.State, Reason: d.Reason, Attempts: d.Attempts,
+	}
+	if d.State == Pending {
+		u.DueAt = d.DueAt
+	}
+	return u
+}

@@ -39,14 +39,14 @@ type Store interface {
 
 // Intake accepts events.
 type Intake interface {
-	// AcceptEvents stores the events and all their deliveries in ONE transaction and answers each in order. An event
-	// whose idempotency key the tenant has used within the retention is answered from the original (same content:
-	// type, content type, headers, ordering key, payload) or with Conflict; of two in one batch the first wins. An event
-	// whose Version is not the tenant's present one gets Stale. Neither stops the others. A match may name a
-	// subscription deleted since only under AnyVersion, and is then left out. Deliveries asking to be born claimed
-	// are, where the lane is active, unthrottled, its breaker closed and not FIFO, and the event has no DeliverAt; the
-	// rest are pending and due at once or at DeliverAt. A FIFO lane numbers its deliveries in the order of the batch.
-	// An error means that nothing was stored, unless it says so.
+	// AcceptEvents stores the events and all their deliveries in ONE transaction and answers each, in order. An error means that nothing
+	// was stored, unless it says so. What one event is refused for stops none of the others:
+	//   - A key that the tenant has used within the retention: the original's answer where type, content type, headers, ordering key
+	//     and payload are the same, else Conflict. Of two in one batch the first wins.
+	//   - A Version that is not the tenant's present one: Stale. Under AnyVersion, matches deleted since are left out.
+	// Deliveries are pending, due at once or at DeliverAt. Those that ask to be are born claimed instead, where the event has no
+	// DeliverAt and the lane is active, not throttled, not FIFO and its breaker closed.
+	// A FIFO lane numbers its deliveries in the order of the batch.
 	AcceptEvents(ctx context.Context, node NodeID, batch []Acceptance) ([]Accepted, error)
 	// Replay makes new deliveries of one stored event, due at once; with the subscriptions' lanes numbered as in
 	// AcceptEvents. NotFound without the event, Conflict when its payload was erased or it has expired. Deleted subscriptions are

@@ -250,14 +250,7 @@ func (h *Handler) cancelDelivery(ctx context.Context, c *call, p *deliveryPath) 
 
 // moved tells those who watch what a person did to a delivery, and the workers when it is due now.
 func (h *Handler) moved(ctx context.Context, d *posthorn.Delivery) {
-	u := posthorn.Update{
-		At: d.UpdatedAt, TenantID: d.TenantID, DeliveryID: d.ID, EventID: d.EventID, SubscriptionID: d.SubscriptionID,
-		EventType: d.EventType, State: d.State, Reason: d.Reason, Attempts: d.Attempts,
-	}
-	if d.State == posthorn.Pending {
-		u.DueAt = d.DueAt
-	}
 	h.opts.Bus.Publish(ctx, posthorn.Signal{
-		Wake: d.State == posthorn.Pending, Recall: d.State == posthorn.Cancelled, Updates: []posthorn.Update{u},
+		Wake: d.State == posthorn.Pending, Recall: d.State == posthorn.Cancelled, Updates: []posthorn.Update{posthorn.UpdateOf(d, d.UpdatedAt)},
 	})
 }

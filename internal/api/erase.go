@@ -36,11 +36,7 @@ func (h *Handler) erasePayload(ctx context.Context, c *call, p *eventPath) (*rep
 	}
 	updates := make([]posthorn.Update, len(ended))
 	for i := range ended {
-		d := &ended[i]
-		updates[i] = posthorn.Update{
-			At: d.UpdatedAt, TenantID: d.TenantID, DeliveryID: d.ID, EventID: d.EventID, SubscriptionID: d.SubscriptionID,
-			EventType: d.EventType, State: d.State, Reason: d.Reason, Attempts: d.Attempts,
-		}
+		updates[i] = posthorn.UpdateOf(&ended[i], ended[i].UpdatedAt)
 	}
 	if len(updates) > 0 {
 		h.opts.Bus.Publish(ctx, posthorn.Signal{Recall: true, Updates: updates})

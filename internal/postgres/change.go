@@ -189,7 +189,7 @@ func (s *Store) ChangeDeliveries(ctx context.Context, tenant posthorn.TenantID, 
 	keep := func(rows []posthorn.Delivery) ([]posthorn.Delivery, error) {
 		return slices.DeleteFunc(rows, func(d posthorn.Delivery) bool {
 			_, allowed := d.State.Next(c.On)
-			return !allowed || !matches(&c.Filter, &d)
+			return !allowed || !c.Filter.Wants(&d)
 		}), nil
 	}
 	found, next, err := page(step, func(d *posthorn.Delivery) posthorn.UUID { return d.ID.UUID }, keep,

@@ -226,7 +226,7 @@ func (c *claim) batch() posthorn.ClaimBatch {
 		d := c.taken[i].Delivery
 		event := c.events[d.EventID]
 		if c.taken[i].ended() {
-			b.Ended = append(b.Ended, updateOf(&d, d.UpdatedAt))
+			b.Ended = append(b.Ended, posthorn.UpdateOf(&d, d.UpdatedAt))
 		}
 		if !c.taken[i].given() || event == nil {
 			continue

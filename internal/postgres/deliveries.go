@@ -50,7 +50,7 @@ func (s *Store) EventDeliveries(ctx context.Context, tenant posthorn.TenantID, i
 func (s *Store) ListDeliveries(ctx context.Context, tenant posthorn.TenantID, f posthorn.DeliveryFilter, p posthorn.Page,
 ) ([]posthorn.Delivery, posthorn.UUID, error) {
 	keep := func(rows []posthorn.Delivery) ([]posthorn.Delivery, error) {
-		return slices.DeleteFunc(rows, func(d posthorn.Delivery) bool { return !matches(&f, &d) }), nil
+		return slices.DeleteFunc(rows, func(d posthorn.Delivery) bool { return !f.Wants(&d) }), nil
 	}
 	return page(p, func(d *posthorn.Delivery) posthorn.UUID { return d.ID.UUID }, keep,
 		func(before posthorn.UUID, n int) ([]posthorn.Delivery, error) {
@@ -85,18 +85,4 @@ func (s *Store) listDeliveries(ctx context.Context, tenant posthorn.TenantID, f 
 		return many(ctx, s, what, scanDelivery, list+` AND d.reason <> ''`+order, args...)
 	}
 	return many(ctx, s, what, scanDelivery, list+order, args...)
-}
-
-// matches judges a delivery by the whole filter.
-func matches(f *posthorn.DeliveryFilter, d *posthorn.Delivery) bool {
-	return (len(f.States) == 0 || slices.Contains(f.States, d.State)) &&
-		(f.Outcome == "" || f.Outcome == d.LastOutcome) &&
-		(f.StatusCode == 0 || f.StatusCode == d.LastStatusCode) &&
-		(f.SubscriptionID.IsZero() || f.SubscriptionID == d.SubscriptionID) &&
-		(f.EventID.IsZero() || f.EventID == d.EventID) &&
-		(f.Replay.IsZero() || f.Replay == d.Replay) &&
-		(len(f.Types) == 0 || posthorn.MatchesType(f.Types, d.EventType)) &&
-		(f.Since.IsZero() || !d.CreatedAt.Before(f.Since)) &&
-		(f.Until.IsZero() || d.CreatedAt.Before(f.Until)) &&
-		(f.EndedSince.IsZero() || !d.CompletedAt.Before(f.EndedSince))
 }

@@ -121,7 +121,7 @@ func (s *sourceScan) deliveries(ctx context.Context) error {
 		if s.full {
 			return nil
 		}
-		wanted := matches(f, d) && r.Wants(d)
+		wanted := f.Wants(d) && r.Wants(d)
 		taken := wanted && !superseded[d.ID.UUID]
 		if taken {
 			s.found.Deliveries = append(s.found.Deliveries, *d)
@@ -142,7 +142,7 @@ func (s *sourceScan) superseded(ctx context.Context, rows []posthorn.Delivery) (
 	later := map[posthorn.UUID]bool{}
 	var ids, events, subscriptions uuids
 	for i := range rows {
-		if d := &rows[i]; matches(&s.replay.Filter, d) && s.replay.Wants(d) {
+		if d := &rows[i]; s.replay.Filter.Wants(d) && s.replay.Wants(d) {
 			ids, events = append(ids, d.ID.UUID), append(events, d.EventID.UUID)
 			subscriptions = append(subscriptions, d.SubscriptionID.UUID)
 		}

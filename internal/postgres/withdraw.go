@@ -71,7 +71,7 @@ func (s *Store) WithdrawDeliveries(ctx context.Context, w posthorn.Withdrawal) (
 		}
 		report.Done = report.Done && len(ended) < rest
 		for i := range ended {
-			report.Updates = append(report.Updates, updateOf(&ended[i], ended[i].UpdatedAt))
+			report.Updates = append(report.Updates, posthorn.UpdateOf(&ended[i], ended[i].UpdatedAt))
 		}
 	}
 	return report, nil
@@ -169,12 +169,4 @@ func (s *Store) withdraw(ctx context.Context, c withdrawal, n int) ([]posthorn.D
 		return err
 	})
 	return ended, err
-}
-
-// updateOf tells watchers of a delivery as it is.
-func updateOf(d *posthorn.Delivery, at time.Time) posthorn.Update {
-	return posthorn.Update{
-		At: at, TenantID: d.TenantID, DeliveryID: d.ID, EventID: d.EventID, SubscriptionID: d.SubscriptionID,
-		EventType: d.EventType, State: d.State, Reason: d.Reason, Attempts: d.Attempts, DueAt: d.DueAt,
-	}
 }

@@ -90,7 +90,7 @@ func (t *tx) changeMany(part []posthorn.Delivery, b posthorn.BulkChange) (matche
 	var present []posthorn.Delivery
 	err = t.bulkQuery(`SELECT `+deliveryColumns+` FROM deliveries WHERE (id) IN (VALUES ROWS)`, 1, ids, func(rows *sql.Rows) error {
 		d, _, err := scanDelivery(rows)
-		if matches(&b.Filter, &d) {
+		if b.Filter.Wants(&d) {
 			present = append(present, d)
 		}
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -76,7 +75,7 @@ func (s *Store) scanDeliveries(ctx context.Context, tenant posthorn.TenantID, f 
 		if err != nil {
 			return err
 		}
-		return list.add(d, d.ID.UUID, d.TenantID == tenant && matches(f, &d))
+		return list.add(d, d.ID.UUID, d.TenantID == tenant && f.Wants(&d))
 	})
 }
 
@@ -103,19 +102,6 @@ func failedOnly(states []posthorn.State) bool {
 		}
 	}
 	return len(states) > 0
-}
-
-// matches says whether a filter wants a delivery.
-func matches(f *posthorn.DeliveryFilter, d *posthorn.Delivery) bool {
-	return (len(f.States) == 0 || slices.Contains(f.States, d.State)) &&
-		(f.Outcome == "" || d.LastOutcome == f.Outcome) &&
-		(f.StatusCode == 0 || d.LastStatusCode == f.StatusCode) &&
-		(f.SubscriptionID.IsZero() || d.SubscriptionID == f.SubscriptionID) &&
-		(f.EventID.IsZero() || d.EventID == f.EventID) &&
-		(f.Replay.IsZero() || d.Replay == f.Replay) &&
-		(len(f.Types) == 0 || posthorn.MatchesType(f.Types, d.EventType)) &&
-		within(d.CreatedAt, f.Since, f.Until) &&
-		(f.EndedSince.IsZero() || !d.CompletedAt.Before(f.EndedSince))
 }
 
 // EventDeliveries lists an event's deliveries, oldest first.

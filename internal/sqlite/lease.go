@@ -29,7 +29,7 @@ func (c *claiming) interrupt(row *candidate) (stays bool, err error) {
 		for _, n := range c.counts.both(d.TenantID, d.SubscriptionID) {
 			n[countExhausted]++
 		}
-		c.batch.Ended = append(c.batch.Ended, update(d, c.now))
+		c.batch.Ended = append(c.batch.Ended, posthorn.UpdateOf(d, c.now))
 	}
 	_, err = c.exec(`UPDATE deliveries SET state = ?, reason = ?, spent = ?, interruptions = ?, manual = ?, visible_at = ?,
 		claim = NULL, claimed_by = NULL, last_outcome = ?, last_status_code = 0, last_error = ?, updated_at = ?,

@@ -93,7 +93,7 @@ func (s *sourceScan) deliveries() error {
 		if err != nil {
 			return err
 		}
-		wanted := d.TenantID == r.TenantID && matches(&r.Filter, &d) && r.Wants(&d)
+		wanted := d.TenantID == r.TenantID && r.Filter.Wants(&d) && r.Wants(&d)
 		if wanted && superseded {
 			s.found.Superseded++
 		}

@@ -97,7 +97,7 @@ func (w *window) moves(column, from string, args ...any) error {
 	return each(rows, err, func(rows *sql.Rows) error {
 		var when time.Time
 		d, _, err := scanDelivery(after{rows, []any{instant{&when}}})
-		w.updates = append(w.updates, update(&d, when))
+		w.updates = append(w.updates, posthorn.UpdateOf(&d, when))
 		return err
 	})
 }
@@ -111,22 +111,10 @@ func (w *window) attempts(from, to int64) error {
 		d, _, err := scanDelivery(after{rows, []any{
 			instant{&u.At}, &u.Attempt, &u.Number, &u.Outcome, &u.StatusCode, interval{&u.Duration}, &u.Error,
 		}})
-		about := update(&d, u.At)
+		about := posthorn.UpdateOf(&d, u.At)
 		about.Attempt, about.Number, about.Outcome = u.Attempt, u.Number, u.Outcome
 		about.StatusCode, about.Duration, about.Error = u.StatusCode, u.Duration, u.Error
 		w.updates = append(w.updates, about)
 		return err
 	})
-}
-
-// update is what is told of a delivery that was created or moved.
-func update(d *posthorn.Delivery, when time.Time) posthorn.Update {
-	u := posthorn.Update{
-		At: when, TenantID: d.TenantID, DeliveryID: d.ID, EventID: d.EventID, SubscriptionID: d.SubscriptionID,
-		EventType: d.EventType, State: d.State, Reason: d.Reason, Attempts: d.Attempts,
-	}
-	if d.State == posthorn.Pending {
-		u.DueAt = d.DueAt
-	}
-	return u
 }

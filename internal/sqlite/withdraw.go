@@ -156,7 +156,7 @@ func (t *tx) withdraw(ids []any, w posthorn.Withdrawal, report *posthorn.Withdra
 			return err
 		}
 		report.Ended[reason]++
-		report.Updates = append(report.Updates, update(d, t.now))
+		report.Updates = append(report.Updates, posthorn.UpdateOf(d, t.now))
 	}
 	return g.close()
 }

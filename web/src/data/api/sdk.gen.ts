@@ -941,7 +941,7 @@ export const getSubscription = <ThrowOnError extends boolean = false>(options: O
 /**
  * Change a subscription
  *
- * A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another, as do auth of another type and signature of another profile. A disabled subscription cannot be paused, and at most five secrets sign at once (409).
+ * A JSON merge patch (RFC 7396): fields left out stay, null goes back to the default, objects are merged. The two forms of retry replace one another, as do auth of another type and signature of another profile. A disabled subscription cannot be paused, and at most five secrets sign at once; one becomes FIFO only with at most 10,000 deliveries pending (409).
  *
  * Needs a key with the scope `manage`.
  */
@@ -962,7 +962,7 @@ export const patchSubscription = <ThrowOnError extends boolean = false>(options:
 /**
  * Replace a subscription
  *
- * Fields left out go back to their defaults, except the secret and the status. Header values and the secret parts of auth and tls may be sent back masked, as they were read, and stay as they are. A disabled subscription cannot be paused, and at most five secrets sign at once (409).
+ * Fields left out go back to their defaults, except the secret and the status. Header values and the secret parts of auth and tls may be sent back masked, as they were read, and stay as they are. A disabled subscription cannot be paused, and at most five secrets sign at once; one becomes FIFO only with at most 10,000 deliveries pending (409).
  *
  * Needs a key with the scope `manage`.
  */
