@@ -21,9 +21,10 @@ func TestStoryFinalStatus(t *testing.T) {
 	s.Run()
 }
 
+// The third attempt is within 24 s at the latest, a fourth would be made after 32 s at the earliest.
 func TestStoryWindowOfASubscription(t *testing.T) {
 	s := NewStory(t)
-	shop := s.Subscribe("shop", schedule(10, 10, 10, 10, 10), func(s *posthorn.Subscription) { s.Retry.Window = 25 })
+	shop := s.Subscribe("shop", schedule(10, 10, 20, 20), func(s *posthorn.Subscription) { s.Retry.Window = 25 })
 	s.Reply(shop, 503)
 	paid := s.Publish(At(0), "invoice.paid")
 	s.Want(shop, At(0), Attempt(1))
