@@ -151,7 +151,7 @@ func (e *Engine) takeClaims(req posthorn.ClaimRequest, batch posthorn.ClaimBatch
 		got[c.Delivery.SubscriptionID]++
 		it := e.hold(c, leased)
 		e.rooms.take(it.lane.room, it.bytes())
-		if e.draining || known[it.lane.id] && automatic(it) && it.lane.blocked(now) {
+		if e.draining || it.lane.unreadable || known[it.lane.id] && automatic(it) && it.lane.blocked(now) {
 			back = append(back, it)
 		} else {
 			fresh = append(fresh, it)

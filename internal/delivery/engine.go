@@ -284,7 +284,7 @@ func (e *Engine) takeSubmission(s submission) {
 		if !it.Failing {
 			it.lane.soundAt = s.leased
 		}
-		if e.draining || it.lane.blocked(now) {
+		if e.draining || it.lane.unreadable || it.lane.blocked(now) {
 			back = append(back, it)
 		} else {
 			e.queue(it)

@@ -52,6 +52,7 @@ type lane struct {
 	// minding says that its owner is being told of its failing, or that it is being disabled for that.
 	minding bool
 	target  *target
+	// loading says that the subscription is being read, or will be read again soon.
 	loading bool
 	// unreadable says that this node cannot read the subscription, and leaves its deliveries to others for a while.
 	unreadable bool

@@ -98,8 +98,8 @@ func (e *Engine) attempt(f *flight, windowLeft time.Duration) {
 	})
 	v := &f.verdict
 	f.result = posthorn.Result{Attempt: a, On: v.on, Reason: v.reason, Delay: v.delay, KeepDue: v.keepDue, Again: v.again, Spends: v.spends}
-	// What a lane that became FIFO meanwhile has not numbered waits for no other.
-	unordered := t.sub.Ordering == posthorn.OrderingFIFO && it.Delivery.Sequence == 0
+	// What was claimed without a number since its lane became FIFO waits for no other.
+	unordered := t.sub.Ordering == posthorn.OrderingFIFO && it.Delivery.Sequence == 0 && it.Version >= t.sub.Version
 	f.result.Yield = v.on == posthorn.OnFailure && a.Outcome != posthorn.Interrupted && (t.sub.Yields() || unordered)
 	if e.opts.Observer != nil {
 		e.opts.Observer.Attempted(a, it.Event)

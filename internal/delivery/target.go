@@ -104,36 +104,47 @@ func (e *Engine) load(l *lane, version int64) {
 		defer cancel()
 		var t *target
 		sub, err := e.opts.Subscriptions.Subscription(ctx, l.tenant, l.id, version)
+		unreadable := err != nil && posthorn.KindOf(err) != posthorn.Unavailable && !errors.Is(err, context.DeadlineExceeded)
 		if err == nil {
 			t, err = newTarget(sub)
+			unreadable = err != nil
 		}
-		e.call(func() { e.loaded(l, t, version, err) })
+		e.call(func() {
+			if err != nil {
+				e.notLoaded(l, version, err, unreadable)
+			} else {
+				e.loaded(l, t, version)
+			}
+		})
+	})
+}
+
+// notLoaded tries again later. What only this node cannot read, it leaves to others until it can.
+func (e *Engine) notLoaded(l *lane, version int64, err error, unreadable bool) {
+	e.fault("subscription not loaded", err)
+	l.stale = true
+	if !unreadable {
+		time.AfterFunc(loadRetry, func() {
+			e.call(func() { l.loading = false; e.dispatch(l) })
+		})
+		return
+	}
+	l.unreadable = true
+	e.setRoom(l)
+	e.releaseQueue(l, everything)
+	time.AfterFunc(unreadableRetry, func() {
+		e.call(func() { l.loading = false; e.load(l, version) })
 	})
 }
 
 // loaded takes the subscription as it is now: its limits apply from here on, and a lane that is not active gives back
 // what it holds.
-func (e *Engine) loaded(l *lane, t *target, version int64, err error) {
-	if err != nil {
-		e.fault("subscription not loaded", err)
-		l.stale = true
-		wait := loadRetry
-		if posthorn.KindOf(err) != posthorn.Unavailable && !errors.Is(err, context.DeadlineExceeded) {
-			wait, l.unreadable = unreadableRetry, true
-			e.setRoom(l)
-			e.releaseQueue(l, everything)
-		}
-		time.AfterFunc(wait, func() {
-			e.call(func() {
-				l.loading, l.unreadable = false, false
-				e.setRoom(l)
-				e.dispatch(l)
-				e.claimSoon()
-			})
-		})
-		return
-	}
+func (e *Engine) loaded(l *lane, t *target, version int64) {
 	l.loading = false
+	if l.unreadable {
+		l.unreadable = false
+		defer e.claimSoon()
+	}
 	if l.limited() && (t.sub.RateLimit == nil || *t.sub.RateLimit != *l.target.sub.RateLimit) {
 		l.permits, l.askAgain = 0, time.Time{}
 	}

@@ -2,7 +2,6 @@ package delivery_test
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -20,10 +19,13 @@ type withoutKey struct {
 }
 
 func (s withoutKey) Subscription(ctx context.Context, tenant posthorn.TenantID, id posthorn.SubscriptionID, version int64) (*posthorn.Subscription, error) {
-	if !s.key.Load() {
-		return nil, errors.New("no key opens the secret")
+	sub, err := s.Subscriptions.Subscription(ctx, tenant, id, version)
+	if err == nil && !s.key.Load() {
+		locked := *sub
+		locked.Unreadable = "no key opens the secret"
+		sub = &locked
 	}
-	return s.Subscriptions.Subscription(ctx, tenant, id, version)
+	return sub, err
 }
 
 // TestSubscriptionThatOnlyOthersCanRead wants a node to leave to others what it cannot sign, and to try again later.

@@ -218,18 +218,6 @@ func (c *committer) gather(first *waiting) []*waiting {
 	return group
 }
 
-// fitting is how many of the first acceptances one commit takes: at least one.
-func fitting(batch []posthorn.Acceptance) int {
-	deliveries := 0
-	for i := range batch {
-		deliveries += len(batch[i].Matches)
-		if i > 0 && deliveries > groupDeliveries {
-			return i
-		}
-	}
-	return len(batch)
-}
-
 // commitGroup stores a group in one transaction, answers each request and hands what was born claimed to the lanes.
 func (c *committer) commitGroup(group []*waiting) {
 	batch := joined(group)

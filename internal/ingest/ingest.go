@@ -123,8 +123,8 @@ func (p *Publisher) Publish(ctx context.Context, tenant posthorn.TenantID, e *po
 	return answers[0], answers[0].Err
 }
 
-// PublishBatch accepts events in order and answers each; a bad one has its own Err and stops none of the others. Events that very many
-// subscriptions want take several commits, and where the store goes away between two, the rest have its error as theirs.
+// PublishBatch accepts events in order and answers each; a bad one has its own Err and stops none of the others. A batch that very many
+// subscriptions want takes several commits, and where the store goes away between two, the rest of the events have its error as theirs.
 func (p *Publisher) PublishBatch(ctx context.Context, tenant posthorn.TenantID, events []*posthorn.Event) ([]posthorn.Accepted, error) {
 	return p.publish(ctx, tenant, events, p.opts.Catalogue, func(e *posthorn.Event) error {
 		if strings.HasPrefix(e.Type, posthorn.OperationalPrefix) {
@@ -160,7 +160,7 @@ func (p *Publisher) check(e *posthorn.Event) error {
 	return e.Validate()
 }
 
-// rematches bounds how often an event is matched again because subscriptions changed while it was being accepted.
+// rematches bounds how often events are matched in vain because subscriptions changed while they were being accepted.
 const rematches = 8
 
 func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, events []*posthorn.Event, catalogue Catalogue,
@@ -177,68 +177,74 @@ func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, event
 			continue
 		}
 		e.TenantID = tenant
-		e.ID = posthorn.EventID{UUID: posthorn.NewUUID(p.opts.Store.Now())}
 		open = append(open, i)
 	}
 	finder := finder{Publisher: p, tenant: tenant, catalogue: catalogue}
 	stored := false
-	for range rematches {
-		batch, matched, err := p.matchAll(ctx, &finder, events, open, answers)
-		var stale []int
-		for err == nil && len(batch) > 0 {
-			n := fitting(batch)
-			var results []posthorn.Accepted
-			if results, err = p.commit(ctx, batch[:n]); err != nil {
-				p.release(batch[n:])
-				break
-			}
-			for k, i := range matched[:n] {
-				answers[i] = results[k]
-				stored = stored || results[k].Err == nil
-				if posthorn.KindOf(results[k].Err) == posthorn.Stale {
-					finder.atLeast = max(finder.atLeast, batch[k].Version+1)
-					stale = append(stale, i)
-				}
-			}
-			batch, matched = batch[n:], matched[n:]
+	for vain := 0; len(open) > 0; {
+		batch, matched, rest, err := p.matchSome(ctx, &finder, events, open, answers)
+		var results []posthorn.Accepted
+		if err == nil && len(batch) > 0 {
+			results, err = p.commit(ctx, batch)
 		}
-		open = append(stale, matched...)
 		switch {
 		case err != nil && !stored:
 			return nil, err
 		case err != nil:
 			// What came before it is stored, and its answers say so.
-			refuse(answers, open, err)
-			return answers, nil
-		case len(open) == 0:
+			refuse(answers, append(matched, rest...), err)
 			return answers, nil
 		}
+		var stale []int
+		for k, i := range matched {
+			answers[i] = results[k]
+			stored = stored || results[k].Err == nil
+			if posthorn.KindOf(results[k].Err) == posthorn.Stale {
+				finder.atLeast = max(finder.atLeast, batch[k].Version+1)
+				stale = append(stale, i)
+			}
+		}
+		open = append(stale, rest...)
+		if len(stale) == 0 || len(stale) < len(matched) {
+			continue
+		}
+		if vain++; vain == rematches {
+			refuse(answers, open, &posthorn.Error{
+				Kind: posthorn.Unavailable, RetryAfter: time.Second,
+				Message: "the tenant's subscriptions change faster than events can be matched; try again",
+			})
+			break
+		}
 	}
-	refuse(answers, open, &posthorn.Error{
-		Kind: posthorn.Unavailable, RetryAfter: time.Second,
-		Message: "the tenant's subscriptions change faster than events can be matched; try again",
-	})
 	return answers, nil
 }
 
-// matchAll matches the open events, given by their places. Those whose own fault it is have their answer and are not among the matched.
-func (p *Publisher) matchAll(ctx context.Context, f *finder, events []*posthorn.Event, open []int, answers []posthorn.Accepted) (
-	batch []posthorn.Acceptance, matched []int, err error,
+// matchSome matches as many of the open events, given by their places, as one commit takes; the rest come later. Those whose own fault
+// it is have their answer and are neither among the matched nor the rest.
+func (p *Publisher) matchSome(ctx context.Context, f *finder, events []*posthorn.Event, open []int, answers []posthorn.Accepted) (
+	batch []posthorn.Acceptance, matched, rest []int, err error,
 ) {
 	batch, matched = make([]posthorn.Acceptance, 0, len(open)), make([]int, 0, len(open))
+	deliveries := 0
 	for n, i := range open {
-		found, err := f.find(ctx, events[i])
+		e := events[i]
+		e.ID = posthorn.EventID{UUID: posthorn.NewUUID(p.opts.Store.Now())}
+		found, err := f.find(ctx, e)
 		if posthorn.KindOf(err) == posthorn.Invalid {
 			answers[i].Err = err
 			continue
 		}
 		if err != nil {
 			p.release(batch)
-			return nil, append(matched, open[n:]...), err
+			return nil, matched, open[n:], err
 		}
-		batch, matched = append(batch, p.match(events[i], found)), append(matched, i)
+		deliveries += len(found.Subscriptions) + len(found.Failed)
+		if len(batch) > 0 && deliveries > groupDeliveries {
+			return batch, matched, open[n:], nil
+		}
+		batch, matched = append(batch, p.match(e, found)), append(matched, i)
 	}
-	return batch, matched, nil
+	return batch, matched, nil, nil
 }
 
 func refuse(answers []posthorn.Accepted, places []int, err error) {

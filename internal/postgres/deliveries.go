@@ -58,7 +58,7 @@ func (s *Store) ListDeliveries(ctx context.Context, tenant posthorn.TenantID, f 
 		})
 }
 
-// listDeliveries reads along the index that narrows most. What that leaves is for matches to judge.
+// listDeliveries reads along the index that narrows most. What that leaves is for the filter to judge.
 func (s *Store) listDeliveries(ctx context.Context, tenant posthorn.TenantID, f *posthorn.DeliveryFilter, before posthorn.UUID, n int,
 ) ([]posthorn.Delivery, error) {
 	const list = `SELECT ` + deliveryColumns + ` FROM deliveries d WHERE d.tenant_id = $1 AND d.id < $2 AND d.id >= $3`

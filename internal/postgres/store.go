@@ -266,7 +266,8 @@ func (s *Store) Now() time.Time {
 	return ownClock(time.Now()).Add(time.Duration(s.offset.Load())).UTC()
 }
 
-// ownClock is a moment on this process's own clock, which began with the machine's and is not set as that may be.
+// ownClock is a moment on this process's own clock, which began with the machine's and runs on when somebody sets that. It stands still
+// while the machine sleeps, until the next answer.
 func ownClock(at time.Time) time.Time { return processStart.Add(at.Sub(processStart)) }
 
 // setClock learns from an answer: the database said now at some time between sent and received. The offset moves only

@@ -191,21 +191,15 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 		}
 		sealed = nil
 	}
-	if err := tx.QueryRow(ctx, nextVersion, uuid(sub.TenantID.UUID)).Scan(&sub.Version, (*moment)(&sub.UpdatedAt)); err != nil {
-		return err
-	}
 	fifo := sub.Ordering == posthorn.OrderingFIFO
 	becomesFIFO := fifo && before.Ordering != posthorn.OrderingFIFO
 	if becomesFIFO {
-		var pending int
-		err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM deliveries WHERE subscription_id = $1 AND queued LIMIT $2) n`,
-			uuid(sub.ID.UUID), posthorn.MaxNumbered+1).Scan(&pending)
-		if err != nil {
+		if err := numberable(ctx, tx, sub.ID); err != nil {
 			return err
 		}
-		if pending > posthorn.MaxNumbered {
-			return posthorn.TooManyToOrder()
-		}
+	}
+	if err := tx.QueryRow(ctx, nextVersion, uuid(sub.TenantID.UUID)).Scan(&sub.Version, (*moment)(&sub.UpdatedAt)); err != nil {
+		return err
 	}
 	var b pgx.Batch
 	b.Queue(`UPDATE subscriptions SET version = $2, status = $3, disabled_reason = $4, policy = $5,
@@ -238,6 +232,22 @@ func (s *Store) storeSubscription(ctx context.Context, tx pgx.Tx, sub, before *p
 			WHERE subscription_id = $1 AND queued AND sequence > 0 AND spent > 0 AND claim IS NULL`, uuid(sub.ID.UUID))
 	}
 	return tx.SendBatch(ctx, &b).Close()
+}
+
+// numberable is nil, or the Conflict of a lane with too many pending deliveries to put in order.
+func numberable(ctx context.Context, tx pgx.Tx, id posthorn.SubscriptionID) error {
+	var pending int
+	var b pgx.Batch
+	b.Queue(steer)
+	b.Queue(`SELECT count(*) FROM (SELECT FROM deliveries WHERE subscription_id = $1 AND queued LIMIT $2) n`,
+		uuid(id.UUID), posthorn.MaxNumbered+1).QueryRow(func(row pgx.Row) error { return row.Scan(&pending) })
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return err
+	}
+	if pending > posthorn.MaxNumbered {
+		return posthorn.TooManyToOrder()
+	}
+	return nil
 }
 
 // DeleteSubscription implements posthorn.SubscriptionStore.
