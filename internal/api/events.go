@@ -30,7 +30,7 @@ func (h *Handler) registerEvents() {
 			map[string]any{"type": "order.created", "payload": map[string]any{"id": 4711}},
 			map[string]any{"type": "order.paid", "payload": map[string]any{"id": 4711}, "idempotency_key": "paid-4711"},
 		}},
-		description: "At most 1,000 events and 4 MiB. The answers are in the order of the events; a bad one has its own error and stops none of the others.",
+		description: "At most 1,000 events and 4 MiB. The answers are in the order of the events; a bad one has its own error and stops none of the others. A batch that very many subscriptions want is stored in parts: where the store goes away in between, the events that are not stored have its error, to be sent again.",
 	}, h.publishBatch)
 	handle(h, operation{
 		method: http.MethodGet, path: "/events", id: "listEvents", tag: "Events", scope: posthorn.ScopeRead,

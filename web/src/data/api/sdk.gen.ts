@@ -343,7 +343,7 @@ export const publishEvent = <ThrowOnError extends boolean = false>(options: Opti
 /**
  * Publish many events
  *
- * At most 1,000 events and 4 MiB. The answers are in the order of the events; a bad one has its own error and stops none of the others.
+ * At most 1,000 events and 4 MiB. The answers are in the order of the events; a bad one has its own error and stops none of the others. A batch that very many subscriptions want is stored in parts: where the store goes away in between, the events that are not stored have its error, to be sent again.
  *
  * Needs a key with the scope `publish`.
  */
