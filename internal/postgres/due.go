@@ -18,20 +18,20 @@ const (
 	manualLimit = 500
 )
 
-// cursor is where the next walk over the lanes begins: behind the last lane served, so that with more due lanes than one
-// claim can serve all get their turn.
-type cursor struct {
+// cursor is where the next look begins: behind the last that this one served or saw, so that where there is more than one look takes, all get
+// their turn.
+type cursor[T any] struct {
 	mu    sync.Mutex
-	after posthorn.UUID
+	after T
 }
 
-func (c *cursor) get() posthorn.UUID {
+func (c *cursor[T]) get() T {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.after
 }
 
-func (c *cursor) set(after posthorn.UUID) {
+func (c *cursor[T]) set(after T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.after = after
@@ -75,24 +75,11 @@ FROM (SELECT id, subscription_id, visible_at FROM deliveries d WHERE d.manual <>
 CROSS JOIN LATERAL (SELECT * FROM lanes l WHERE l.subscription_id = d.subscription_id OFFSET 0) l
 ORDER BY d.visible_at, d.id`
 
-// manualPlace is where the next look at manual retries begins. Those of lanes that are paused or full stay the longest waiting, and must
-// not hide the others: so where there are more than one look takes, the next goes on behind it.
-type manualPlace struct {
-	mu    sync.Mutex
+// retryPlace is a manual retry's place among them. Those of lanes that are paused or full stay the longest waiting, and must not hide the
+// others.
+type retryPlace struct {
 	since time.Time
 	id    posthorn.UUID
-}
-
-func (m *manualPlace) get() (since time.Time, id posthorn.UUID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.since, m.id
-}
-
-func (m *manualPlace) set(since time.Time, id posthorn.UUID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.since, m.id = since, id
 }
 
 // look finds the due lanes and retries that a node has room for.
@@ -101,18 +88,18 @@ func (s *Store) look(ctx context.Context, req *posthorn.ClaimRequest) (*duePlan,
 	start := s.cursor.get()
 	window := min(max(req.Limit*9/8, 64), walkWindow)
 	first := &pgx.Batch{}
-	since, id := s.manual.get()
-	if since.IsZero() {
-		since = time.Unix(0, 0)
+	after := s.manual.get()
+	if after.since.IsZero() {
+		after.since = time.Unix(0, 0)
 	}
-	first.Queue(dueManual, manualLimit, moment(since), [16]byte(id)).Query(func(rows pgx.Rows) error {
-		looked, err := plan.addManual(rows, req)
-		if looked.n < manualLimit {
-			looked = manualLook{}
+	first.Queue(dueManual, manualLimit, moment(after.since), [16]byte(after.id)).Query(func(rows pgx.Rows) error {
+		seen, last, err := plan.addManual(rows, req)
+		if seen < manualLimit {
+			last = retryPlace{}
 		} else {
 			plan.expect(claimRecheck)
 		}
-		s.manual.set(looked.since, looked.id)
+		s.manual.set(last)
 		return err
 	})
 	if req.PerLane <= 0 {
@@ -283,26 +270,19 @@ func (p *duePlan) expect(wait time.Duration) {
 	}
 }
 
-// manualLook is how many manual retries a look has seen, and which was the last.
-type manualLook struct {
-	n     int
-	since time.Time
-	id    posthorn.UUID
-}
-
 // addManual takes manual retries into the plan. In a FIFO lane one is given only as the lane's lowest, so there it is the
-// lane that is planned for.
-func (p *duePlan) addManual(rows pgx.Rows, req *posthorn.ClaimRequest) (look manualLook, err error) {
+// lane that is planned for. It tells how many it has seen, and where the last was.
+func (p *duePlan) addManual(rows pgx.Rows, req *posthorn.ClaimRequest) (seen int, last retryPlace, err error) {
 	defer rows.Close()
 	p.byHand = map[posthorn.SubscriptionID]int{}
 	taken := map[posthorn.SubscriptionID]int{}
 	for rows.Next() {
 		var l lanePlan
-		err := rows.Scan((*moment)(&look.since), (*uuid)(&look.id), (*uuid)(&l.SubscriptionID.UUID), &l.active, &l.fifo, &l.open)
+		err := rows.Scan((*moment)(&last.since), (*uuid)(&last.id), (*uuid)(&l.SubscriptionID.UUID), &l.active, &l.fifo, &l.open)
 		if err != nil {
-			return look, err
+			return seen, last, err
 		}
-		look.n++
+		seen++
 		if !l.active {
 			continue
 		}
@@ -311,14 +291,14 @@ func (p *duePlan) addManual(rows pgx.Rows, req *posthorn.ClaimRequest) (look man
 		switch {
 		case taken[l.SubscriptionID] > room || len(p.manual) >= req.Limit:
 		case !l.fifo:
-			p.manual = append(p.manual, look.id)
+			p.manual = append(p.manual, last.id)
 			p.byHand[l.SubscriptionID]++
 		case !l.open && taken[l.SubscriptionID] == 1:
 			l.room, l.manualOnly = room, true
 			p.lanes = append(p.lanes, l)
 		}
 	}
-	return look, rows.Err()
+	return seen, last, rows.Err()
 }
 
 // shared divides the limit among the lanes.

@@ -70,9 +70,9 @@ type Store struct {
 	// slack is how far an id may be from the moment its row was written; tests that move time raise it.
 	slack time.Duration
 	// cursor is where the next look for due lanes begins, fifo the same within long FIFO lanes, and manual among manual retries.
-	cursor cursor
+	cursor cursor[posthorn.UUID]
 	fifo   fifoCursors
-	manual manualPlace
+	manual cursor[retryPlace]
 	// daysNamed says that the partitions of today and the days ahead are there under their names; today's statements name today's.
 	daysNamed atomic.Bool
 	today     atomic.Pointer[statements]
