@@ -46,8 +46,10 @@ func TestBench(t *testing.T) {
 	if err := bench.Write(&document, "v1", "a machine", []bench.Document{{Store: "SQLite", Report: &report}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"Posthorn v1 on a machine", "| throughput | ", "| batch | ", "- `fanout`: one event to 50 subscriptions",
-		"`posthorn bench --baseline --duration 200ms --clients 4 throughput batch fanout slow`"} {
+	for _, part := range []string{
+		"Posthorn v1 on a machine", "| throughput | ", "| batch | ", "- `fanout`: one event to 50 subscriptions",
+		"`posthorn bench --baseline --duration 200ms --clients 4 throughput batch fanout slow`",
+	} {
 		if !strings.Contains(document.String(), part) {
 			t.Errorf("the document lacks %q:\n%s", part, document.String())
 		}
