@@ -93,7 +93,9 @@ WITH lane AS (
 const selectDue = `
 SELECT now(), lane.visible_at, CASE WHEN lane.expires_at IS NULL OR lane.expires_at > now() THEN lane.id END,
 	l.status = 'active' AND NOT l.deleted, l.fifo,
-	l.fifo AND (lane.sequence = 0 AND (lane.expires_at IS NULL OR lane.expires_at > now()) OR coalesce(l.fifo_since > now() - interval '10 minutes', false)), l.deleted, l.retry_window,
+	l.fifo AND (lane.sequence = 0 AND (lane.expires_at IS NULL OR lane.expires_at > now())
+		OR coalesce(l.fifo_since > now() - interval '10 minutes', false)),
+	l.deleted, l.retry_window,
 	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens = 0,
 	coalesce(l.throttled_until <= now(), true) AND l.breaker_opens > 0 AND coalesce(l.breaker_until <= now(), true),
 	` + laneColumns + `

@@ -14,8 +14,8 @@ const claimable = `d.queued AND d.visible_at <= now() AND (d.expires_at IS NULL 
 
 // takeDue locks due deliveries and moves them in one statement. Those of $5 are given by id: the first $6 are retries by
 // hand, the rest heads of FIFO lanes. Of each lane in $8 the oldest follow, up to its share; in a lane that became FIFO
-// lately, or whose oldest has no number ($10), only those without a number. Rows another claim is taking are passed over. They are given in order:
-// retries, the first of each lane, the second of each, …, as far as $3 and the bytes of $4 reach; the k-th gets the k-th
+// lately, or whose oldest has no number ($10), only those without a number. Rows another claim is taking are passed over.
+// They are given in order: retries, the first of each lane, the second of each, …, as far as $3 and the bytes of $4 reach; the k-th gets the k-th
 // token of $7. A claim whose lease ran out is an interruption, which beyond $11 in a row costs the budget, or ends a retry
 // by hand: what was pending before is left to the next look then.
 const takeDue = `
