@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -58,7 +59,11 @@ func Demo(ctx context.Context, s *config.Settings, version string, out io.Writer
 	}
 	defer receivers.stop()
 	d := &demonstration{app: a, out: out, receivers: receivers, names: map[posthorn.SubscriptionID]string{}}
-	return d.run(ctx)
+	if err := d.run(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	// Ctrl-C is how a demo ends, also in the middle of a request.
+	return nil
 }
 
 // demonstration plays the demo against a running node.
@@ -90,19 +95,19 @@ func (d *demonstration) run(ctx context.Context) error {
 		select {
 		case <-time.After(demoPause):
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		}
 	}
 	select {
 	case <-time.After(8 * time.Second):
 	case <-ctx.Done():
-		return nil
+		return ctx.Err()
 	}
 	fmt.Fprintf(d.out, "\nPosthorn stays up until Ctrl-C. Look around:\n\n  API        %s\n  API docs   %s/docs\n  Dashboard  %s/\n  API key    %s\n\n"+
 		"Publish another:\n\n  curl %s/events -H 'Authorization: Bearer %s' \\\n    -H 'Content-Type: application/json' -d '{\"type\":\"order.created\",\"payload\":{\"id\":2}}'\n\n",
 		d.app.URL(), d.app.URL(), d.app.URL(), d.app.settings.APIKey, d.app.URL(), d.app.settings.APIKey)
 	<-ctx.Done()
-	return nil
+	return ctx.Err()
 }
 
 // subscribe creates a receiver's subscription, with a schedule short enough to watch.
