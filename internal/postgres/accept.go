@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,12 +27,37 @@ ON CONFLICT DO NOTHING`
 // of the commits. Other lanes have no row in the index this reads.
 const lockFIFO = `SELECT 1 FROM lanes WHERE subscription_id = ANY($1) AND fifo ORDER BY subscription_id FOR UPDATE`
 
-// acceptEvents stores events and deliveries; acceptMatched and acceptAny fill in the words in braces. An event is stored when
-// it has taken its key, or has none and is not stale; (… IN …) IS TRUE keeps the planner to one hash of the few ids. Rows of
-// the answer: per stored event its place and deliveries, then per delivery born claimed its place and what its lane adds.
+// laneAtBirth is what a lane says of the deliveries stored in it now, and whether they may be born claimed.
+const laneAtBirth = `
+		SELECT l.fifo, l.next_sequence, l.version, l.held_for + coalesce(now() - l.held_since, '0') AS held,
+			l.failing_since IS NOT NULL AS failing,
+			NOT l.fifo AND l.status = 'active' AND l.breaker_opens = 0 AND coalesce(l.throttled_until <= now(), true) AS born
+		FROM lanes l `
+
+// makeDeliveries stores deliveries with a sequence, out of rows like match_row that are claimed or not and have what their lane held.
 // Waiting for deliver_at is like a hold: the retry window does not run, so held_base is less by that much. What is born claimed
 // stays out of the queue (births.go) where the ids of the batch are of now and its event does not expire.
-const acceptEvents = `
+func makeDeliveries(sequence, rows string) string {
+	return `INSERT INTO deliveries (id, tenant_id, event_id, subscription_id, created_at, updated_at, due_at, visible_at, completed_at,
+		expires_at, claim, claimed_by, sequence, held_base, payload_bytes, attempts, spent, interruptions, last_status_code,
+		manual, queued, state, reason, event_type, ordering_key, last_outcome, last_error)
+	SELECT w.id, w.tenant_id, w.event_id, w.subscription_id, now(), now(), greatest(w.deliver_at, now()),
+		CASE WHEN w.claimed THEN now() + $4::interval ELSE greatest(w.deliver_at, now()) END,
+		CASE WHEN w.reason <> '' THEN now() END, w.expires_at,
+		CASE WHEN w.claimed THEN w.token END, CASE WHEN w.claimed THEN $3::uuid END,
+		` + sequence + `, nullif(w.held - greatest(w.deliver_at - now(), '0'), '0'), w.bytes,
+		w.claimed::int, 0, 0, 0, 0,
+		w.reason = '' AND NOT (w.claimed AND w.expires_at IS NULL AND ` + bornOutside + `),
+		CASE WHEN w.reason = '' THEN 'pending' ELSE 'cancelled' END,
+		w.reason, w.type, w.ordering_key, '', ''
+	FROM ` + rows + ` w`
+}
+
+// acceptEvents stores events and deliveries, where more must be asked than acceptWhole does. An event is stored when it has taken its
+// key, or has none and is not stale; (… IN …) IS TRUE keeps the planner to one hash of the few ids. The deliveries of an event are
+// counted, as a subscription may have gone, and those of a FIFO lane numbered in the order of the events. Rows of the answer: per
+// stored event its place and deliveries, then per delivery born claimed its place and what its lane adds.
+var acceptEvents = `
 WITH fresh AS MATERIALIZED (
 	SELECT *
 	FROM unnest($1::event_row[]) WITH ORDINALITY AS e(id, tenant_id, version, key, matches, type, content_type, ordering_key,
@@ -46,35 +70,28 @@ WITH fresh AS MATERIALIZED (
 		m.token IS NOT NULL AND m.reason = '' AND m.deliver_at IS NULL AND l.born AS claimed
 	FROM unnest($2::match_row[]) WITH ORDINALITY
 		AS m(event_id, tenant_id, subscription_id, id, token, reason, type, ordering_key, deliver_at, expires_at, bytes, n)
-	CROSS JOIN LATERAL (
-		SELECT l.fifo, l.next_sequence, l.version, l.held_for + coalesce(now() - l.held_since, '0') AS held,
-			l.failing_since IS NOT NULL AS failing,
-			NOT l.fifo AND l.status = 'active' AND l.breaker_opens = 0 AND coalesce(l.throttled_until <= now(), true) AS born
-		FROM lanes l WHERE l.subscription_id = m.subscription_id AND l.tenant_id = m.tenant_id AND NOT l.deleted OFFSET 0) l
+	CROSS JOIN LATERAL (` + laneAtBirth + `WHERE l.subscription_id = m.subscription_id AND l.tenant_id = m.tenant_id AND NOT l.deleted OFFSET 0) l
 	WHERE (m.event_id IN (SELECT id FROM fresh)) IS TRUE
 ), counted AS (
-	{counted}
+	SELECT f.n, f.id, CASE WHEN (SELECT count(*) FROM wanted) = (SELECT sum(matches) FROM fresh) THEN f.matches
+		ELSE (SELECT count(*) FROM wanted w WHERE w.event_id = f.id) END::int AS deliveries
+	FROM fresh f
 ), stored AS (
 	INSERT INTO events (id, tenant_id, created_at, deliver_at, expires_at, deliveries, type, content_type, ordering_key,
 		idempotency_key, trace_parent, headers, payload)
-	SELECT e.id, e.tenant_id, now(), e.deliver_at, e.expires_at, {deliveries},
+	SELECT e.id, e.tenant_id, now(), e.deliver_at, e.expires_at,
+		CASE WHEN (SELECT count(*) FROM wanted) = (SELECT sum(matches) FROM fresh)
+			THEN e.matches ELSE (SELECT c.deliveries FROM counted c WHERE c.id = e.id) END,
 		e.type, e.content_type, e.ordering_key, e.key, e.trace_parent, e.headers, e.payload
 	FROM fresh e
 ), made AS (
-	INSERT INTO deliveries (id, tenant_id, event_id, subscription_id, created_at, updated_at, due_at, visible_at, completed_at,
-		expires_at, claim, claimed_by, sequence, held_base, payload_bytes, attempts, spent, interruptions, last_status_code,
-		manual, queued, state, reason, event_type, ordering_key, last_outcome, last_error)
-	SELECT w.id, w.tenant_id, w.event_id, w.subscription_id, now(), now(), greatest(w.deliver_at, now()),
-		CASE WHEN w.claimed THEN now() + $4::interval ELSE greatest(w.deliver_at, now()) END,
-		CASE WHEN w.reason <> '' THEN now() END, w.expires_at,
-		CASE WHEN w.claimed THEN w.token END, CASE WHEN w.claimed THEN $3::uuid END,
-		{sequence}, nullif(w.held - greatest(w.deliver_at - now(), '0'), '0'), w.bytes,
-		w.claimed::int, 0, 0, 0, 0,
-		w.reason = '' AND NOT (w.claimed AND w.expires_at IS NULL AND ` + bornOutside + `),
-		CASE WHEN w.reason = '' THEN 'pending' ELSE 'cancelled' END,
-		w.reason, w.type, w.ordering_key, '', ''
-	FROM {wanted} w
-), {advanced} tallied AS (
+	` + makeDeliveries("CASE WHEN w.fifo THEN w.next_sequence - 1 + w.nth ELSE 0 END",
+	"(SELECT *, row_number() OVER (PARTITION BY subscription_id ORDER BY n) AS nth FROM wanted)") + `
+), advanced AS (
+	UPDATE lanes SET next_sequence = lanes.next_sequence + c.n
+	FROM (SELECT subscription_id, count(*) AS n FROM wanted WHERE fifo GROUP BY subscription_id) c
+	WHERE lanes.subscription_id = c.subscription_id
+), tallied AS (
 	INSERT INTO tallies (at, tenant_ids, subscription_ids, counts)
 	SELECT now(), array_agg(t.tenant_id), array_agg(t.subscription_id), array_agg(t.n)
 	FROM (SELECT tenant_id, '00000000-0000-0000-0000-000000000000'::uuid AS subscription_id, count(*)::int AS n FROM fresh GROUP BY 1
@@ -83,33 +100,6 @@ WITH fresh AS MATERIALIZED (
 )
 SELECT now(), c.n, c.deliveries, 0::bigint, 0::bigint, NULL::interval, false FROM counted c
 UNION ALL SELECT now(), 0, 0, w.n, w.version, w.held, w.failing FROM wanted w WHERE w.claimed`
-
-// acceptMatched is for most batches (see acceptRows.isMatched): every match becomes a delivery, and none has a sequence. A lone
-// event is accepted a tenth faster than with acceptAny.
-var acceptMatched = strings.NewReplacer(
-	"{counted}", `SELECT n, id, matches AS deliveries FROM fresh`,
-	"{deliveries}", "e.matches",
-	"{wanted}", "wanted",
-	"{sequence}", "0",
-	"{advanced}", "",
-).Replace(acceptEvents)
-
-// acceptAny counts the deliveries of each event, as a subscription may have gone, and numbers those of a FIFO lane in the order of
-// the events.
-var acceptAny = strings.NewReplacer(
-	"{counted}", `SELECT f.n, f.id, CASE WHEN (SELECT count(*) FROM wanted) = (SELECT sum(matches) FROM fresh) THEN f.matches
-		ELSE (SELECT count(*) FROM wanted w WHERE w.event_id = f.id) END::int AS deliveries
-	FROM fresh f`,
-	"{deliveries}", `CASE WHEN (SELECT count(*) FROM wanted) = (SELECT sum(matches) FROM fresh)
-			THEN e.matches ELSE (SELECT c.deliveries FROM counted c WHERE c.id = e.id) END`,
-	"{wanted}", "(SELECT *, row_number() OVER (PARTITION BY subscription_id ORDER BY n) AS nth FROM wanted)",
-	"{sequence}", "CASE WHEN w.fifo THEN w.next_sequence - 1 + w.nth ELSE 0 END",
-	"{advanced}", `advanced AS (
-	UPDATE lanes SET next_sequence = lanes.next_sequence + c.n
-	FROM (SELECT subscription_id, count(*) AS n FROM wanted WHERE fifo GROUP BY subscription_id) c
-	WHERE lanes.subscription_id = c.subscription_id
-),`,
-).Replace(acceptEvents)
 
 // acceptOriginals finds the keys that were taken before, with the event that did.
 const acceptOriginals = `
@@ -183,21 +173,26 @@ func possiblyStored(err error) error {
 func (s *Store) acceptOnce(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance, rows *acceptRows,
 	answers []posthorn.Accepted,
 ) error {
+	counted := rows.count()
 	riders := s.rides.Board()
-	err := s.sendAccept(ctx, node, batch, rows, answers, riders)
+	stored, err := s.sendAccept(ctx, node, batch, rows, counted, answers, riders)
 	s.rides.Pass(len(batch))
 	for _, r := range riders {
 		r.Answer(err)
 	}
 	if len(riders) > 0 && (isData(err) || codeOf(err) == codeNoTable) {
-		err = s.sendAccept(ctx, node, batch, rows, answers, nil)
+		stored, err = s.sendAccept(ctx, node, batch, rows, counted, answers, nil)
+	}
+	if err == nil && !stored {
+		_, err = s.sendAccept(ctx, node, batch, rows, nil, answers, nil)
 	}
 	return err
 }
 
-func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance, rows *acceptRows,
+// sendAccept stores the whole batch as counted, or nothing of it; without a count, what can be stored.
+func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance, rows *acceptRows, counted *counts,
 	answers []posthorn.Accepted, riders []*ride.Rider[*recording],
-) error {
+) (stored bool, err error) {
 	// Nothing was stored for what no row of the answer names.
 	for i := range answers {
 		answers[i] = posthorn.Accepted{EventID: batch[i].Event.ID, Err: errStale}
@@ -208,6 +203,20 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 	for _, r := range riders {
 		r.Write.queue(&b, s, sent)
 	}
+	born := rows.made()
+	made := born
+	for i := range batch {
+		made.add(batch[i].Event.ID.UUID)
+	}
+	write := s.statementsFor(made)
+	if counted != nil {
+		b.Queue(write.acceptWhole, rows.wholeArguments(node, born, counted)...).Query(func(found pgx.Rows) (err error) {
+			stored, err = s.readWhole(found, node, batch, counted, answers, sent)
+			return err
+		})
+		err = pool.SendBatch(ctx, &b).Close()
+		return stored, err
+	}
 	k := &rows.keys
 	if len(rows.keyed) > 0 {
 		b.Queue(acceptKeys, k.events, k.tenants, k.versions, k.keys, k.hashes)
@@ -215,17 +224,7 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 	if len(rows.ordered) > 0 {
 		b.Queue(lockFIFO, rows.ordered)
 	}
-	born := rows.made()
-	made := born
-	for i := range batch {
-		made.add(batch[i].Event.ID.UUID)
-	}
-	write := s.statementsFor(made)
-	events := write.acceptAny
-	if rows.isMatched() {
-		events = write.acceptMatched
-	}
-	b.Queue(events, rows.arguments(node, born)...).Query(func(found pgx.Rows) error {
+	b.Queue(write.acceptEvents, inOnePiece(rows.arguments(node, born)...)...).Query(func(found pgx.Rows) error {
 		return s.readAccepted(found, node, batch, rows, answers, sent)
 	})
 	if len(rows.keyed) > 0 {
@@ -233,7 +232,7 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 			return readOriginals(found, rows, answers)
 		})
 	}
-	return pool.SendBatch(ctx, &b).Close()
+	return true, pool.SendBatch(ctx, &b).Close()
 }
 
 // errStale is never changed.

@@ -64,17 +64,13 @@ func (r *acceptRows) addKey(place int, a *posthorn.Acceptance) {
 	k.hashes = append(k.hashes, hash[:])
 }
 
-// isMatched reports that each match of what is stored becomes a delivery without a sequence. A key is taken before the other rows
-// are looked at, and a subscription may go between the two.
-func (r *acceptRows) isMatched() bool { return len(r.keyed) == 0 && len(r.ordered) == 0 }
-
 // arguments are those of acceptEvents, in order; made is of the deliveries.
 func (r *acceptRows) arguments(node posthorn.NodeID, made period) []any {
-	return inOnePiece(
+	return []any{
 		records{len(r.batch), r.payloads + 300*len(r.batch), r.putEvent},
 		records{len(r.owner), 250 * len(r.owner), r.putMatch},
 		uuid(node.UUID), posthorn.Lease, moment(made.from), moment(made.to), bornFresh,
-	)
+	}
 }
 
 // made is when the ids of the deliveries were.

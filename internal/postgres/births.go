@@ -30,7 +30,7 @@ const (
 	bornCounted = 50_000
 )
 
-// bornOutside says in acceptEvents whether deliveries with ids from one time ($5) to another ($6) may be born outside the queue. It
+// bornOutside says in makeDeliveries whether deliveries with ids from one time ($5) to another ($6) may be born outside the queue. It
 // reads births, by which a sweep knows who may bring some yet, and where no sweep has been.
 const bornOutside = `coalesce((SELECT b.swept < $5::timestamptz AND clock_timestamp() BETWEEN $6::timestamptz - $7::interval AND $5::timestamptz + $7::interval
 	FROM births b WHERE b.one), false)`

@@ -67,6 +67,8 @@ func (s *Store) warmUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	nothing := newAcceptRows(nil)
+	counted := nothing.count()
 	var made period
 	made.add(posthorn.NewUUID(s.Now()))
 	write := s.statementsFor(made)
@@ -83,7 +85,7 @@ func (s *Store) warmUp(ctx context.Context) error {
 				return err
 			}
 			var b pgx.Batch
-			b.Queue(write.acceptMatched, newAcceptRows(nil).arguments(posthorn.NodeID{}, period{})...)
+			b.Queue(write.acceptWhole, nothing.wholeArguments(posthorn.NodeID{}, period{}, counted)...)
 			b.Queue(write.recordAttempts, results.arguments()...)
 			if err := errors.Join(tx.SendBatch(ctx, &b).Close(), tx.Rollback(ctx)); err != nil {
 				return err

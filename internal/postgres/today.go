@@ -14,11 +14,11 @@ import (
 // statements are those that every event costs.
 type statements struct {
 	// day is whose partitions they name; zero for none.
-	day                                      time.Time
-	acceptMatched, acceptAny, recordAttempts string
+	day                                       time.Time
+	acceptWhole, acceptEvents, recordAttempts string
 }
 
-var ofAnyDay = statements{acceptMatched: acceptMatched, acceptAny: acceptAny, recordAttempts: recordAttempts}
+var ofAnyDay = statements{acceptWhole: acceptWhole, acceptEvents: acceptEvents, recordAttempts: recordAttempts}
 
 // naming makes those that name a day's partitions.
 func naming(d time.Time) *statements {
@@ -29,7 +29,7 @@ func naming(d time.Time) *statements {
 	}
 	replacer := strings.NewReplacer(names...)
 	return &statements{
-		day: d, acceptMatched: replacer.Replace(acceptMatched), acceptAny: replacer.Replace(acceptAny), recordAttempts: replacer.Replace(recordAttempts),
+		day: d, acceptWhole: replacer.Replace(acceptWhole), acceptEvents: replacer.Replace(acceptEvents), recordAttempts: replacer.Replace(recordAttempts),
 	}
 }
 
