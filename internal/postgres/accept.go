@@ -109,8 +109,8 @@ CROSS JOIN LATERAL (SELECT * FROM idempotency_keys k WHERE k.tenant_id = e.tenan
 LEFT JOIN LATERAL (SELECT * FROM events o WHERE o.tenant_id = e.tenant_id AND o.id = k.event_id OFFSET 0) o ON true
 WHERE k.event_id <> e.id`
 
-// AcceptEvents implements posthorn.Intake: one pipeline, committed as one transaction. Only where the batch holds a value
-// the database refuses is it split, until the bad event stands alone.
+// AcceptEvents implements posthorn.Intake: one pipeline, committed as one transaction, and a second one where the first stored nothing,
+// as subscriptions changed. Only where the batch holds a value the database refuses is it split, until the bad event stands alone.
 func (s *Store) AcceptEvents(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance) ([]posthorn.Accepted, error) {
 	answers := make([]posthorn.Accepted, len(batch))
 	if len(batch) == 0 {
@@ -169,30 +169,31 @@ func possiblyStored(err error) error {
 	}
 }
 
-// acceptOnce takes along the results that wait. What fails with them may be theirs, and is tried again without.
+// acceptOnce takes along the results that wait. What fails with them may be theirs, and is tried again without. A batch that is not
+// stored as a whole is decided over event by event.
 func (s *Store) acceptOnce(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance, rows *acceptRows,
 	answers []posthorn.Accepted,
 ) error {
 	counted := rows.count()
 	riders := s.rides.Board()
-	stored, err := s.sendAccept(ctx, node, batch, rows, counted, answers, riders)
+	decided, err := s.sendAccept(ctx, node, batch, rows, counted, answers, riders)
 	s.rides.Pass(len(batch))
 	for _, r := range riders {
 		r.Answer(err)
 	}
 	if len(riders) > 0 && (isData(err) || codeOf(err) == codeNoTable) {
-		stored, err = s.sendAccept(ctx, node, batch, rows, counted, answers, nil)
+		decided, err = s.sendAccept(ctx, node, batch, rows, counted, answers, nil)
 	}
-	if err == nil && !stored {
+	if err == nil && !decided {
 		_, err = s.sendAccept(ctx, node, batch, rows, nil, answers, nil)
 	}
 	return err
 }
 
-// sendAccept stores the whole batch as counted, or nothing of it; without a count, what can be stored.
+// sendAccept stores the whole batch as counted, or tells that it stored nothing of it; without a count it stores what it can.
 func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance, rows *acceptRows, counted *counts,
 	answers []posthorn.Accepted, riders []*ride.Rider[*recording],
-) (stored bool, err error) {
+) (decided bool, err error) {
 	// Nothing was stored for what no row of the answer names.
 	for i := range answers {
 		answers[i] = posthorn.Accepted{EventID: batch[i].Event.ID, Err: errStale}
@@ -211,11 +212,11 @@ func (s *Store) sendAccept(ctx context.Context, node posthorn.NodeID, batch []po
 	write := s.statementsFor(made)
 	if counted != nil {
 		b.Queue(write.acceptWhole, rows.wholeArguments(node, born, counted)...).Query(func(found pgx.Rows) (err error) {
-			stored, err = s.readWhole(found, node, batch, counted, answers, sent)
+			decided, err = s.readWhole(found, node, batch, counted, answers, sent)
 			return err
 		})
 		err = pool.SendBatch(ctx, &b).Close()
-		return stored, err
+		return decided, err
 	}
 	k := &rows.keys
 	if len(rows.keyed) > 0 {
@@ -284,7 +285,7 @@ func (s *Store) readAccepted(found pgx.Rows, node posthorn.NodeID, batch []posth
 	return found.Err()
 }
 
-// bornClaimed is the delivery as acceptEvents stored it.
+// bornClaimed is the delivery as makeDeliveries stored it.
 func bornClaimed(e *posthorn.Event, m *posthorn.Match, node posthorn.NodeID, now time.Time, held time.Duration) posthorn.Claimed {
 	return posthorn.Claimed{
 		Claim: posthorn.Claim{DeliveryID: m.DeliveryID, Attempt: m.Attempt, Number: 1},

@@ -64,7 +64,7 @@ func (r *acceptRows) addKey(place int, a *posthorn.Acceptance) {
 	k.hashes = append(k.hashes, hash[:])
 }
 
-// arguments are those of acceptEvents, in order; made is of the deliveries.
+// arguments are those of acceptEvents, in order, and the first of acceptWhole; made is of the deliveries.
 func (r *acceptRows) arguments(node posthorn.NodeID, made period) []any {
 	return []any{
 		records{len(r.batch), r.payloads + 300*len(r.batch), r.putEvent},

@@ -48,7 +48,7 @@ func TestFoldsBesideWriters(t *testing.T) {
 	for w := range writers {
 		all.Go(func() {
 			for range each {
-				a := l.acceptance([]byte(`{}`), true, l.subs[w%2])
+				a := l.matched(nil, l.subs[w%2])
 				accepted, err := l.AcceptEvents(t.Context(), l.node, []posthorn.Acceptance{a})
 				if err == nil {
 					_, err = l.RecordAttempts(t.Context(), posthorn.RecordBatch{Node: l.node, Results: []posthorn.Result{l.success(accepted[0].Claimed[0])}})

@@ -41,8 +41,9 @@ WITH lane AS MATERIALIZED (
 SELECT now(), coalesce(l.n, 0), coalesce(l.version, 0), l.held, coalesce(l.failing, false), coalesce(l.born, false)
 FROM whole LEFT JOIN lane l ON true`
 
-// counts is what a batch counts: first the deliveries of each of its lanes, then the events of each tenant, whose subscription is
-// NULL, with the version of the subscriptions they were matched to.
+// counts is what a batch counts: the deliveries of each of its lanes, whose version is posthorn.AnyVersion, then the events of each tenant,
+// whose subscription is NULL, with the version of the subscriptions they were matched to. The lanes come first, so that their places
+// are those of the arrays made of them.
 type counts struct {
 	tenants, subscriptions uuids
 	n                      integers
@@ -57,16 +58,22 @@ func (r *acceptRows) count() *counts {
 		return nil
 	}
 	c := &counts{lanes: make(integers, 0, len(r.owner))}
-	lanes := map[posthorn.SubscriptionID]int32{}
+	type lane struct {
+		tenant posthorn.TenantID
+		sub    posthorn.SubscriptionID
+	}
+	lanes := map[lane]int32{}
 	for i := range r.batch {
 		a := &r.batch[i]
 		for j := range a.Matches {
-			sub := a.Matches[j].SubscriptionID
-			if lanes[sub] == 0 {
-				lanes[sub] = c.add(a.Event.TenantID, sub, posthorn.AnyVersion)
+			of := lane{a.Event.TenantID, a.Matches[j].SubscriptionID}
+			place := lanes[of]
+			if place == 0 {
+				place = c.add(of.tenant, of.sub, posthorn.AnyVersion)
+				lanes[of] = place
 			}
-			c.n[lanes[sub]-1]++
-			c.lanes = append(c.lanes, lanes[sub])
+			c.n[place-1]++
+			c.lanes = append(c.lanes, place)
 		}
 	}
 	tenants := map[posthorn.TenantID]int32{}
@@ -134,6 +141,7 @@ func (s *Store) readWhole(found pgx.Rows, node posthorn.NodeID, batch []posthorn
 		for j := range matches {
 			m, lane := &matches[j], &lanes[c.lanes[next]-1]
 			next++
+			// As claimed in acceptWhole.
 			if lane.born && !m.Attempt.IsZero() && m.Reason == posthorn.ReasonNone && e.DeliverAt.IsZero() {
 				claimed := bornClaimed(&e, m, node, now, time.Duration(lane.held))
 				claimed.Version, claimed.Failing = lane.version, lane.failing

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/ride"
 )
 
 // matched is a new event as it is matched to lanes without an order, in the version of the load.
@@ -83,27 +84,39 @@ func TestWholeBatchesAreStoredAsOthers(t *testing.T) {
 			}
 		}
 	}
-	for _, sub := range l.subs {
-		if p := l.total(t, sub); p.Accepted%2 != 0 || p.Accepted == 0 {
-			t.Errorf("the statistics count %d accepted, of two like batches", p.Accepted)
+	for _, want := range []struct {
+		of  *load
+		sub posthorn.SubscriptionID
+		n   int64
+	}{{l, posthorn.SubscriptionID{}, 12}, {l, l.subs[0], 8}, {l, l.subs[1], 2}, {l, l.subs[2], 6}, {other, posthorn.SubscriptionID{}, 2}, {other, other.subs[0], 2}} {
+		if p := want.of.total(t, want.sub); p.Accepted != want.n {
+			t.Errorf("the statistics of tenant %v and subscription %v count %d accepted, want %d", want.of.tenant, want.sub, p.Accepted, want.n)
 		}
 	}
 }
 
-// TestStaleBesideAnotherTenant stores what is fresh of a batch that cannot be stored as a whole, and counts it once.
+// TestStaleBesideAnotherTenant stores what is fresh of a batch that cannot be stored as a whole, and what rides along, and counts both once.
 func TestStaleBesideAnotherTenant(t *testing.T) {
 	l := newLoad(t, openStore(t), 1)
 	other := newLoad(t, l.Store, 1)
-	done := l.success(l.born(t, l.subs[0]))
+	results := posthorn.RecordBatch{Node: l.node, Results: []posthorn.Result{l.success(l.born(t, l.subs[0]))}}
+	rows, err := newResultRows(results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rider := ride.New(&recording{batch: results, rows: rows, lanes: newLaneRows(nil)})
+	if answered, _ := l.rides.Join(rider); answered {
+		t.Fatal("the rider was answered before anything took it along")
+	}
 	stale, fresh := l.matched(func(a *posthorn.Acceptance) { a.Version-- }, l.subs[0]), other.matched(nil, other.subs[0])
-	recorded := make(chan error)
-	go func() {
-		_, err := l.RecordAttempts(t.Context(), posthorn.RecordBatch{Node: l.node, Results: []posthorn.Result{done}})
-		recorded <- err
-	}()
 	answers, err := l.AcceptEvents(t.Context(), l.node, []posthorn.Acceptance{stale, fresh})
-	if err := <-recorded; err != nil {
-		t.Error(err)
+	select {
+	case err := <-rider.Answered():
+		if err != nil || !rider.Write.report.Results[0].Moved {
+			t.Errorf("the result that rode along: %+v, %v", rider.Write.report.Results[0], err)
+		}
+	default:
+		t.Error("the result that rode along is not answered")
 	}
 	if err != nil || posthorn.KindOf(answers[0].Err) != posthorn.Stale || answers[1].Err != nil || len(answers[1].Claimed) != 1 {
 		t.Fatalf("answers %+v, %v", answers, err)
