@@ -14,7 +14,7 @@ import (
 )
 
 // setClock moves PostgreSQL's clock, for every node that starts after the first call: a now() of the test's own stands before
-// PostgreSQL's. SQLite's clock is its node's: a fail point moves that one.
+// PostgreSQL's, and so do the other times that are held against it. SQLite's clock is its node's: a fail point moves that one.
 func (w *world) setClock(ahead time.Duration) {
 	w.t.Helper()
 	ctx := context.Background()
@@ -25,7 +25,11 @@ func (w *world) setClock(ahead time.Duration) {
 	defer conn.Close(ctx)
 	_, err = conn.Exec(ctx, fmt.Sprintf(`
 		CREATE OR REPLACE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
-			AS $$SELECT pg_catalog.now() + interval '%d microseconds'$$;
+			AS $$SELECT pg_catalog.now() + interval '%[1]d microseconds'$$;
+		CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE
+			AS $$SELECT pg_catalog.clock_timestamp() + interval '%[1]d microseconds'$$;
+		CREATE OR REPLACE VIEW public.pg_stat_activity AS
+			SELECT pid, backend_xid, xact_start + interval '%[1]d microseconds' AS xact_start FROM pg_catalog.pg_stat_activity;
 		DO $$BEGIN EXECUTE format('ALTER DATABASE %%I SET search_path = public, pg_catalog', current_database()); END$$`, ahead.Microseconds()))
 	if err != nil {
 		w.t.Fatal(err)

@@ -18,6 +18,9 @@ import (
 	"github.com/posthorn/posthorn/internal/seal"
 )
 
+// uncatalogued is what PostgreSQL says where it cannot write down what it read of its catalogue.
+const uncatalogued = "could not write init file"
+
 // crowded is a PostgreSQL on a small disk.
 type crowded struct {
 	*clustertest.Postgres
@@ -53,7 +56,7 @@ func diskFullUnderPostgres(t *testing.T) {
 		f.suffer(filling{l, 0, nothing, c.fillLog, c.back})
 		f.suffer(filling{l, 64 << 10, nothing, c.crash, c.back})
 	}
-	refused, unmet := c.lines("53100 ERROR:"), c.lines("could not write init file")
+	refused, unmet := c.lines("53100 ERROR:"), c.lines(uncatalogued)
 	crashes := c.lines("terminating any other active server processes")
 	f.conclude(fmt.Sprintf("%d times each with room in the log, with none, and after a crash", len(lasts)),
 		number("statements that PostgreSQL refused for want of room", "some", refused, refused > 0),
@@ -107,9 +110,11 @@ func (c *crowded) fillLog() {
 	}
 }
 
-// crash has the server end all of its connections and recover, as one of its processes ends by a signal.
+// crash has the server end all of its connections and recover, as one of its processes ends by a signal, and waits until it has ended
+// one that came after: how long it takes to recover is the machine's.
 func (c *crowded) crash() {
 	c.t.Helper()
+	unmet := c.lines(uncatalogued)
 	err := c.ask(func(ctx context.Context, conn *pgx.Conn) error {
 		var pid int
 		if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
@@ -119,6 +124,9 @@ func (c *crowded) crash() {
 	})
 	if err != nil {
 		c.t.Fatal(err)
+	}
+	if !eventually(20*time.Second, func() bool { return c.lines(uncatalogued) > unmet }) {
+		c.t.Error("PostgreSQL ended no connection after its crash")
 	}
 }
 
