@@ -30,11 +30,13 @@ const (
 	outdated = "_outdated_"
 )
 
-// Cleanup implements posthorn.Upkeep. A step is one day's partitions, or one batch of rows of each table that has none.
+// Cleanup implements posthorn.Upkeep. A step is one day's partitions, or one batch of rows of each table that has none. Where births were
+// not swept as far as the retention, the last step goes as far as they were, and is Unavailable.
 func (s *Store) Cleanup(ctx context.Context, r posthorn.Retention) (posthorn.CleanupReport, error) {
 	var report posthorn.CleanupReport
 	batch := max(r.Batch, 1)
-	cutoff, err := s.cutoff(ctx, r.Logs)
+	wanted := s.Now().Add(-r.Logs)
+	cutoff, err := s.cutoff(ctx, wanted)
 	if err != nil {
 		return report, err
 	}
@@ -67,20 +69,26 @@ func (s *Store) Cleanup(ctx context.Context, r posthorn.Retention) (posthorn.Cle
 			return report, err
 		}
 	}
-	return report, s.sweepRest(ctx, cutoff, batch, &report)
+	if err := s.sweepRest(ctx, cutoff, batch, &report); err != nil {
+		return report, err
+	}
+	if report.Done && cutoff.Before(wanted) {
+		return report, &posthorn.Error{
+			Kind: posthorn.Unavailable, RetryAfter: retryAfter,
+			Message: "some of what is past the retention stays until the deliveries of that time were looked through; try again",
+		}
+	}
+	return report, nil
 }
 
 // cutoff is the moment before which things are old, and no later than births were swept: pending deliveries would go with their day.
-func (s *Store) cutoff(ctx context.Context, age time.Duration) (time.Time, error) {
+func (s *Store) cutoff(ctx context.Context, wanted time.Time) (time.Time, error) {
 	s.sweepBirths(ctx)
 	swept, err := s.sweptUntil(ctx)
-	if err != nil {
-		return time.Time{}, err
+	if err == nil && wanted.Before(swept) {
+		return wanted, nil
 	}
-	if old := s.Now().Add(-age); old.Before(swept) {
-		return old, nil
-	}
-	return swept, nil
+	return swept, err
 }
 
 func (s *Store) partitions(ctx context.Context) ([]partition, error) {
