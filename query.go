@@ -202,11 +202,12 @@ type Retention struct {
 	Batch int
 }
 
-// CleanupReport counts what one step removed; Done is false when there is more.
+// CleanupReport counts what one step removed; Done is false when there is more. Behind says that some of what is past the retention
+// stays for now, as nobody has looked through the deliveries of that time: it goes at a later time.
 type CleanupReport struct {
 	Events, Deliveries, Attempts, Keys int64
 	Partitions                         int
-	Done                               bool
+	Done, Behind                       bool
 }
 
 // ExpiringBacklog is what a held lane is about to lose.

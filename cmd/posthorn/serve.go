@@ -81,6 +81,9 @@ func (cleanup) Run(ctx context.Context, s *config.Settings) error {
 		}
 		fmt.Printf("removed %d events, %d deliveries, %d attempts, %d idempotency keys, %d partitions\n",
 			r.Events, r.Deliveries, r.Attempts, r.Keys, r.Partitions)
+		if r.Behind {
+			fmt.Println("some of what is past the retention stays, until the deliveries of that time were looked through: run this again in some seconds")
+		}
 		return nil
 	})
 }

@@ -111,7 +111,7 @@ func (c *crowded) fillLog() {
 }
 
 // crash has the server end all of its connections and recover, as one of its processes ends by a signal, and waits until it has ended
-// one that came after: how long it takes to recover is the machine's.
+// a connection that came after: how long it takes to recover is the machine's.
 func (c *crowded) crash() {
 	c.t.Helper()
 	unmet := c.lines(uncatalogued)

@@ -144,7 +144,7 @@ func (j *Janitor) run() {
 				j.sample()
 			}
 			if cleaned.IsZero() || time.Since(cleaned) >= j.opts.CleanupEvery {
-				if err := j.prepareAndClean(); err == nil {
+				if j.prepareAndClean() {
 					cleaned = time.Now()
 				}
 			}
@@ -211,16 +211,17 @@ func (j *Janitor) sample() {
 	}
 }
 
-func (j *Janitor) prepareAndClean() error {
+// prepareAndClean reports whether all that is past the retention has gone; what is left then goes at the next look.
+func (j *Janitor) prepareAndClean() bool {
 	if err := j.opts.Store.Prepare(j.life); err != nil {
 		j.fault("store not prepared for the coming days", err)
-		return err
+		return false
 	}
-	_, err := j.Cleanup(j.life)
+	sum, err := j.Cleanup(j.life)
 	if err != nil {
 		j.fault("cleanup not finished", err)
 	}
-	return err
+	return err == nil && !sum.Behind
 }
 
 // Cleanup removes everything older than the retention, in steps, and sums them up. It needs no duty: two at once do no
@@ -238,7 +239,7 @@ func (j *Janitor) Cleanup(ctx context.Context) (posthorn.CleanupReport, error) {
 		sum.Attempts += step.Attempts
 		sum.Keys += step.Keys
 		sum.Partitions += step.Partitions
-		sum.Done = step.Done
+		sum.Done, sum.Behind = step.Done, step.Behind
 		if !sum.Done && !j.rest() {
 			return sum, j.life.Err()
 		}
@@ -248,7 +249,7 @@ func (j *Janitor) Cleanup(ctx context.Context) (posthorn.CleanupReport, error) {
 		return sum, err
 	}
 	j.opts.Log.Info("cleaned up", "events", sum.Events, "deliveries", sum.Deliveries, "attempts", sum.Attempts,
-		"keys", sum.Keys, "partitions", sum.Partitions, "audit_and_sessions", access, "took", time.Since(start))
+		"keys", sum.Keys, "partitions", sum.Partitions, "audit_and_sessions", access, "behind", sum.Behind, "took", time.Since(start))
 	if j.opts.Observe != nil {
 		j.opts.Observe(sum, time.Since(start))
 	}

@@ -34,7 +34,8 @@ const laneAtBirth = `
 			NOT l.fifo AND l.status = 'active' AND l.breaker_opens = 0 AND coalesce(l.throttled_until <= now(), true) AS born
 		FROM lanes l `
 
-// makeDeliveries stores deliveries with a sequence, out of rows like match_row that are claimed or not and have what their lane held.
+// makeDeliveries stores deliveries with a sequence, out of rows like match_row that are claimed or not and have what their lane held. It
+// takes the node, the lease and the times that bornOutside needs from the parameters $3 to $7 of the statement around it.
 // Waiting for deliver_at is like a hold: the retry window does not run, so held_base is less by that much. What is born claimed
 // stays out of the queue (births.go) where the ids of the batch are of now and its event does not expire.
 func makeDeliveries(sequence, rows string) string {

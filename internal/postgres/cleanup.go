@@ -30,8 +30,8 @@ const (
 	outdated = "_outdated_"
 )
 
-// Cleanup implements posthorn.Upkeep. A step is one day's partitions, or one batch of rows of each table that has none. Where births were
-// not swept as far as the retention, the last step goes as far as they were, and is Unavailable.
+// Cleanup implements posthorn.Upkeep. A step is one day's partitions, or one batch of rows of each table that has none. It goes no further
+// than births were swept, and is behind where that is not as far as the retention.
 func (s *Store) Cleanup(ctx context.Context, r posthorn.Retention) (posthorn.CleanupReport, error) {
 	var report posthorn.CleanupReport
 	batch := max(r.Batch, 1)
@@ -69,16 +69,8 @@ func (s *Store) Cleanup(ctx context.Context, r posthorn.Retention) (posthorn.Cle
 			return report, err
 		}
 	}
-	if err := s.sweepRest(ctx, cutoff, batch, &report); err != nil {
-		return report, err
-	}
-	if report.Done && cutoff.Before(wanted) {
-		return report, &posthorn.Error{
-			Kind: posthorn.Unavailable, RetryAfter: retryAfter,
-			Message: "some of what is past the retention stays until the deliveries of that time were looked through; try again",
-		}
-	}
-	return report, nil
+	report.Behind = cutoff.Before(wanted)
+	return report, s.sweepRest(ctx, cutoff, batch, &report)
 }
 
 // cutoff is the moment before which things are old, and no later than births were swept: pending deliveries would go with their day.

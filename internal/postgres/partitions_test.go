@@ -137,6 +137,7 @@ func (l *load) cleanup(t testing.TB, batch int) posthorn.CleanupReport {
 		}
 		sum.Events, sum.Deliveries, sum.Attempts = sum.Events+step.Events, sum.Deliveries+step.Deliveries, sum.Attempts+step.Attempts
 		sum.Partitions += step.Partitions
+		sum.Behind = step.Behind
 		if step.Done {
 			return sum
 		}

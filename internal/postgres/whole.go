@@ -36,7 +36,7 @@ WITH lane AS MATERIALIZED (
 			AS m(event_id, tenant_id, subscription_id, id, token, reason, type, ordering_key, deliver_at, expires_at, bytes, lane))`) + `
 ), tallied AS (
 	INSERT INTO tallies (at, tenant_ids, subscription_ids, counts)
-	SELECT now(), $8, array_replace($9, NULL, '00000000-0000-0000-0000-000000000000'::uuid), $10::int[] FROM whole
+	SELECT now(), $8, array_replace($9, NULL, '00000000-0000-0000-0000-000000000000'::uuid), $10::int[] FROM whole WHERE cardinality($8) > 0
 )
 SELECT now(), coalesce(l.n, 0), coalesce(l.version, 0), l.held, coalesce(l.failing, false), coalesce(l.born, false)
 FROM whole LEFT JOIN lane l ON true`
