@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -59,7 +58,7 @@ func Demo(ctx context.Context, s *config.Settings, version string, out io.Writer
 	}
 	defer receivers.stop()
 	d := &demonstration{app: a, out: out, receivers: receivers, names: map[posthorn.SubscriptionID]string{}}
-	if err := d.run(ctx); !errors.Is(err, context.Canceled) {
+	if err := d.run(ctx); ctx.Err() == nil {
 		return err
 	}
 	// Ctrl-C is how a demo ends, also in the middle of a request.
