@@ -221,6 +221,9 @@ func (j *Janitor) prepareAndClean() bool {
 	if err != nil {
 		j.fault("cleanup not finished", err)
 	}
+	if sum.Behind {
+		j.opts.Log.Warn("some of what is past the retention stays until the deliveries of that time were looked through")
+	}
 	return err == nil && !sum.Behind
 }
 

@@ -59,8 +59,8 @@ func TestWholeBatchesAreStoredAsOthers(t *testing.T) {
 	wholeEvents, whole := accept(true)
 	eachEvents, each := accept(false)
 	row := func(table string, id posthorn.UUID) string {
-		return value[string](t, l.Store, `SELECT (j - '{id,event_id,created_at,updated_at,due_at,visible_at,deliver_at,held_base,claim,completed_at}'::text[])::text || (j->>'completed_at' IS NULL) ||
-			coalesce(j->>'due_at' > j->>'created_at', false) || round(extract(epoch FROM coalesce(j->>'held_base', '0')::interval))
+		return value[string](t, l.Store, `SELECT (j - '{id,event_id,created_at,updated_at,due_at,visible_at,deliver_at,held_base,claim,completed_at}'::text[])::text ||
+			(j->>'completed_at' IS NULL) || coalesce(j->>'due_at' > j->>'created_at', false) || round(extract(epoch FROM coalesce(j->>'held_base', '0')::interval))
 			FROM `+table+` r CROSS JOIN LATERAL to_jsonb(r) AS j WHERE id = $1`, id)
 	}
 	for i := range whole {
