@@ -20,7 +20,7 @@ const (
 	// foldTakes bounds a fold for nobody, and foldWaited one that a reader waits for.
 	foldTakes, foldWaited = 30 * time.Second, 5 * time.Second
 	// foldRows and foldEntries bound the tallies of one transaction and what is in them, but for the last one's.
-	foldRows, foldEntries = 1000, 100_000
+	foldRows, foldEntries = 10_000, 100_000
 )
 
 // tallyMoved counts what recordAttempts moved. The bounds of the latencies are posthorn.LatencyBounds in seconds.
@@ -38,8 +38,10 @@ const tallyMoved = `
 	) t
 	HAVING count(*) > 0`
 
-// limitFold lets nobody wait for a node that froze, nor for a statement without an end, behind a pooler too.
-const limitFold = `SELECT set_config('statement_timeout', '15s', true), set_config('idle_in_transaction_session_timeout', '20s', true)`
+// limitFold lets nobody wait for a node that froze, nor for a statement without an end, behind a pooler too, and lets a fold's entries
+// be added up in memory.
+const limitFold = `
+SELECT set_config('statement_timeout', '15s', true), set_config('idle_in_transaction_session_timeout', '20s', true), set_config('work_mem', '32MB', true)`
 
 // foldTallies moves tallies that lie behind a place ($1) into the rollups, $2 at most and until they have $3 entries, and tells where
 // it ended and whether more may follow. Entries of a subscription also count for its tenant, under the zero subscription, but for
@@ -72,7 +74,7 @@ WITH found AS MATERIALIZED (
 		latency = ` + buckets(func(i int) string { return fmt.Sprintf("r.latency[%d] + excluded.latency[%[1]d]", i) }) + `,
 		duration = ` + buckets(func(i int) string { return fmt.Sprintf("r.duration[%d] + excluded.duration[%[1]d]", i) }) + `
 )
-SELECT coalesce((SELECT place::text FROM next ORDER BY place DESC LIMIT 1), $1::text), count(*) = $2 OR coalesce(sum(entries), 0) >= $3 FROM next`
+SELECT coalesce((SELECT n.place::text FROM next n ORDER BY n.place DESC LIMIT 1), $1::text), count(*) = $2 OR coalesce(sum(entries), 0) >= $3 FROM next`
 
 // counted is how many a condition holds for.
 func counted(condition string) string {
