@@ -90,7 +90,6 @@ func (c *Client) watch() {
 			return
 		case <-c.faults:
 			if !c.State().Up {
-				c.tell(false)
 				return
 			}
 		case <-heartbeat.C:
@@ -101,7 +100,7 @@ func (c *Client) watch() {
 	}
 }
 
-// rise marks Redis up and tells everybody.
+// rise marks Redis up, and wakes whoever waits for that.
 func (c *Client) rise() {
 	c.mu.Lock()
 	c.state.Up, c.state.Since = true, time.Now()
@@ -110,7 +109,6 @@ func (c *Client) rise() {
 	latency := c.state.Latency
 	c.mu.Unlock()
 	c.log.Info("redis is up", "latency", latency)
-	c.tell(true)
 }
 
 // fail marks Redis down, unless it came up again since the failing use began, and wakes the keeper.
@@ -145,15 +143,6 @@ func (c *Client) note(err error) {
 	c.mu.Unlock()
 	if !known {
 		c.log.Warn("redis cannot be reached", "error", text)
-	}
-}
-
-func (c *Client) tell(up bool) {
-	c.mu.Lock()
-	listeners := c.listeners
-	c.mu.Unlock()
-	for _, f := range listeners {
-		f(up)
 	}
 }
 

@@ -50,12 +50,11 @@ type Client struct {
 	ended  chan struct{}
 	faults chan struct{} // wakes the keeper when a use has failed
 
-	mu        sync.Mutex
-	state     State
-	conn      rueidis.Client // nil until the first connection
-	term      uint64         // counts the times Redis came up, so that a late failure cannot end a newer term
-	risen     chan struct{}  // closed while Redis is up, and at the end
-	listeners []func(up bool)
+	mu    sync.Mutex
+	state State
+	conn  rueidis.Client // nil until the first connection
+	term  uint64         // counts the times Redis came up, so that a late failure cannot end a newer term
+	risen chan struct{}  // closed while Redis is up, and at the end
 }
 
 // State is how Redis is, for the health report.
@@ -181,13 +180,6 @@ func (c *Client) Await(ctx context.Context) (rueidis.Client, error) {
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// OnChange calls f, which must be quick, whenever Redis came up or went down, one call at a time.
-func (c *Client) OnChange(f func(up bool)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.listeners = append(c.listeners, f)
 }
 
 // State is how Redis is.
