@@ -29,7 +29,7 @@ describe("Parser", () => {
   ];
   it.each(cases)("reads %s", (_, pieces, want) => {
     const parser = new Parser();
-    const got = pieces.flatMap((p) => parser.push(p)).map(({ event, data, id }) => ({ event, data, id }));
+    const got = pieces.flatMap((p) => parser.push(p));
     expect(got).toEqual(want);
   });
 });

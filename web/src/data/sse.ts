@@ -1,13 +1,11 @@
 // Server-sent events read from a fetch body, because an EventSource cannot send an Authorization header
-// (HTML Living Standard, section 9.2.6).
+// (HTML Living Standard, section 9.2.6). How long to wait before the next connection is stream.ts's, so `retry` is passed over.
 
 export interface Message {
   event: string;
   data: string;
   /** The last id seen, which a reconnection resumes from. */
   id: string;
-  /** The server's wish for the reconnection delay, in milliseconds. */
-  retry?: number;
 }
 
 /** Parser of an event stream that arrives in arbitrary pieces. */
@@ -18,7 +16,6 @@ export class Parser {
   private id = "";
   private event = "";
   private data: string[] = [];
-  private retry?: number;
 
   /** Takes the next piece and returns the messages it completes. */
   push(piece: string): Message[] {
@@ -46,16 +43,13 @@ export class Parser {
     if (field === "data") this.data.push(value);
     else if (field === "event") this.event = value;
     else if (field === "id" && !value.includes("\0")) this.id = value;
-    else if (field === "retry" && /^\d+$/.test(value)) this.retry = Number(value);
     return undefined;
   }
 
   private dispatch(): Message | undefined {
     this.lastId = this.id;
     const message =
-      this.data.length > 0
-        ? { event: this.event || "message", data: this.data.join("\n"), id: this.id, retry: this.retry }
-        : undefined;
+      this.data.length > 0 ? { event: this.event || "message", data: this.data.join("\n"), id: this.id } : undefined;
     this.event = "";
     this.data = [];
     return message;
