@@ -51,6 +51,8 @@ type commands struct {
 	Completion completion   `cmd:"" help:"Print a script that completes commands and flags in bash, zsh or fish."`
 	Complete   candidates   `cmd:"" name:"__complete" hidden:""`
 	Version    printVersion `cmd:"" help:"Print the version."`
+
+	VersionFlag kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 type printVersion struct{}
@@ -78,7 +80,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	var c commands
-	parsed := kong.Parse(&c, kong.Name("posthorn"), kong.UsageOnError(),
+	parsed := kong.Parse(&c, kong.Name("posthorn"), kong.ShortUsageOnError(), kong.Vars{"version": version},
 		kong.Description("Posthorn delivers webhooks: it stores events durably, signs them, delivers them and retries."),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&c.Settings), kong.Help(help),
 		kong.ExplicitGroups([]kong.Group{{Key: groupAPI, Title: "Commands for a running server (POSTHORN_URL, POSTHORN_API_KEY):"}}))
