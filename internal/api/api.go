@@ -82,9 +82,10 @@ type Authenticator interface {
 	EndSession(ctx context.Context, id *auth.Identity) error
 }
 
-// Limiter counts against named limits (internal/limit). RetryAfter is how long until n would be allowed again.
+// Limiter counts against named limits (internal/limit). RetryAfter is how long until n would be allowed again. Already is how
+// many of the same request were allowed before: with them it may be more than the limit, where nobody else has asked.
 type Limiter interface {
-	Allow(ctx context.Context, name string, limit posthorn.RateLimit, n int) (ok bool, remaining int, retryAfter time.Duration)
+	Allow(ctx context.Context, name string, limit posthorn.RateLimit, n, already int) (ok bool, remaining int, retryAfter time.Duration)
 }
 
 // URLChecker judges a subscription's URL by its text, without resolving names (internal/egress). The error's text

@@ -185,7 +185,7 @@ func (h *Handler) publishBatch(ctx context.Context, c *call, _ *nothing, body []
 		return nil, err
 	}
 	// One was charged before the body was read.
-	if err := h.charge(c, true, len(raw)-1); err != nil {
+	if err := h.charge(c, true, len(raw)-1, 1); err != nil {
 		return nil, err
 	}
 	result := batchResult{Data: make([]batchItem, len(raw))}

@@ -43,7 +43,7 @@ func (h *Handler) admit(c *call, op *operation) error {
 		return err
 	}
 	c.identity = id
-	if err := h.charge(c, op.publishes, 1); err != nil {
+	if err := h.charge(c, op.publishes, 1, 0); err != nil {
 		return err
 	}
 	if op.scope != anyScope && !id.Key.Allows(op.scope) {
@@ -65,7 +65,7 @@ func (h *Handler) recognise(c *call) (*auth.Identity, error) {
 		}
 	}
 	if h.opts.Limiter != nil && !known(text) {
-		ok, _, wait := h.opts.Limiter.Allow(ctx, "unknown:"+c.from.String(), unknownKeys, 1)
+		ok, _, wait := h.opts.Limiter.Allow(ctx, "unknown:"+c.from.String(), unknownKeys, 1, 0)
 		if !ok {
 			return nil, limited(wait)
 		}
@@ -120,19 +120,19 @@ type bound struct {
 
 // charge counts a request, or the events in it, against every limit that applies, and says in the RateLimit headers
 // (draft-ietf-httpapi-ratelimit-headers) what is left. A key's limit counts all its requests, the tenant's and the
-// global one what is published.
-func (h *Handler) charge(c *call, publishes bool, n int) error {
+// global one what is published. Already is how many of the request's events were counted before.
+func (h *Handler) charge(c *call, publishes bool, n, already int) error {
 	if h.opts.Limiter == nil || n == 0 {
 		return nil
 	}
-	return h.count(c, h.bounds(c, publishes), n)
+	return h.count(c, h.bounds(c, publishes), n, already)
 }
 
 // count is charge against limits that are known.
-func (h *Handler) count(c *call, bounds []bound, n int) error {
+func (h *Handler) count(c *call, bounds []bound, n, already int) error {
 	var left, policy []string
 	for _, b := range bounds {
-		ok, remaining, wait := h.opts.Limiter.Allow(c.request.Context(), b.counter, b.limit, n)
+		ok, remaining, wait := h.opts.Limiter.Allow(c.request.Context(), b.counter, b.limit, n, already)
 		state := `"` + b.name + `";r=` + strconv.Itoa(max(remaining, 0))
 		if !ok {
 			state += ";t=" + seconds(wait)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -284,6 +285,20 @@ func TestRateLimits(t *testing.T) {
 	slow := s.addKey(s.other, func(k *posthorn.Key) { k.RateLimit = &posthorn.RateLimit{Limit: 1, Per: "minute"} }, posthorn.ScopeRead)
 	s.call(http.MethodGet, "/events", slow, nil).want(http.StatusOK)
 	s.call(http.MethodGet, "/events", slow, nil).want(http.StatusTooManyRequests)
+}
+
+// TestBatchAboveTheLimit lets a batch of more events than a limit through where nothing else was asked for: it could be sent never else.
+func TestBatchAboveTheLimit(t *testing.T) {
+	s := open(t, func(o *Options) { o.TenantLimit = &posthorn.RateLimit{Limit: 3, Per: "minute"} })
+	body := map[string]any{"type": "a", "payload": 1}
+	batch := map[string]any{"events": []any{body, body, body, body, body}}
+	s.call(http.MethodPost, "/events/batch", s.admin, batch).want(http.StatusOK)
+	over := s.call(http.MethodPost, "/events", s.admin, body).want(http.StatusTooManyRequests)
+	if after, err := strconv.Atoi(over.header.Get("Retry-After")); err != nil || after <= 60 {
+		t.Errorf("Retry-After is %d (%v), want more than the minute that three events take", after, err)
+	}
+	s.call(http.MethodPost, "/events", s.foreign, body).want(http.StatusAccepted)
+	s.call(http.MethodPost, "/events/batch", s.foreign, batch).want(http.StatusTooManyRequests)
 }
 
 func TestUnknownKeysAreSlowedDown(t *testing.T) {

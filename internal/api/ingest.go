@@ -40,7 +40,7 @@ func (h *Handler) admitOpen(c *call, op *operation) error {
 	if !op.anyMedia || h.opts.Limiter == nil {
 		return nil
 	}
-	ok, _, wait := h.opts.Limiter.Allow(c.request.Context(), "ingest:"+c.from.String(), ingestsPerAddress, 1)
+	ok, _, wait := h.opts.Limiter.Allow(c.request.Context(), "ingest:"+c.from.String(), ingestsPerAddress, 1, 0)
 	if !ok {
 		return limited(wait)
 	}
@@ -121,7 +121,7 @@ func (h *Handler) chargeSource(ctx context.Context, c *call, s *posthorn.Source)
 	if s.RateLimit != nil {
 		list = append(list, bound{"source", "source:" + s.ID.String(), *s.RateLimit})
 	}
-	return h.count(c, h.publishBounds(list, t), 1)
+	return h.count(c, h.publishBounds(list, t), 1, 0)
 }
 
 func (h *Handler) ingestedAs(provider posthorn.Provider, outcome string) {

@@ -73,8 +73,8 @@ func (c checker) CheckURL(raw string) error {
 
 type limiter struct{ *limit.Limiter }
 
-func (l limiter) Allow(ctx context.Context, name string, rate posthorn.RateLimit, n int) (bool, int, time.Duration) {
-	d := l.Limiter.Allow(ctx, name, rate, n)
+func (l limiter) Allow(ctx context.Context, name string, rate posthorn.RateLimit, n, already int) (bool, int, time.Duration) {
+	d := l.AllowMore(ctx, name, rate, n, already)
 	return d.OK, d.Remaining, d.RetryAfter
 }
 

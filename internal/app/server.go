@@ -73,8 +73,8 @@ type requestLimits struct {
 	metrics *telemetry.Metrics
 }
 
-func (l requestLimits) Allow(ctx context.Context, name string, rate posthorn.RateLimit, n int) (bool, int, time.Duration) {
-	d := l.Limiter.Allow(ctx, name, rate, n)
+func (l requestLimits) Allow(ctx context.Context, name string, rate posthorn.RateLimit, n, already int) (bool, int, time.Duration) {
+	d := l.AllowMore(ctx, name, rate, n, already)
 	if !d.OK {
 		l.metrics.RateLimited(telemetry.LimitedRequests)
 	}

@@ -65,24 +65,36 @@ func New(o Options) *Limiter {
 // nothing else was within the window, and then fills as many windows as it would take: refusing would be for ever. With
 // Redis it may take a round trip.
 func (l *Limiter) Allow(ctx context.Context, key string, limit posthorn.RateLimit, n int) Decision {
-	g := l.ask(ctx, key, limit, n, false)
+	return l.AllowMore(ctx, key, limit, n, 0)
+}
+
+// AllowMore is Allow for the rest of something of which some was allowed already: that does not keep the rest out where both
+// are more than the limit allows at all.
+func (l *Limiter) AllowMore(ctx context.Context, key string, limit posthorn.RateLimit, n, already int) Decision {
+	g := l.ask(ctx, key, limit, wish{n: n, already: already})
 	return Decision{OK: g.n == n, Remaining: g.left, RetryAfter: g.wait}
 }
 
 // Take asks for up to want permits of a key's limit and gets 0 to want. retryAfter is when asking again gets some: where
 // the limit is high, a few together, so that one key costs a node at most about 200 round trips in an interval.
 func (l *Limiter) Take(ctx context.Context, key string, limit posthorn.RateLimit, want int) (granted int, retryAfter time.Duration) {
-	g := l.ask(ctx, key, limit, want, true)
+	g := l.ask(ctx, key, limit, wish{n: want, even: true})
 	return g.n, g.wait
 }
 
+// wish is what somebody asks for: n evenly spaced permits at most, or n at once of something of which some was allowed already.
+type wish struct {
+	n, already int
+	even       bool
+}
+
 // ask asks Redis or, where that is out of reach, the node's own share.
-func (l *Limiter) ask(ctx context.Context, key string, limit posthorn.RateLimit, n int, even bool) grant {
-	if n <= 0 {
+func (l *Limiter) ask(ctx context.Context, key string, limit posthorn.RateLimit, w wish) grant {
+	if w.n <= 0 {
 		return grant{}
 	}
 	q := quota{limit: max(limit.Limit, 1), per: limit.Interval()}
-	g, ok := l.askRedis(ctx, key, q, n, even)
+	g, ok := l.askRedis(ctx, key, q, w)
 	if ok && g.n == 0 {
 		return g
 	}
@@ -90,7 +102,7 @@ func (l *Limiter) ask(ctx context.Context, key string, limit posthorn.RateLimit,
 		if ok {
 			u.add(now, q, g.n) // what this node has used counts when it falls back to its share
 		} else {
-			g = u.take(now, q.among(l.sharers()), n, even)
+			g = u.take(now, q.among(l.sharers()), w)
 		}
 	})
 	return g

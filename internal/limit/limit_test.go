@@ -176,11 +176,11 @@ func TestUsageNeverExceeds(t *testing.T) {
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
 			now += time.Duration(rapid.IntRange(0, 100).Draw(t, "pause")) * time.Millisecond
 			n, even := rapid.IntRange(1, q.limit).Draw(t, "n"), rapid.Bool().Draw(t, "even")
-			g := u.take(now, q, n, even)
+			g := u.take(now, q, wish{n: n, even: even})
 			log = append(log, slices.Repeat([]time.Duration{now}, g.n)...)
 			if g.n == 0 {
 				later := usage{runs: slices.Clone(u.runs), due: u.due}
-				if again := later.take(now+g.wait, q, n, even); again.n == 0 {
+				if again := later.take(now+g.wait, q, wish{n: n, even: even}); again.n == 0 {
 					t.Fatalf("refused again after %s", g.wait)
 				}
 			}

@@ -32,18 +32,18 @@ type grant struct {
 }
 
 // take grants n at once or nothing or, where permits are to be even, as many of n as are due.
-func (u *usage) take(now time.Duration, q quota, n int, even bool) (g grant) {
+func (u *usage) take(now time.Duration, q quota, w wish) (g grant) {
 	u.forget(now)
 	used := u.used()
 	room := max(0, q.limit-used)
 	switch {
-	case even:
+	case w.even:
 		ahead := max(u.due-now, 0)
 		if ahead <= q.slack() {
-			g.n = min(n, room, int((q.slack()-ahead)/q.step())+1)
+			g.n = min(w.n, room, int((q.slack()-ahead)/q.step())+1)
 		}
-	case n <= room || used == 0:
-		g.n = n
+	case w.n <= room || used <= w.already:
+		g.n = w.n
 	}
 	if g.n > 0 {
 		u.add(now, q, g.n)
@@ -52,12 +52,12 @@ func (u *usage) take(now time.Duration, q quota, n int, even bool) (g grant) {
 	} else {
 		g.left = room
 	}
-	if even {
+	if w.even {
 		u.due = max(u.due, now) + time.Duration(g.n)*q.step()
-		next := max(1, min(n-g.n, q.some()))
+		next := max(1, min(w.n-g.n, q.some()))
 		g.wait = max(0, u.due+time.Duration(next-1)*q.step()-q.slack()-now, u.returns(now, used+1-q.limit))
 	} else if g.n == 0 {
-		g.wait = u.returns(now, min(used, used+n-q.limit))
+		g.wait = u.returns(now, min(used, used+w.n-q.limit))
 	}
 	return g
 }
@@ -65,14 +65,14 @@ func (u *usage) take(now time.Duration, q quota, n int, even bool) (g grant) {
 // add counts n, whatever the limit.
 func (u *usage) add(now time.Duration, q quota, n int) {
 	u.forget(now)
-	if last := len(u.runs) - 1; last >= 0 && now-u.runs[last].from < q.per/grain {
-		u.runs[last].until = max(u.runs[last].until, now+q.per)
-		u.runs[last].n += n
-		return
-	}
 	until := now + q.per
 	if n > q.limit {
 		until = now + time.Duration(float64(q.per)*float64(n)/float64(q.limit))
+	}
+	if last := len(u.runs) - 1; last >= 0 && now-u.runs[last].from < q.per/grain {
+		u.runs[last].until = max(u.runs[last].until, until)
+		u.runs[last].n += n
+		return
 	}
 	u.runs = append(u.runs, run{from: now, until: until, n: n})
 }

@@ -13,7 +13,7 @@ import (
 const script = `
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local limit, per, n, even = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == 'even'
+local limit, per, n, even, already = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == 'even', tonumber(ARGV[5])
 local step, slack = per / limit, per / 20
 local held = redis.call('GET', KEYS[1])
 held = held and cmsgpack.unpack(held) or {now}
@@ -39,14 +39,15 @@ if even then
   if ahead <= slack then
     granted = math.min(n, room, math.floor((slack - ahead) / step) + 1)
   end
-elseif n <= room or used == 0 then
+elseif n <= room or used <= already then
   granted = n
 end
 if granted > 0 then
+  local last = now + math.floor(per * math.max(1, granted / limit))
   if size > 1 and now - usage[size - 2] < per / 200 then
-    usage[size - 1], usage[size] = math.max(usage[size - 1], now + per), usage[size] + granted
+    usage[size - 1], usage[size] = math.max(usage[size - 1], last), usage[size] + granted
   else
-    usage[size + 1], usage[size + 2], usage[size + 3] = now, now + math.floor(per * math.max(1, granted / limit)), granted
+    usage[size + 1], usage[size + 2], usage[size + 3] = now, last, granted
     size = size + 3
   end
   if even then
@@ -67,16 +68,16 @@ return {granted, math.max(0, room - granted), math.ceil(wait)}
 
 // askRedis lets Redis decide; false when it is down or refuses. The key stands in braces so that a Cluster keeps together
 // what is said of it.
-func (l *Limiter) askRedis(ctx context.Context, key string, q quota, n int, even bool) (grant, bool) {
+func (l *Limiter) askRedis(ctx context.Context, key string, q quota, w wish) (grant, bool) {
 	if l.redis == nil {
 		return grant{}, false
 	}
 	mode := "once"
-	if even {
+	if w.even {
 		mode = "even"
 	}
 	keys := []string{l.redis.Name("limit:{" + key + "}")}
-	args := []string{strconv.Itoa(q.limit), strconv.FormatInt(q.per.Microseconds(), 10), strconv.Itoa(n), mode}
+	args := []string{strconv.Itoa(q.limit), strconv.FormatInt(q.per.Microseconds(), 10), strconv.Itoa(w.n), mode, strconv.Itoa(w.already)}
 	var answer []int64
 	err := l.redis.Do(ctx, func(ctx context.Context, r rueidis.Client) (err error) {
 		answer, err = l.script.Exec(ctx, r, keys, args).AsIntSlice()
