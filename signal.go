@@ -20,6 +20,9 @@ type Signal struct {
 	Lanes []Lane `json:"lanes,omitempty"`
 	// Updates are for those who watch; sent only while someone does.
 	Updates []Update `json:"updates,omitempty"`
+	// Reread names a tenant whose deliveries changed without Updates, as they are many or not known one by one: those who watch read
+	// the store.
+	Reread TenantID `json:"reread,omitzero"`
 	// Drain asks a node to claim nothing more.
 	Drain NodeID `json:"drain,omitzero"`
 }

@@ -36,7 +36,7 @@ type watcher struct {
 
 func newHub(bus Bus, watch func() func(), most int) *hub {
 	h := &hub{watch: watch, most: most, watchers: map[*watcher]struct{}{}, done: make(chan struct{})}
-	h.cancel = bus.Follow(h.hear, h.reread)
+	h.cancel = bus.Follow(h.hear, func() { h.reread(posthorn.TenantID{}) })
 	return h
 }
 
@@ -67,6 +67,9 @@ func (h *hub) leave(w *watcher) {
 
 // hear takes a signal from the bus.
 func (h *hub) hear(s posthorn.Signal) {
+	if !s.Reread.IsZero() {
+		h.reread(s.Reread)
+	}
 	if len(s.Updates) == 0 {
 		return
 	}
@@ -116,11 +119,14 @@ func (h *hub) beat(nodes []posthorn.Node) {
 	}
 }
 
-// reread asks all watchers to read the store again: the bus lost signals.
-func (h *hub) reread() {
+// reread asks the watchers of a tenant to read the store again, or all where the bus lost signals.
+func (h *hub) reread(tenant posthorn.TenantID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.watchers {
+		if !tenant.IsZero() && tenant != w.tenant {
+			continue
+		}
 		select {
 		case w.reread <- struct{}{}:
 		default:

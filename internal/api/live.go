@@ -17,6 +17,8 @@ import (
 const (
 	// overlap is how far before the last event a stream is resumed: what was written then may have become visible later.
 	overlap = 10 * time.Second
+	// rereadEvery is the least time between two looks at what changed without updates.
+	rereadEvery = 2 * time.Second
 	// maxMissed is how many missed updates are sent again; above that the client is told to start afresh.
 	maxMissed = 1000
 	// checkEvery is how often a stream's key is checked again, heartbeatEvery how many of these make a heartbeat.
@@ -216,6 +218,11 @@ func (s *stream) resume(missed []posthorn.Update, more bool) error {
 func (s *stream) follow(ctx context.Context) {
 	ticker := time.NewTicker(checkEvery)
 	defer ticker.Stop()
+	// Large changes may follow one another.
+	reread := time.NewTimer(0)
+	reread.Stop()
+	defer reread.Stop()
+	var rereadAt time.Time
 	for tick := 1; ; {
 		select {
 		case u := <-s.watcher.updates:
@@ -227,6 +234,8 @@ func (s *stream) follow(ctx context.Context) {
 				return
 			}
 		case <-s.watcher.reread:
+			reread.Reset(max(0, rereadEvery-time.Since(rereadAt)))
+		case rereadAt = <-reread.C:
 			missed, more, err := s.missed(ctx)
 			if err != nil || s.resume(missed, more) != nil {
 				return
@@ -286,11 +295,12 @@ func (s *stream) send(updates []posthorn.Update) error {
 	var text []byte
 	for i := range updates {
 		u := &updates[i]
-		if !s.filter.wants(u) {
-			continue
-		}
+		// What the client does not want needs no rereading either.
 		if u.At.After(s.last) {
 			s.last = u.At
+		}
+		if !s.filter.wants(u) {
+			continue
 		}
 		text = appendUpdate(text, u)
 	}

@@ -236,9 +236,24 @@ func TestLiveRereads(t *testing.T) {
 	event := s.publish(s.admin, "a.b")
 	v := s.watch("", "")
 	v.next()
-	s.handler.hub.reread()
+	s.handler.hub.reread(posthorn.TenantID{})
 	if e := v.want("delivery"); e.data["event_id"] != event {
 		t.Errorf("reread %v", e)
+	}
+}
+
+// TestLiveShowsWhatIsChangedTogether: a change of many deliveries at once, which has no update for each, and a replay of one event.
+func TestLiveShowsWhatIsChangedTogether(t *testing.T) {
+	s := open(t, nil)
+	s.subscribe(s.admin, nil)
+	event := s.publish(s.admin, "a.b")
+	v := s.watch("", "")
+	v.next()
+	s.call(http.MethodPost, "/deliveries/bulk", s.admin, `{"action":"cancel","filter":{"status":["pending"]}}`).want(http.StatusOK)
+	for v.want("delivery").data["status"] != string(posthorn.Cancelled) {
+	}
+	s.call(http.MethodPost, "/events/"+event+"/replay", s.admin, `{}`).want(http.StatusAccepted)
+	for v.want("delivery").data["status"] != string(posthorn.Pending) {
 	}
 }
 

@@ -12,7 +12,7 @@ const maxWeight = 16 << 10
 // weigh counts what a signal says; 0 is nothing at all.
 func weigh(s *posthorn.Signal) int {
 	n := len(s.Changed) + len(s.Lanes) + len(s.Updates)
-	for _, said := range [...]bool{s.Wake, s.Replays, s.Recall, s.Keys, !s.Drain.IsZero()} {
+	for _, said := range [...]bool{s.Wake, s.Replays, s.Recall, s.Keys, !s.Reread.IsZero(), !s.Drain.IsZero()} {
 		if said {
 			n++
 		}

@@ -327,6 +327,9 @@ func (c *committer) tell(ctx context.Context, batch []posthorn.Acceptance, accep
 		signal.Wake = signal.Wake || len(r.Claimed) < len(batch[i].Matches)
 		if watched {
 			signal.Updates = appendCreated(signal.Updates, batch[i], r)
+			if len(batch[i].Matches) > shownPerEvent {
+				signal.Reread = batch[i].Event.TenantID
+			}
 		}
 	}
 	c.wake(ctx, signal)
@@ -353,6 +356,9 @@ func appendCreated(to []posthorn.Update, a posthorn.Acceptance, r posthorn.Accep
 		u := posthorn.Update{
 			At: r.CreatedAt, TenantID: a.Event.TenantID, DeliveryID: m.DeliveryID, EventID: r.EventID,
 			SubscriptionID: m.SubscriptionID, EventType: a.Event.Type, State: posthorn.Pending, DueAt: r.CreatedAt,
+		}
+		if !a.Event.DeliverAt.IsZero() {
+			u.DueAt = a.Event.DeliverAt
 		}
 		if m.Reason != posthorn.ReasonNone {
 			u.State, u.Reason = posthorn.Cancelled, m.Reason

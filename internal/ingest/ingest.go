@@ -359,6 +359,15 @@ func (p *Publisher) Replay(ctx context.Context, tenant posthorn.TenantID, event 
 	if err != nil {
 		return nil, err
 	}
-	p.wake(ctx, posthorn.Signal{Wake: len(made) > 0})
+	signal := posthorn.Signal{Wake: len(made) > 0}
+	if p.opts.Bus.Watched() {
+		for i := range made[:min(len(made), shownPerEvent)] {
+			signal.Updates = append(signal.Updates, posthorn.UpdateOf(&made[i], made[i].CreatedAt))
+		}
+		if len(made) > shownPerEvent {
+			signal.Reread = tenant
+		}
+	}
+	p.wake(ctx, signal)
 	return made, nil
 }

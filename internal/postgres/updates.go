@@ -10,8 +10,9 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-// attemptAge is how much older an attempt's id may be than its record: the id is made with the claim.
-const attemptAge = 2 * time.Minute
+// attemptAge is how much older an attempt's id may be than its record: the id is made with the claim, and one request at a time may go
+// before it through a lane that holds eight (internal/delivery), for posthorn.MaxTimeout each.
+const attemptAge = 10 * time.Minute
 
 const updateColumns = `d.tenant_id, d.id, d.event_id, d.subscription_id, d.event_type, d.state, d.reason, d.attempts, d.due_at`
 

@@ -58,9 +58,9 @@ func (w *window) read() error {
 	if err != nil {
 		return err
 	}
-	// Those that ended by an attempt are told by the attempt.
+	// Those that ended by an attempt are told by the attempt too, but for what has no tries left without one, as its policy was shortened.
 	err = w.moves(`updated_at`, `deliveries INDEXED BY deliveries_ended WHERE tenant_id = ?1 AND updated_at >= ?2 AND updated_at < ?3
-		AND state >= 2 AND (state = 3 OR reason = 'window') AND updated_at > created_at`, from, to)
+		AND state >= 2 AND updated_at > created_at`, from, to)
 	if err != nil {
 		return err
 	}
