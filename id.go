@@ -179,6 +179,12 @@ func EventIDRange(beginning string) (first, last UUID, ok bool) {
 	return first, last, bad == nil && worse == nil
 }
 
+// Prefix begins the text of every id of this kind.
+func (*ID[K]) Prefix() string {
+	var k K
+	return k.prefix()
+}
+
 // String is the prefixed form; the absent id is the empty string.
 func (id ID[K]) String() string {
 	b, _ := id.AppendText(make([]byte, 0, textLength))

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -26,13 +27,28 @@ type bulkInput struct {
 type bulkFilter struct {
 	Status         []posthorn.State        `json:"status,omitempty" enum:"pending,succeeded,exhausted,cancelled"`
 	Outcome        posthorn.Outcome        `json:"outcome,omitempty" enum:"succeeded,http_error,timeout,dns_error,connect_error,tls_error,blocked,invalid_response,interrupted"`
-	StatusCode     int                     `json:"status_code,omitzero" minimum:"100" maximum:"599"`
+	StatusCode     attemptStatus           `json:"status_code,omitzero" minimum:"100" maximum:"599"`
 	SubscriptionID posthorn.SubscriptionID `json:"subscription_id,omitzero"`
 	EventID        posthorn.EventID        `json:"event_id,omitzero"`
 	EventType      []string                `json:"event_type,omitempty" doc:"Types and patterns."`
 	ReplayID       posthorn.ReplayID       `json:"replay_id,omitzero"`
 	Since          time.Time               `json:"since,omitzero"`
 	Until          time.Time               `json:"until,omitzero"`
+}
+
+// attemptStatus is the HTTP status of an attempt in a filter.
+type attemptStatus int
+
+const wrongStatus = "must be an HTTP status from 100 to 599"
+
+// UnmarshalJSON refuses 0, which would be as if it were not there.
+func (s *attemptStatus) UnmarshalJSON(b []byte) error {
+	n, err := strconv.Atoi(string(b))
+	if n == 0 || err != nil {
+		return refused(wrongStatus)
+	}
+	*s = attemptStatus(n)
+	return nil
 }
 
 // bulkReport counts what was found and changed.
@@ -62,7 +78,7 @@ func (f *bulkFilter) filter() (posthorn.DeliveryFilter, error) {
 		v.Add(at+"outcome", "must be one of %s", joined(posthorn.Outcomes))
 	}
 	if f.StatusCode != 0 && (f.StatusCode < 100 || f.StatusCode > 599) {
-		v.Add(at+"status_code", "must be an HTTP status from 100 to 599")
+		v.Add(at+"status_code", wrongStatus)
 	}
 	for _, p := range f.EventType {
 		if fault := posthorn.CheckPattern(p); fault != "" {
@@ -78,7 +94,7 @@ func (f *bulkFilter) filter() (posthorn.DeliveryFilter, error) {
 		v.Add("body.filter", "must have at least one field, so that nobody changes everything by accident")
 	}
 	return posthorn.DeliveryFilter{
-		States: f.Status, Outcome: f.Outcome, StatusCode: f.StatusCode, SubscriptionID: f.SubscriptionID, EventID: f.EventID,
+		States: f.Status, Outcome: f.Outcome, StatusCode: int(f.StatusCode), SubscriptionID: f.SubscriptionID, EventID: f.EventID,
 		Types: f.EventType, Since: f.Since.UTC(), Until: f.Until.UTC(), Replay: f.ReplayID,
 	}, v.Err()
 }
@@ -122,7 +138,7 @@ func (h *Handler) changeDeliveries(ctx context.Context, c *call, _ *nothing, in 
 		report.NextCursor = &cursor
 	}
 	if report.Changed > 0 {
-		h.opts.Bus.Publish(ctx, posthorn.Signal{Wake: change.On == posthorn.OnRetry, Recall: change.On == posthorn.OnCancel})
+		h.opts.Bus.Publish(ctx, posthorn.Signal{Wake: change.On == posthorn.OnRetry, Recall: change.On == posthorn.OnCancel, Reread: c.tenant()})
 	}
 	return replyWith(report), nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"encoding"
 	"errors"
 	"reflect"
 	"slices"
@@ -146,8 +147,57 @@ func strict(d *jsontext.Decoder, v any) error {
 		if t.Kind() == reflect.String {
 			return decodeText(d, reflect.ValueOf(v).Elem())
 		}
+		switch into := v.(type) {
+		case *time.Time:
+			return decodeMoment(d, into)
+		case identifier:
+			return decodeID(d, into)
+		}
 	}
 	return errors.ErrUnsupported
+}
+
+// decodeMoment refuses times that could not be shown again, and the zero time, which would be as if the field were not there.
+func decodeMoment(d *jsontext.Decoder, into *time.Time) error {
+	token, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	t, ok := readMoment([]byte(token.String()))
+	if !ok {
+		return refused("must be " + wanted(reflect.TypeFor[time.Time]()))
+	}
+	*into = t
+	return nil
+}
+
+// readMoment reads a time (RFC 3339) of the years from 1970 to 9999, in UTC too: others have no such form (section 5.6).
+func readMoment(text []byte) (t time.Time, ok bool) {
+	err := t.UnmarshalText(text)
+	year := t.UTC().Year()
+	return t, err == nil && year >= 1970 && year <= 9999
+}
+
+// identifier is an id of any kind. It reads itself, the empty text too, as none.
+type identifier interface {
+	encoding.TextUnmarshaler
+	Prefix() string
+}
+
+// decodeID refuses the empty text: a filter by it would be none.
+func decodeID(d *jsontext.Decoder, into identifier) error {
+	token, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	text := token.String()
+	if text == "" {
+		return refused("must not be empty; leave it out where there is none")
+	}
+	if into.UnmarshalText([]byte(text)) != nil {
+		return refused("must be an id like " + into.Prefix() + "…")
+	}
+	return nil
 }
 
 // decodeText refuses NUL, which no header, URL or database text can hold, and the empty text where one of several words is
@@ -214,10 +264,9 @@ func wanted(t reflect.Type) string {
 		return "another value"
 	case t == reflect.TypeFor[time.Time]():
 		return "a time like 2026-01-31T09:30:00Z (RFC 3339)"
-	case t == reflect.TypeFor[posthorn.SubscriptionID]():
-		return "an id like sub_…"
-	case t == reflect.TypeFor[posthorn.TenantID]():
-		return "an id like tnt_…"
+	}
+	if id, ok := reflect.New(t).Interface().(identifier); ok {
+		return "an id like " + id.Prefix() + "…"
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

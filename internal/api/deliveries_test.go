@@ -142,13 +142,19 @@ func TestBulk(t *testing.T) {
 		t.Errorf("again %+v", r)
 	}
 	for body, places := range map[string][]string{
-		`{"action":"delete","filter":{"status":["pending"]}}`:             {"body.action"},
-		`{"action":"retry","filter":{}}`:                                  {"body.filter"},
-		`{"action":"retry"}`:                                              {"body.filter"},
-		`{"action":"retry","filter":{"status":["x"],"status_code":7}}`:    {"body.filter.status", "body.filter.status_code"},
-		`{"action":"retry","filter":{"subscription_id":"x"}}`:             {"body.filter.subscription_id"},
-		`{"action":"retry","filter":{"since":"x"}}`:                       {"body.filter.since"},
-		`{"action":"retry","filter":{"status":["pending"]},"cursor":"x"}`: {"body.cursor"},
+		`{"action":"delete","filter":{"status":["pending"]}}`:          {"body.action"},
+		`{"action":"retry","filter":{}}`:                               {"body.filter"},
+		`{"action":"retry"}`:                                           {"body.filter"},
+		`{"action":"retry","filter":{"status":["x"],"status_code":7}}`: {"body.filter.status", "body.filter.status_code"},
+		`{"action":"retry","filter":{"subscription_id":"x"}}`:          {"body.filter.subscription_id"},
+		`{"action":"retry","filter":{"since":"x"}}`:                    {"body.filter.since"},
+		// Each of these would be as if it were not there, and find everything else.
+		`{"action":"retry","filter":{"status":["pending"],"subscription_id":""}}`:           {"body.filter.subscription_id"},
+		`{"action":"retry","filter":{"status":["pending"],"event_id":"","replay_id":""}}`:   {"body.filter.event_id"},
+		`{"action":"retry","filter":{"status":["pending"],"status_code":0}}`:                {"body.filter.status_code"},
+		`{"action":"retry","filter":{"status":["pending"],"since":"0001-01-01T00:00:00Z"}}`: {"body.filter.since"},
+		`{"action":"retry","filter":{"until":"9999-12-31T23:59:59-05:00"}}`:                 {"body.filter.until"},
+		`{"action":"retry","filter":{"status":["pending"]},"cursor":"x"}`:                   {"body.cursor"},
 	} {
 		s.call(http.MethodPost, "/deliveries/bulk", s.admin, body).wantFaults(places...)
 	}

@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/posthorn/posthorn"
@@ -214,8 +213,8 @@ func (d *eventDecoder) time(name string, bit int, into *time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(value, into); err != nil || into.IsZero() || into.Year() > 9999 {
-		d.refuse(name, "must be a time like 2026-01-31T09:30:00Z (RFC 3339)")
+	if decodeValue(value, into) != nil {
+		d.refuse(name, "must be "+wanted(reflect.TypeFor[time.Time]()))
 	}
 	return nil
 }

@@ -68,6 +68,7 @@ func TestDecodeEventRefuses(t *testing.T) {
 		{"Base64", `{"type":"a","payload_base64":"AA"}`, "422\nbody.payload_base64 must be base64 with padding (RFC 4648, section 4)"},
 		{"Headers", `{"type":"a","payload":1,"headers":{"A":1}}`, "422\nbody.headers.A must be a string"},
 		{"HeadersTwice", `{"type":"a","payload":1,"headers":{"A":"1","A":"2"}}`, "422\nbody.headers.A stands twice in its object"},
+		{"TimeOfYear10000", `{"type":"a","payload":1,"expires_at":"9999-12-31T23:59:59-05:00"}`, "422\nbody.expires_at must be a time like 2026-01-31T09:30:00Z (RFC 3339)"},
 		{"Time", `{"type":"a","payload":1,"deliver_at":"9999999-01-01T00:00:00Z"}`, "422\nbody.deliver_at must be a time like 2026-01-31T09:30:00Z (RFC 3339)"},
 		{"After", `{"type":"a","payload":1} 2`, "400 something follows the JSON object; send one object alone"},
 		{"TooLarge", `{"type":"a","payload":"12345678901"}`, "413 the payload is larger than the limit of 12 bytes; send a link to the data instead"},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -57,9 +58,9 @@ type moment struct{ time.Time }
 
 // UnmarshalText reads RFC 3339.
 func (m *moment) UnmarshalText(b []byte) error {
-	t, err := time.Parse(time.RFC3339Nano, string(b))
-	if err != nil || t.Year() < 1970 || t.Year() > 9999 {
-		return errors.New("must be a time like 2026-01-31T09:30:00Z (RFC 3339)")
+	t, ok := readMoment(b)
+	if !ok {
+		return errors.New("must be " + wanted(reflect.TypeFor[time.Time]()))
 	}
 	m.Time = t.UTC()
 	return nil

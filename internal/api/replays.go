@@ -75,7 +75,7 @@ type replayRequest struct {
 type replayFilter struct {
 	Status         []posthorn.State        `json:"status,omitempty" enum:"succeeded,exhausted,cancelled" doc:"Of an event's latest delivery to each subscription; absent is all three."`
 	Outcome        posthorn.Outcome        `json:"outcome,omitempty" enum:"succeeded,http_error,timeout,dns_error,connect_error,tls_error,blocked,invalid_response,interrupted" doc:"Of the last attempt."`
-	StatusCode     int                     `json:"status_code,omitzero" minimum:"100" maximum:"599" doc:"Of the last attempt."`
+	StatusCode     attemptStatus           `json:"status_code,omitzero" minimum:"100" maximum:"599" doc:"Of the last attempt."`
 	SubscriptionID posthorn.SubscriptionID `json:"subscription_id,omitzero"`
 	EventType      []string                `json:"event_type,omitempty" maxItems:"100" doc:"Types and patterns."`
 	ReplayID       posthorn.ReplayID       `json:"replay_id,omitzero" doc:"Deliveries that an earlier replay made."`
@@ -97,7 +97,7 @@ func (f *replayFilter) filter(v *posthorn.Violations) posthorn.DeliveryFilter {
 		v.Add(at+"outcome", "must be one of %s", joined(posthorn.Outcomes))
 	}
 	if f.StatusCode != 0 && (f.StatusCode < 100 || f.StatusCode > 599) {
-		v.Add(at+"status_code", "must be an HTTP status from 100 to 599")
+		v.Add(at+"status_code", wrongStatus)
 	}
 	if len(f.EventType) > posthorn.MaxEventTypes {
 		v.Add(at+"event_type", "must have at most %d types", posthorn.MaxEventTypes)
@@ -115,7 +115,7 @@ func (f *replayFilter) filter(v *posthorn.Violations) posthorn.DeliveryFilter {
 		v.Add(at+"failed_since", "must not stand beside status; it means those that are exhausted")
 	}
 	found := posthorn.DeliveryFilter{
-		States: f.Status, Outcome: f.Outcome, StatusCode: f.StatusCode, SubscriptionID: f.SubscriptionID, Types: f.EventType,
+		States: f.Status, Outcome: f.Outcome, StatusCode: int(f.StatusCode), SubscriptionID: f.SubscriptionID, Types: f.EventType,
 		Since: f.Since.UTC(), Until: f.Until.UTC(), EndedSince: f.FailedSince.UTC(), Replay: f.ReplayID,
 	}
 	if !f.FailedSince.IsZero() {
@@ -131,7 +131,7 @@ func (f *replayFilter) filter(v *posthorn.Violations) posthorn.DeliveryFilter {
 // showReplayFilter is the filter as it was given.
 func showReplayFilter(f *posthorn.DeliveryFilter) replayFilter {
 	shown := replayFilter{
-		Status: f.States, Outcome: f.Outcome, StatusCode: f.StatusCode, SubscriptionID: f.SubscriptionID, EventType: f.Types,
+		Status: f.States, Outcome: f.Outcome, StatusCode: attemptStatus(f.StatusCode), SubscriptionID: f.SubscriptionID, EventType: f.Types,
 		ReplayID: f.Replay, Since: f.Since, Until: f.Until, FailedSince: f.EndedSince,
 	}
 	if !f.EndedSince.IsZero() {

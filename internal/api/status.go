@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -101,8 +102,11 @@ func (h *Handler) checkTargets(ctx context.Context, tenant posthorn.TenantID, id
 	}
 	var v posthorn.Violations
 	for i, id := range ids {
+		at := "body.subscription_ids[" + strconv.Itoa(i) + "]"
 		if !live[id] {
-			v.Add("body.subscription_ids["+strconv.Itoa(i)+"]", "is not a subscription, or was deleted")
+			v.Add(at, "is not a subscription, or was deleted")
+		} else if slices.Contains(ids[:i], id) {
+			v.Add(at, "stands twice")
 		}
 	}
 	return v.Err()
