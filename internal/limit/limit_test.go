@@ -139,6 +139,18 @@ func TestAllowLetsABurstThroughAndNoMore(t *testing.T) {
 		ask(1, Decision{RetryAfter: time.Minute})
 		time.Sleep(time.Minute)
 		ask(1, Decision{OK: true, Remaining: 9})
+		time.Sleep(time.Minute)
+		// So does what is asked for in two parts.
+		ask(1, Decision{OK: true, Remaining: 9})
+		if got := l.AllowMore(t.Context(), "k", perMinute(10), 29, 1); !got.OK {
+			t.Errorf("the rest of 30: %+v", got)
+		}
+		ask(1, Decision{RetryAfter: 29 * time.Minute / 10})
+		time.Sleep(3 * time.Minute)
+		ask(2, Decision{OK: true, Remaining: 8})
+		if got := l.AllowMore(t.Context(), "k", perMinute(10), 29, 1); got.OK {
+			t.Errorf("the rest of 30 beside another: %+v", got)
+		}
 	})
 }
 

@@ -92,6 +92,18 @@ func TestSharedAnswersAreThoseOfTheLocalLimiter(t *testing.T) {
 	if d := shared.Allow(t.Context(), "b", perMinute(10), 1); d.OK || d.RetryAfter.Round(time.Second) != 3*time.Minute {
 		t.Errorf("after more than the limit: %+v", d)
 	}
+	if d := shared.Allow(t.Context(), "parts", perMinute(10), 1); !d.OK {
+		t.Errorf("the first part: %+v", d)
+	}
+	if d := shared.AllowMore(t.Context(), "parts", perMinute(10), 30, 0); d.OK {
+		t.Errorf("another one's: %+v", d)
+	}
+	if d := shared.AllowMore(t.Context(), "parts", perMinute(10), 30, 1); !d.OK {
+		t.Errorf("the rest: %+v", d)
+	}
+	if d := shared.Allow(t.Context(), "parts", perMinute(10), 1); d.OK || d.RetryAfter.Round(time.Second) != 3*time.Minute {
+		t.Errorf("after the rest: %+v", d)
+	}
 	for i, limit := range []posthorn.RateLimit{perMinute(10), perMinute(60_000), perMinute(1_000_000)} {
 		key := string(rune('c' + i))
 		for _, want := range []int{100_000, 1} {
