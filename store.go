@@ -144,6 +144,8 @@ type EventStore interface {
 	GetEvent(ctx context.Context, tenant TenantID, id EventID) (*Event, error)
 	// ListEvents lists newest first; the rows examined for one page are bounded.
 	ListEvents(ctx context.Context, tenant TenantID, f EventFilter, p Page) ([]EventSummary, UUID, error)
+	// UsedKeys tells which of these idempotency keys the tenant has used within the retention.
+	UsedKeys(ctx context.Context, tenant TenantID, keys []string) (map[string]bool, error)
 	// EventDeliveries lists an event's deliveries, oldest first, at most 10,000.
 	EventDeliveries(ctx context.Context, tenant TenantID, id EventID) ([]Delivery, error)
 }

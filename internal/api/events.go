@@ -153,7 +153,12 @@ func (h *Handler) publishEvent(ctx context.Context, c *call, _ *publishHeader, b
 	if err != nil {
 		return nil, err
 	}
-	if err := further(headerKey(c.request.Header, e), under("body", h.checkTimes(e))); err != nil {
+	wrong := headerKey(c.request.Header, e)
+	used, err := h.usedByLate(ctx, c.tenant(), e)
+	if err != nil {
+		return nil, err
+	}
+	if err := further(wrong, under("body", h.checkTimes(e, used))); err != nil {
 		return nil, further(err, under("body", e.Validate()))
 	}
 	a, err := h.opts.Publisher.Publish(ctx, c.tenant(), e)
@@ -163,8 +168,24 @@ func (h *Handler) publishEvent(ctx context.Context, c *call, _ *publishHeader, b
 	return replyWith(published{a.EventID, e.Type, a.CreatedAt.UTC(), a.Deliveries, a.Duplicate}), nil
 }
 
-// checkTimes keeps an event's times within the retention and in order.
-func (h *Handler) checkTimes(e *posthorn.Event) error {
+// usedByLate tells which idempotency keys of events that have expired were used before. Those events may be repeated by a producer who
+// has not heard the answer, which is the first one's. Nil events are passed over.
+func (h *Handler) usedByLate(ctx context.Context, tenant posthorn.TenantID, events ...*posthorn.Event) (map[string]bool, error) {
+	var keys []string
+	now := h.store.Now()
+	for _, e := range events {
+		if e != nil && !e.ExpiresAt.IsZero() && !e.ExpiresAt.After(now) && e.IdempotencyKey != "" {
+			keys = append(keys, e.IdempotencyKey)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	return h.store.UsedKeys(ctx, tenant, keys)
+}
+
+// checkTimes keeps an event's times within the retention and in order. One whose key was used is no new event, and may have expired.
+func (h *Handler) checkTimes(e *posthorn.Event, used map[string]bool) error {
 	if e.DeliverAt.IsZero() && e.ExpiresAt.IsZero() {
 		return nil
 	}
@@ -173,7 +194,8 @@ func (h *Handler) checkTimes(e *posthorn.Event) error {
 	if e.DeliverAt.After(now.Add(h.opts.Window)) {
 		v.Add("deliver_at", "must be within the retention of %s from now", h.opts.Window)
 	}
-	if !e.ExpiresAt.IsZero() && (!e.ExpiresAt.After(now) || !e.ExpiresAt.After(e.DeliverAt)) {
+	expired := !e.ExpiresAt.After(now) && !used[e.IdempotencyKey]
+	if !e.ExpiresAt.IsZero() && (expired || !e.ExpiresAt.After(e.DeliverAt)) {
 		v.Add("expires_at", "must be later than now and than deliver_at")
 	}
 	return v.Err()
@@ -189,19 +211,28 @@ func (h *Handler) publishBatch(ctx context.Context, c *call, _ *nothing, body []
 		return nil, err
 	}
 	result := batchResult{Data: make([]batchItem, len(raw))}
-	events := make([]*posthorn.Event, 0, len(raw))
-	places := make([]int, 0, len(raw))
+	decoded := make([]*posthorn.Event, len(raw))
 	for i, text := range raw {
-		place := eventPlace(i)
-		e, err := decodeEvent(text, place, h.opts.MaxEventBytes)
-		if err == nil {
-			err = under(place, h.checkTimes(e))
-			if err != nil {
-				err = further(err, under(place, e.Validate()))
-			}
-		}
+		e, err := decodeEvent(text, eventPlace(i), h.opts.MaxEventBytes)
 		if err != nil {
 			result.Data[i].Error = problemOf(err)
+			continue
+		}
+		decoded[i] = e
+	}
+	used, err := h.usedByLate(ctx, c.tenant(), decoded...)
+	if err != nil {
+		return nil, err
+	}
+	events := make([]*posthorn.Event, 0, len(raw))
+	places := make([]int, 0, len(raw))
+	for i, e := range decoded {
+		if e == nil {
+			continue
+		}
+		place := eventPlace(i)
+		if err := under(place, h.checkTimes(e, used)); err != nil {
+			result.Data[i].Error = problemOf(further(err, under(place, e.Validate())))
 			continue
 		}
 		events, places = append(events, e), append(places, i)

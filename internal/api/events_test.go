@@ -40,6 +40,25 @@ func TestPublish(t *testing.T) {
 	s.call(http.MethodPost, "/events", s.admin, `{"type":"a","payload":1,"deliver_at":"2099-01-01T00:00:00Z"}`).wantFaults("body.deliver_at")
 }
 
+// TestRepeatedLate gives a producer who has not heard the answer the first one's, though the event has expired since.
+func TestRepeatedLate(t *testing.T) {
+	s := open(t, nil)
+	const late = `"type":"a","payload":1,"expires_at":"2020-01-01T00:00:00Z"`
+	var first, again published
+	s.call(http.MethodPost, "/events", s.admin, `{"type":"a","payload":1,"idempotency_key":"k"}`).want(http.StatusAccepted).into(&first)
+	s.call(http.MethodPost, "/events", s.admin, `{`+late+`,"idempotency_key":"k"}`).want(http.StatusAccepted).into(&again)
+	if !again.Duplicate || again.ID != first.ID {
+		t.Errorf("repeated: %+v, want the duplicate of %+v", again, first)
+	}
+	s.call(http.MethodPost, "/events", s.admin, `{`+late+`,"idempotency_key":"another"}`).wantFaults("body.expires_at")
+	var batch batchResult
+	s.call(http.MethodPost, "/events/batch", s.admin, `{"events":[{`+late+`},{`+late+`,"idempotency_key":"k"},{`+late+`,"idempotency_key":"another"}]}`).
+		want(http.StatusOK).into(&batch)
+	if d := batch.Data; d[0].Error == nil || d[1].Error != nil || d[1].ID != first.ID || d[2].Error == nil {
+		t.Errorf("the batch is answered %+v", d)
+	}
+}
+
 func TestIdempotency(t *testing.T) {
 	s := open(t, nil)
 	s.subscribe(s.admin, nil)

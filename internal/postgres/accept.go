@@ -110,6 +110,21 @@ CROSS JOIN LATERAL (SELECT * FROM idempotency_keys k WHERE k.tenant_id = e.tenan
 LEFT JOIN LATERAL (SELECT * FROM events o WHERE o.tenant_id = e.tenant_id AND o.id = k.event_id OFFSET 0) o ON true
 WHERE k.event_id <> e.id`
 
+// UsedKeys implements posthorn.EventStore.
+func (s *Store) UsedKeys(ctx context.Context, tenant posthorn.TenantID, keys []string) (map[string]bool, error) {
+	asked := make([]string, len(keys))
+	for i, key := range keys {
+		asked[i] = plain(key)
+	}
+	found, err := many(ctx, s, "look for keys", pgx.RowTo[string],
+		`SELECT key FROM idempotency_keys WHERE tenant_id = $1 AND key = ANY($2::text[])`, uuid(tenant.UUID), asked)
+	used := make(map[string]bool, len(found))
+	for _, key := range found {
+		used[key] = true
+	}
+	return used, err
+}
+
 // AcceptEvents implements posthorn.Intake: one pipeline, committed as one transaction, and a second one where the first stored nothing,
 // as subscriptions changed. Only where the batch holds a value the database refuses is it split, until the bad event stands alone.
 func (s *Store) AcceptEvents(ctx context.Context, node posthorn.NodeID, batch []posthorn.Acceptance) ([]posthorn.Accepted, error) {

@@ -1,8 +1,11 @@
 package sqlite
 
 import (
+	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -45,4 +48,27 @@ func (t *tx) usedKeys(pairs []any) (map[keyName]*keyRow, error) {
 		return err
 	})
 	return used, err
+}
+
+// UsedKeys implements posthorn.EventStore.
+func (s *Store) UsedKeys(ctx context.Context, tenant posthorn.TenantID, keys []string) (map[string]bool, error) {
+	used := make(map[string]bool)
+	err := s.snapshot(ctx, func(r reader) error {
+		list, err := json.Marshal(keys)
+		if err != nil {
+			return err
+		}
+		rows, err := r.query(`SELECT k.key FROM json_each(?1) AS asked CROSS JOIN idempotency_keys AS k ON k.tenant_id = ?2 AND k.key = asked.value`,
+			string(list), tenant)
+		return each(rows, err, func(rows *sql.Rows) error {
+			var key string
+			err := rows.Scan(&key)
+			used[key] = true
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for keys: %w", err)
+	}
+	return used, nil
 }

@@ -50,6 +50,10 @@ func keySameContent(f *Fixture) {
 	_, err = f.Store.GetDelivery(f.Context(), f.Tenant, again.Matches[0].DeliveryID)
 	f.wantKind(err, posthorn.NotFound, "get the repeated delivery")
 	equal(f, "deliveries to claim", len(f.Claim()), 2)
+	used, err := f.Store.UsedKeys(f.Context(), f.Tenant, []string{"k", "another", ""})
+	f.must(err)
+	equal(f, "keys in use", len(used), 1)
+	equal(f, "the key is in use", used["k"], true)
 }
 
 func keyOtherContent(f *Fixture) {
