@@ -164,7 +164,11 @@ func ParseID[K kind](s string) (ID[K], error) {
 
 // EventIDRange gives the first and the last event id whose text begins so; false where none does.
 func EventIDRange(beginning string) (first, last UUID, ok bool) {
-	rest, ok := strings.CutPrefix(beginning, eventKind{}.prefix())
+	prefix := eventKind{}.prefix()
+	if strings.HasPrefix(prefix, beginning) {
+		beginning = prefix
+	}
+	rest, ok := strings.CutPrefix(beginning, prefix)
 	if !ok || len(rest) > encodedLength {
 		return first, last, false
 	}

@@ -2,6 +2,7 @@ package posthorn
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,6 +29,12 @@ type EventFilter struct {
 	Since, Until   time.Time
 	// Text is an event's id or idempotency key, whole or its beginning.
 	Text string
+}
+
+// MatchesText reports whether an event's id or idempotency key begins with the filter's text.
+func (f *EventFilter) MatchesText(e *Event) bool {
+	return f.Text == "" || strings.HasPrefix(e.ID.String(), f.Text) ||
+		e.IdempotencyKey != "" && strings.HasPrefix(e.IdempotencyKey, f.Text)
 }
 
 // EventSummary is an event as listed: no payload.

@@ -66,43 +66,116 @@ func (s *Store) ListEvents(ctx context.Context, tenant posthorn.TenantID, f post
 			return e.Status == "" || f.Status != "" && e.Status != f.Status
 		}), nil
 	}
+	find := s.listEvents
+	if f.Text != "" {
+		keyed, all, err := s.keyedEvents(ctx, tenant, f.Text)
+		if err != nil {
+			return nil, posthorn.UUID{}, err
+		}
+		if all {
+			find = keyed.find
+		}
+	}
 	return page(p, func(e *posthorn.EventSummary) posthorn.UUID { return e.ID.UUID }, keep,
 		func(before posthorn.UUID, n int) ([]posthorn.EventSummary, error) {
-			return s.listEvents(ctx, tenant, &f, before, n)
+			lowest := posthorn.UUID{}
+			if !f.Since.IsZero() {
+				lowest = posthorn.MinUUID(f.Since.Add(-s.slack))
+			}
+			if !f.Until.IsZero() {
+				if end := posthorn.MinUUID(f.Until.Add(s.slack)); compareIDs(end, before) < 0 {
+					before = end
+				}
+			}
+			return find(ctx, tenant, lowest, before, n)
 		})
 }
 
-// listEvents reads along the index that narrows most.
-func (s *Store) listEvents(ctx context.Context, tenant posthorn.TenantID, f *posthorn.EventFilter, before posthorn.UUID, n int,
-) ([]posthorn.EventSummary, error) {
-	const list = `SELECT ` + eventColumns + `, octet_length(e.payload) FROM events e WHERE e.tenant_id = $1 AND e.id < $2 AND e.id >= $3`
-	const order = ` ORDER BY e.id DESC LIMIT $4`
-	lowest := [16]byte{}
-	if !f.Since.IsZero() {
-		lowest = posthorn.MinUUID(f.Since.Add(-s.slack))
-	}
-	if !f.Until.IsZero() {
-		if end := posthorn.MinUUID(f.Until.Add(s.slack)); compareIDs(end, before) < 0 {
-			before = end
+const summaries = `SELECT ` + eventColumns + `, octet_length(e.payload) FROM `
+
+// listEvents reads the newest of the ids from lowest to below before.
+func (s *Store) listEvents(ctx context.Context, tenant posthorn.TenantID, lowest, before posthorn.UUID, n int) ([]posthorn.EventSummary, error) {
+	return many(ctx, s, "list events", scanSummary, summaries+`events e WHERE e.tenant_id = $1 AND e.id < $2 AND e.id >= $3
+		ORDER BY e.id DESC LIMIT $4`, uuid(tenant.UUID), uuid(before), [16]byte(lowest), n)
+}
+
+// keysSearched is how many idempotency keys may begin with a text that is searched for through their index, which has no order
+// of time. Where more do, all events are examined instead.
+const keysSearched = 5000
+
+// textSearch is what a text may be the beginning of: the events of a few keys, newest first, and those of a range of ids.
+type textSearch struct {
+	*Store
+	keyed       []posthorn.UUID
+	first, last posthorn.UUID
+	inRange     bool
+}
+
+// keyedEvents looks a text up among the keys; all is false where there are too many.
+func (s *Store) keyedEvents(ctx context.Context, tenant posthorn.TenantID, text string) (f textSearch, all bool, err error) {
+	f.Store = s
+	f.first, f.last, f.inRange = posthorn.EventIDRange(text)
+	// Keys sort by their bytes, and 0x7f is above all they may hold.
+	err = s.do(ctx, "search idempotency keys", func(ctx context.Context) error {
+		var b pgx.Batch
+		b.Queue(steer)
+		// A bitmap is made of all keys before the first is read.
+		b.Queue(`SELECT set_config('enable_bitmapscan', 'off', true)`)
+		b.Queue(`SELECT k.event_id FROM idempotency_keys k WHERE k.tenant_id = $1 AND k.key >= $2 AND k.key < $2 || chr(127)
+			ORDER BY k.key LIMIT $3`, uuid(tenant.UUID), plain(text), keysSearched+1).Query(func(rows pgx.Rows) (err error) {
+			f.keyed, err = pgx.CollectRows(rows, scanUUID)
+			return err
+		})
+		return s.pool.SendBatch(ctx, &b).Close()
+	})
+	all = len(f.keyed) <= keysSearched
+	slices.SortFunc(f.keyed, func(a, b posthorn.UUID) int { return compareIDs(b, a) })
+	return f, all, err
+}
+
+func scanUUID(row pgx.CollectableRow) (id posthorn.UUID, err error) {
+	return id, row.Scan((*uuid)(&id))
+}
+
+// find is listEvents for what the text may be the beginning of.
+func (f textSearch) find(ctx context.Context, tenant posthorn.TenantID, lowest, before posthorn.UUID, n int) ([]posthorn.EventSummary, error) {
+	var rows []posthorn.EventSummary
+	if f.inRange {
+		var err error
+		rows, err = many(ctx, f.Store, "list events", scanSummary, summaries+`events e WHERE e.tenant_id = $1 AND e.id < $2 AND e.id >= $3
+			AND e.id BETWEEN $5 AND $6 ORDER BY e.id DESC LIMIT $4`, uuid(tenant.UUID), uuid(before), [16]byte(lowest), n,
+			[16]byte(f.first), [16]byte(f.last))
+		if err != nil {
+			return nil, err
 		}
 	}
-	args := []any{uuid(tenant.UUID), uuid(before), lowest, n}
-	const what = "list events"
-	if f.Text == "" {
-		return many(ctx, s, what, scanSummary, list+order, args...)
+	var ids uuids
+	for _, id := range f.keyed {
+		listed := f.inRange && compareIDs(f.first, id) <= 0 && compareIDs(id, f.last) <= 0
+		if compareIDs(id, before) < 0 && compareIDs(lowest, id) <= 0 && !listed {
+			ids = append(ids, id)
+		}
 	}
-	if from, to, ok := posthorn.EventIDRange(f.Text); ok {
-		return many(ctx, s, what, scanSummary, list+` AND e.id BETWEEN $5 AND $6`+order, append(args, [16]byte(from), [16]byte(to))...)
+	// A key may outlive its event, so that n of them may be fewer events.
+	for left := n; left > 0 && len(ids) > 0; {
+		some := ids[:min(left, len(ids))]
+		ids = ids[len(some):]
+		more, err := many(ctx, f.Store, "list events", scanSummary, summaries+`unnest($2::uuid[]) AS k(id) CROSS JOIN LATERAL (
+			SELECT * FROM events e WHERE e.tenant_id = $1 AND e.id = k.id OFFSET 0) e`, uuid(tenant.UUID), some)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+		left -= len(more)
 	}
-	// An idempotency key or its beginning: keys sort by their bytes, and 0x7f is above all they may hold.
-	return many(ctx, s, what, scanSummary, list+` AND e.id IN (SELECT k.event_id FROM idempotency_keys k
-		WHERE k.tenant_id = $1 AND k.key >= $5 AND k.key < $5 || chr(127) ORDER BY k.key LIMIT 5000)`+order, append(args, plain(f.Text))...)
+	slices.SortFunc(rows, func(a, b posthorn.EventSummary) int { return compareIDs(b.ID.UUID, a.ID.UUID) })
+	return rows[:min(n, len(rows))], nil
 }
 
 func matchesEvent(f *posthorn.EventFilter, e *posthorn.EventSummary) bool {
 	return (len(f.Types) == 0 || posthorn.MatchesType(f.Types, e.Type)) &&
 		(f.Since.IsZero() || !e.CreatedAt.Before(f.Since)) &&
-		(f.Until.IsZero() || e.CreatedAt.Before(f.Until))
+		(f.Until.IsZero() || e.CreatedAt.Before(f.Until)) && f.MatchesText(&e.Event)
 }
 
 // deriveStatuses fills in the status of events from each subscription's latest delivery. With a subscription given, events

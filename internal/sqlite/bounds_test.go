@@ -174,6 +174,7 @@ func TestPlans(t *testing.T) {
 		"Key":          `SELECT ` + keyColumns + ` FROM keys WHERE hash = ?`,
 		"ListEvents":   `SELECT id FROM ` + fromAll + ` ORDER BY events.id DESC LIMIT ?5`,
 		"EventText":    `SELECT events.id FROM ` + fromText + ` ORDER BY events.id DESC LIMIT ?5`,
+		"CountKeys":    countKeys,
 		"LastAttempt":  `SELECT max(moment) FROM attempts`,
 	} {
 		t.Run(name, func(t *testing.T) {

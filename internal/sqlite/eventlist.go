@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -13,11 +12,18 @@ import (
 // eventsPerRead is how many events are read and their statuses derived at a time.
 const eventsPerRead = 200
 
+// keysSearched is how many idempotency keys may begin with a text that is searched for through their index, which has no order
+// of time. Where more do, all events are examined instead.
+const keysSearched = 5000
+
 // ListEvents lists newest first. The status is derived for every event examined, so it is done for a few at a time.
 func (s *Store) ListEvents(ctx context.Context, tenant posthorn.TenantID, f posthorn.EventFilter, p posthorn.Page) ([]posthorn.EventSummary, posthorn.UUID, error) {
 	list := newListing[posthorn.EventSummary](p)
 	err := s.snapshot(ctx, func(r reader) error {
 		scan := eventScan{reader: r, tenant: tenant, filter: f, before: list.before}
+		if err := scan.choose(); err != nil {
+			return err
+		}
 		for more := true; more; {
 			found, err := scan.read()
 			if err != nil {
@@ -45,6 +51,19 @@ type eventScan struct {
 	tenant posthorn.TenantID
 	filter posthorn.EventFilter
 	before posthorn.UUID
+	// byText goes through the indexes of what the filter's text may be the beginning of.
+	byText bool
+}
+
+// choose says how to look for a text.
+func (e *eventScan) choose() error {
+	if e.filter.Text == "" {
+		return nil
+	}
+	var keys int
+	err := e.queryRow(countKeys, e.tenant, e.filter.Text, e.filter.Text+"\x7f", keysSearched+1).Scan(&keys)
+	e.byText = keys <= keysSearched
+	return err
 }
 
 // scanned is an event on its way into a list; wanted says what all parts of the filter but the status think of it.
@@ -61,7 +80,7 @@ func (e *eventScan) read() ([]scanned, error) {
 	low, high := idBounds(e.filter.Since, e.filter.Until, e.before)
 	args := []any{blob(e.filter.SubscriptionID.UUID), e.tenant, low[:], high[:], eventsPerRead}
 	from := fromAll
-	if e.filter.Text != "" {
+	if e.byText {
 		first, last := idPrefix(e.filter.Text)
 		from = fromText
 		args = append(args, first[:], last[:], e.filter.Text, e.filter.Text+"\x7f")
@@ -79,7 +98,7 @@ func (e *eventScan) read() ([]scanned, error) {
 			err = decode(headers, &v.Headers)
 		}
 		v.wanted = v.wanted && (len(e.filter.Types) == 0 || posthorn.MatchesType(e.filter.Types, v.Type)) &&
-			within(v.CreatedAt, e.filter.Since, e.filter.Until)
+			within(v.CreatedAt, e.filter.Since, e.filter.Until) && e.filter.MatchesText(&v.Event)
 		found = append(found, v)
 		return err
 	})
@@ -90,9 +109,11 @@ func (e *eventScan) read() ([]scanned, error) {
 	return found, e.derive(found)
 }
 
+const countKeys = `SELECT count(*) FROM (SELECT 1 FROM idempotency_keys WHERE tenant_id = ?1 AND key >= ?2 AND key < ?3 LIMIT ?4)`
+
 const fromAll = `events WHERE tenant_id = ?2 AND id >= ?3 AND id < ?4`
 
-// fromText finds beginnings of ids and of idempotency keys through their indexes: scanning would give up too soon.
+// fromText finds beginnings of ids and of few idempotency keys through their indexes, where scanning would give up too soon.
 const fromText = `(SELECT id FROM (SELECT id FROM events WHERE tenant_id = ?2 AND id >= max(?3, ?6) AND id < ?4 AND id <= ?7
 			ORDER BY id DESC LIMIT ?5)
 		UNION SELECT id FROM (SELECT event_id AS id FROM idempotency_keys
@@ -147,10 +168,6 @@ func idBounds(since, until time.Time, before posthorn.UUID) (low, high posthorn.
 
 // idPrefix are the first and the last id whose text begins so; where none does, the first is above the last.
 func idPrefix(text string) (first, last posthorn.UUID) {
-	const prefix = "evt_"
-	if strings.HasPrefix(prefix, text) {
-		text = prefix
-	}
 	first, last, ok := posthorn.EventIDRange(text)
 	if !ok {
 		return posthorn.UUID{1}, posthorn.UUID{}

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -15,6 +17,7 @@ func eventTests() group {
 		{"FilterByStatus", eventFilterStatus},
 		{"FilterBySubscription", eventFilterSubscription},
 		{"FilterByText", eventFilterText},
+		{"FilterByTextOfMany", eventFilterTextMany},
 		{"DerivedStatus", eventStatus},
 		{"Deliveries", eventDeliveries},
 		{"ForeignNotFound", eventForeign},
@@ -180,6 +183,60 @@ func eventFilterText(f *Fixture) {
 	f.wantEvents("nothing", posthorn.EventFilter{Text: "evt_zzz"})
 	f.wantEvents("no wildcard", posthorn.EventFilter{Text: "order%"})
 	f.wantEvents("with another filter", posthorn.EventFilter{Text: plain.String(), Types: []string{"x"}})
+	// What begins as ids do may be a key all the same.
+	like, _ := f.PublishEvent(f.keyed(old.String()[:4+9] + "x"))
+	numbered, _ := f.PublishEvent(f.keyed("evt_123"))
+	f.wantEvents("id and key", posthorn.EventFilter{Text: old.String()[:4+9]}, old, like)
+	f.wantEvents("key like an id", posthorn.EventFilter{Text: "evt_123"}, numbered)
+	for _, text := range []string{"e", "evt", "evt_"} {
+		f.wantEvents("beginning of all ids", posthorn.EventFilter{Text: text}, old, young, plain, like, numbered)
+	}
+}
+
+// eventFilterTextMany searches for the beginning of more keys than are looked up through their index, below more events
+// without one than are examined for a page.
+func eventFilterTextMany(f *Fixture) {
+	f.matched = false // There is nothing to match.
+	publish := func(n int, key func(i int) string) (newestFirst []posthorn.EventID) {
+		for made := 0; made < n; {
+			var batch []posthorn.Acceptance
+			for ; made < n && len(batch) < 1000; made++ {
+				batch = append(batch, f.Acceptance(f.keyed(key(made))))
+				newestFirst = append(newestFirst, batch[len(batch)-1].Event.ID)
+			}
+			f.Accept(batch...)
+		}
+		slices.Reverse(newestFirst)
+		return newestFirst
+	}
+	few := publish(10, func(i int) string { return fmt.Sprintf("few-%d", i%5*2+i/5) })
+	many := publish(5010, func(i int) string { return fmt.Sprintf("many-%05d", i) })
+	publish(3100, func(int) string { return "" })
+	latest := publish(1, func(int) string { return "many-latest" })
+	many = append(latest, many...)
+	wantOrder := func(text string, want []posthorn.EventID) {
+		f.T.Helper()
+		if got := f.events(posthorn.EventFilter{Text: text}); !slices.Equal(got, want) {
+			f.T.Fatalf("%s: %d events found, want %d, newest first", text, len(got), len(want))
+		}
+	}
+	wantOrder("few", few)
+	wantOrder("many-", many)
+	wantOrder("many-0500", many[1:11])
+	page := func(p posthorn.Page) ([]posthorn.EventSummary, posthorn.UUID) {
+		f.T.Helper()
+		list, next, err := f.Store.ListEvents(f.Context(), f.Tenant, posthorn.EventFilter{Text: "many"}, p)
+		f.must(err)
+		return list, next
+	}
+	list, next := page(posthorn.Page{Limit: 2})
+	equal(f, "on the first page, which ends short", len(list), 1)
+	equal(f, "latest", list[0].ID, latest[0])
+	list, next = page(posthorn.Page{Limit: 2, Before: next})
+	equal(f, "on the second page", len(list), 2)
+	equal(f, "next", next, list[1].ID.UUID)
+	old := f.events(posthorn.EventFilter{Text: "many", Until: list[0].CreatedAt.Add(-time.Hour)})
+	equal(f, "before all", len(old), 0)
 }
 
 func eventStatus(f *Fixture) {
