@@ -20,6 +20,9 @@ type SubscriptionFilter struct {
 	Text string
 }
 
+// MaxEventDeliveries bounds the deliveries that are listed with their event.
+const MaxEventDeliveries = 10_000
+
 // EventFilter narrows a list of events; zero fields do not.
 type EventFilter struct {
 	// Types are types or patterns as in a subscription.

@@ -146,7 +146,9 @@ type EventStore interface {
 	ListEvents(ctx context.Context, tenant TenantID, f EventFilter, p Page) ([]EventSummary, UUID, error)
 	// UsedKeys tells which of these idempotency keys the tenant has used within the retention.
 	UsedKeys(ctx context.Context, tenant TenantID, keys []string) (map[string]bool, error)
-	// EventDeliveries lists an event's deliveries, oldest first, at most 10,000.
+	// EventStatus derives an event's status from each subscription's latest delivery, as ListEvents does.
+	EventStatus(ctx context.Context, tenant TenantID, id EventID) (EventStatus, error)
+	// EventDeliveries lists an event's deliveries, oldest first, at most MaxEventDeliveries.
 	EventDeliveries(ctx context.Context, tenant TenantID, id EventID) ([]Delivery, error)
 }
 

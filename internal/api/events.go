@@ -309,7 +309,7 @@ func showEvent(e *posthorn.EventSummary) event {
 }
 
 func (h *Handler) getEvent(ctx context.Context, c *call, p *eventPath) (*reply[eventWithPayload], error) {
-	e, deliveries, err := h.readEvent(ctx, c, p)
+	e, status, err := h.readEvent(ctx, c, p)
 	if err != nil {
 		return nil, err
 	}
@@ -318,7 +318,7 @@ func (h *Handler) getEvent(ctx context.Context, c *call, p *eventPath) (*reply[e
 		headers[name] = mask
 	}
 	shown := eventWithPayload{
-		ID: e.ID, Type: e.Type, Status: statusOf(deliveries), ContentType: e.ContentType, Headers: headers,
+		ID: e.ID, Type: e.Type, Status: status, ContentType: e.ContentType, Headers: headers,
 		IdempotencyKey: nonEmpty(e.IdempotencyKey), OrderingKey: nonEmpty(e.OrderingKey), PayloadBytes: len(e.Payload),
 		PayloadErasedAt: optional(e.PayloadErased), Deliveries: e.Deliveries, DeliverAt: optional(e.DeliverAt),
 		ExpiresAt: optional(e.ExpiresAt), CreatedAt: e.CreatedAt.UTC(),
@@ -333,28 +333,16 @@ func (h *Handler) getEvent(ctx context.Context, c *call, p *eventPath) (*reply[e
 	return replyWith(shown), nil
 }
 
-func (h *Handler) readEvent(ctx context.Context, c *call, p *eventPath) (*posthorn.Event, []posthorn.Delivery, error) {
+// readEvent reads an event and its status.
+func (h *Handler) readEvent(ctx context.Context, c *call, p *eventPath) (*posthorn.Event, posthorn.EventStatus, error) {
 	id, err := p.id()
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
 	e, err := h.store.GetEvent(ctx, c.tenant(), id)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
-	deliveries, err := h.store.EventDeliveries(ctx, c.tenant(), id)
-	return e, deliveries, err
-}
-
-// statusOf derives an event's status from its deliveries, oldest first: the latest of each subscription counts.
-func statusOf(deliveries []posthorn.Delivery) posthorn.EventStatus {
-	latest := make(map[posthorn.SubscriptionID]posthorn.State, len(deliveries))
-	for i := range deliveries {
-		latest[deliveries[i].SubscriptionID] = deliveries[i].State
-	}
-	states := make([]posthorn.State, 0, len(latest))
-	for _, s := range latest {
-		states = append(states, s)
-	}
-	return posthorn.DeriveStatus(states)
+	status, err := h.store.EventStatus(ctx, c.tenant(), id)
+	return e, status, err
 }

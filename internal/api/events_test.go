@@ -308,6 +308,61 @@ func TestEventStatusAndList(t *testing.T) {
 	}
 }
 
+// TestEventStatusOfMany has the delivery that decides behind those that are listed with the event.
+func TestEventStatusOfMany(t *testing.T) {
+	s := open(t, nil)
+	subscription := func() (id posthorn.SubscriptionID) {
+		must(t, id.UnmarshalText([]byte(s.subscribe(s.admin, nil))))
+		return id
+	}
+	many, last := subscription(), subscription()
+	now := s.store.Now()
+	e := &posthorn.Event{
+		ID: posthorn.EventID{UUID: posthorn.NewUUID(now)}, TenantID: s.home.ID, Type: "a", Payload: []byte("{}"),
+		ContentType: posthorn.DefaultContentType,
+	}
+	accepted := posthorn.Acceptance{Event: e, Version: posthorn.AnyVersion}
+	match := func(id posthorn.SubscriptionID) posthorn.DeliveryID {
+		now = now.Add(time.Microsecond)
+		d := posthorn.DeliveryID{UUID: posthorn.NewUUID(now)}
+		accepted.Matches = append(accepted.Matches, posthorn.Match{SubscriptionID: id, DeliveryID: d})
+		return d
+	}
+	for range posthorn.MaxEventDeliveries - 2 {
+		match(many)
+	}
+	latest := match(many)
+	_, err := s.store.AcceptEvents(t.Context(), s.node, []posthorn.Acceptance{accepted})
+	must(t, err)
+	_, err = s.store.CancelDelivery(t.Context(), s.home.ID, latest)
+	must(t, err)
+	want := func(status string, listed int, capped bool) {
+		t.Helper()
+		path := "/events/" + e.ID.String()
+		got := s.call(http.MethodGet, path+"/status", s.admin, nil).want(http.StatusOK).object()
+		if n := len(got["deliveries"].([]any)); got["status"] != status || got["capped"] != capped || n != listed {
+			t.Errorf("status %v with %d deliveries, capped %v", got["status"], n, got["capped"])
+		}
+		if got := s.call(http.MethodGet, path, s.admin, nil).want(http.StatusOK).object(); got["status"] != status {
+			t.Errorf("read with status %v, want %s", got["status"], status)
+		}
+		if got := s.pages("/events?status="+status, s.admin, 2); !slices.Equal(got, []string{e.ID.String()}) {
+			t.Errorf("%s lists %v", status, got)
+		}
+	}
+	want("failed", posthorn.MaxEventDeliveries-1, false)
+	for range 2 {
+		latest = match(last)
+		_, err = s.store.Replay(t.Context(), s.home.ID, e.ID, posthorn.ReplayID{UUID: posthorn.NewUUID(now)},
+			[]posthorn.Match{{SubscriptionID: last, DeliveryID: latest}})
+		must(t, err)
+	}
+	want("pending", posthorn.MaxEventDeliveries, true)
+	_, err = s.store.CancelDelivery(t.Context(), s.home.ID, latest)
+	must(t, err)
+	want("failed", posthorn.MaxEventDeliveries, true)
+}
+
 func TestReplay(t *testing.T) {
 	s := open(t, nil)
 	id := s.subscribe(s.admin, map[string]any{"event_types": []string{"a"}})

@@ -14,7 +14,8 @@ type eventStatus struct {
 	EventID    posthorn.EventID     `json:"event_id"`
 	Type       string               `json:"type"`
 	Status     posthorn.EventStatus `json:"status" enum:"pending,succeeded,partial,failed,unmatched"`
-	Deliveries []deliveryStatus     `json:"deliveries"`
+	Deliveries []deliveryStatus     `json:"deliveries" doc:"Oldest first, at most 10,000."`
+	Capped     bool                 `json:"capped" doc:"There may be more deliveries, which GET /deliveries?event_id= lists. The status is derived from all."`
 }
 
 // deliveryStatus is a delivery in short.
@@ -31,7 +32,12 @@ type deliveryStatus struct {
 }
 
 func (h *Handler) getEventStatus(ctx context.Context, c *call, p *eventPath) (*reply[eventStatus], error) {
-	e, rows, err := h.readEvent(ctx, c, p)
+	// The status comes first: one that says that all has ended is not beside deliveries of before.
+	e, derived, err := h.readEvent(ctx, c, p)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := h.store.EventDeliveries(ctx, c.tenant(), e.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +45,10 @@ func (h *Handler) getEventStatus(ctx context.Context, c *call, p *eventPath) (*r
 	if err != nil {
 		return nil, err
 	}
-	status := eventStatus{EventID: e.ID, Type: e.Type, Status: statusOf(rows), Deliveries: make([]deliveryStatus, len(shown))}
+	status := eventStatus{
+		EventID: e.ID, Type: e.Type, Status: derived, Capped: len(rows) >= posthorn.MaxEventDeliveries,
+		Deliveries: make([]deliveryStatus, len(shown)),
+	}
 	for i, d := range shown {
 		status.Deliveries[i] = deliveryStatus{
 			ID: d.ID, SubscriptionID: d.SubscriptionID, URL: d.URL, Status: d.Status, Attempts: d.Attempts,

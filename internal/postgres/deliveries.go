@@ -43,7 +43,7 @@ func (s *Store) EventDeliveries(ctx context.Context, tenant posthorn.TenantID, i
 		return nil, err
 	}
 	return many(ctx, s, "list an event's deliveries", scanDelivery, `SELECT `+deliveryColumns+` FROM deliveries d
-		WHERE d.event_id = $1 AND d.tenant_id = $2 ORDER BY d.id LIMIT 10000`, uuid(id.UUID), uuid(tenant.UUID))
+		WHERE d.event_id = $1 AND d.tenant_id = $2 ORDER BY d.id LIMIT $3`, uuid(id.UUID), uuid(tenant.UUID), posthorn.MaxEventDeliveries)
 }
 
 // ListDeliveries implements posthorn.DeliveryStore.

@@ -54,6 +54,17 @@ func (s *Store) eventExists(ctx context.Context, tenant posthorn.TenantID, id po
 		`SELECT `+eventColumns+`, 0 FROM events e WHERE e.tenant_id = $1 AND e.id = $2`, uuid(tenant.UUID), uuid(id.UUID))
 }
 
+// EventStatus implements posthorn.EventStore.
+func (s *Store) EventStatus(ctx context.Context, tenant posthorn.TenantID, id posthorn.EventID) (posthorn.EventStatus, error) {
+	e, err := s.eventExists(ctx, tenant, id)
+	if err != nil {
+		return "", err
+	}
+	events := []posthorn.EventSummary{*e}
+	err = s.deriveStatuses(ctx, events, posthorn.SubscriptionID{})
+	return events[0].Status, err
+}
+
 // ListEvents implements posthorn.EventStore.
 func (s *Store) ListEvents(ctx context.Context, tenant posthorn.TenantID, f posthorn.EventFilter, p posthorn.Page,
 ) ([]posthorn.EventSummary, posthorn.UUID, error) {

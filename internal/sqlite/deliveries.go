@@ -104,20 +104,24 @@ func failedOnly(states []posthorn.State) bool {
 	return len(states) > 0
 }
 
+func (r reader) eventExists(tenant posthorn.TenantID, id posthorn.EventID) error {
+	var found bool
+	err := r.queryRow(`SELECT EXISTS (SELECT 1 FROM events WHERE tenant_id = ? AND id = ?)`, tenant, id).Scan(&found)
+	if err == nil && !found {
+		err = posthorn.Absent("event")
+	}
+	return err
+}
+
 // EventDeliveries lists an event's deliveries, oldest first.
 func (s *Store) EventDeliveries(ctx context.Context, tenant posthorn.TenantID, id posthorn.EventID) ([]posthorn.Delivery, error) {
 	var list []posthorn.Delivery
 	err := s.snapshot(ctx, func(r reader) error {
-		var found bool
-		err := r.queryRow(`SELECT EXISTS (SELECT 1 FROM events WHERE tenant_id = ? AND id = ?)`, tenant, id).Scan(&found)
-		if err != nil {
+		if err := r.eventExists(tenant, id); err != nil {
 			return err
 		}
-		if !found {
-			return posthorn.Absent("event")
-		}
 		rows, err := r.query(`SELECT `+deliveryColumns+` FROM deliveries INDEXED BY deliveries_by_event
-			WHERE event_id = ? ORDER BY id LIMIT 10000`, id)
+			WHERE event_id = ? ORDER BY id LIMIT ?`, id, posthorn.MaxEventDeliveries)
 		return each(rows, err, func(rows *sql.Rows) error {
 			d, _, err := scanDelivery(rows)
 			list = append(list, d)

@@ -45,6 +45,23 @@ func (s *Store) ListEvents(ctx context.Context, tenant posthorn.TenantID, f post
 	return list.rows, list.next, nil
 }
 
+// EventStatus derives one event's status.
+func (s *Store) EventStatus(ctx context.Context, tenant posthorn.TenantID, id posthorn.EventID) (posthorn.EventStatus, error) {
+	one := make([]scanned, 1)
+	one[0].ID = id
+	err := s.snapshot(ctx, func(r reader) error {
+		if err := r.eventExists(tenant, id); err != nil {
+			return err
+		}
+		scan := eventScan{reader: r}
+		return scan.derive(one)
+	})
+	if err != nil {
+		return "", fmt.Errorf("derive event's status: %w", err)
+	}
+	return one[0].Status, nil
+}
+
 // eventScan walks a tenant's events from newest to oldest.
 type eventScan struct {
 	reader

@@ -19,6 +19,7 @@ func eventTests() group {
 		{"FilterByText", eventFilterText},
 		{"FilterByTextOfMany", eventFilterTextMany},
 		{"DerivedStatus", eventStatus},
+		{"DerivedStatusOfMany", eventStatusMany},
 		{"Deliveries", eventDeliveries},
 		{"ForeignNotFound", eventForeign},
 	}}
@@ -55,6 +56,9 @@ func (f *Fixture) wantEventStatus(id posthorn.EventID, want posthorn.EventStatus
 		f.T.Fatalf("%d events found by one's id", len(list))
 	}
 	equal(f, "event's status", list[0].Status, want)
+	got, err := f.Store.EventStatus(f.Context(), f.Tenant, id)
+	f.must(err)
+	equal(f, "status by id", got, want)
 }
 
 func eventList(f *Fixture) {
@@ -260,6 +264,24 @@ func eventStatus(f *Fixture) {
 	f.wantEventStatus(event, posthorn.EventPartial)
 }
 
+// eventStatusMany has the deliveries that decide behind those that are listed with the event.
+func eventStatusMany(f *Fixture) {
+	f.matched = false // One subscription is not matched twice.
+	many, last := f.Subscribe(), f.Subscribe()
+	event, ids := f.Publish(append(slices.Repeat([]posthorn.SubscriptionID{many}, posthorn.MaxEventDeliveries), last)...)
+	list, err := f.Store.EventDeliveries(f.Context(), f.Tenant, event)
+	f.must(err)
+	equal(f, "listed", len(list), posthorn.MaxEventDeliveries)
+	cancel := func(id posthorn.DeliveryID) {
+		_, err := f.Store.CancelDelivery(f.Context(), f.Tenant, id)
+		f.must(err)
+	}
+	cancel(ids[len(ids)-2])
+	f.wantEventStatus(event, posthorn.EventPending)
+	cancel(ids[len(ids)-1])
+	f.wantEventStatus(event, posthorn.EventFailed)
+}
+
 func eventDeliveries(f *Fixture) {
 	a, b := f.Subscribe(), f.Subscribe()
 	event, ids := f.Publish(a, b)
@@ -281,6 +303,8 @@ func eventForeign(f *Fixture) {
 	for _, id := range []posthorn.EventID{event, {UUID: f.ID()}} {
 		_, err := f.Store.GetEvent(f.Context(), other.Tenant, id)
 		f.wantKind(err, posthorn.NotFound, "get")
+		_, err = f.Store.EventStatus(f.Context(), other.Tenant, id)
+		f.wantKind(err, posthorn.NotFound, "status")
 		_, err = f.Store.EventDeliveries(f.Context(), other.Tenant, id)
 		f.wantKind(err, posthorn.NotFound, "deliveries")
 		equal(f, "listed", len(other.events(posthorn.EventFilter{Text: id.String()})), 0)

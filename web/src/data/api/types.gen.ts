@@ -447,6 +447,13 @@ export type EventList = {
 };
 
 export type EventStatus = {
+    /**
+     * There may be more deliveries, which GET /deliveries?event_id= lists. The status is derived from all.
+     */
+    capped: boolean;
+    /**
+     * Oldest first, at most 10,000.
+     */
     deliveries: Array<DeliveryStatus>;
     event_id: string;
     status: 'pending' | 'succeeded' | 'partial' | 'failed' | 'unmatched';
