@@ -225,7 +225,8 @@ type ExpiringBacklog struct {
 	TenantID       TenantID
 	SubscriptionID SubscriptionID
 	HeldSince      time.Time
-	// ExpiresAt is when the first delivery is cancelled; Deliveries are within the notice, counted up to ExpiringCounted.
+	// ExpiresAt is when the first delivery is cancelled, no sooner than the notice from now; Deliveries are within the notice, counted
+	// up to ExpiringCounted.
 	ExpiresAt  time.Time
 	Deliveries int
 }
@@ -237,7 +238,14 @@ const ExpiringCounted = 10_000
 type Withdrawal struct {
 	// Hold is how long a paused or disabled subscription may hold; Window the retry window.
 	Hold, Window time.Duration
-	Batch        int
+	// Notice is how long before the owner must have been told (Lane.WarnedAt) that a hold ends; with zero nobody need be.
+	Notice time.Duration
+	Batch  int
+}
+
+// Told says whether the owner of a held lane has had the notice, in the present hold.
+func (w *Withdrawal) Told(l *Lane, now time.Time) bool {
+	return w.Notice == 0 || !l.WarnedAt.Before(l.HeldSince) && !l.WarnedAt.Add(w.Notice).After(now)
 }
 
 // WithdrawalReport counts by reason; Done is false when there is more.

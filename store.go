@@ -242,7 +242,7 @@ type Upkeep interface {
 	// their events and their attempts.
 	Cleanup(ctx context.Context, r Retention) (CleanupReport, error)
 	// WithdrawDeliveries ends pending deliveries whose subscription was deleted or resumed without them, that were held
-	// too long, whose window is past (exhausted; not while held, and InFlight later while claimed) or whose event expired. A
+	// too long (of which the owner was told the notice ago), whose window is past (exhausted; not while held, and InFlight later while claimed) or whose event expired. A
 	// claim they had is lost. Where the
 	// store's clock was set back since the last call, or before the start, what is pending keeps its waits, and no lease is
 	// longer than Lease.

@@ -174,7 +174,7 @@ func (j *Janitor) resign() {
 func (j *Janitor) withdraw() {
 	for j.life.Err() == nil {
 		report, err := j.opts.Store.WithdrawDeliveries(j.life, posthorn.Withdrawal{
-			Hold: j.opts.Hold, Window: j.opts.Window, Batch: j.opts.Batch,
+			Hold: j.opts.Hold, Window: j.opts.Window, Notice: j.notice(), Batch: j.opts.Batch,
 		})
 		if err != nil {
 			j.fault("deliveries not withdrawn", err)

@@ -11,11 +11,20 @@ import (
 const (
 	// typeExpiring is the event that says what a held subscription is about to lose.
 	typeExpiring = "posthorn.subscription.backlog_expiring"
-	// notice is how long before: half of the hold where that is shorter than two days.
-	notice = 24 * time.Hour
+	// longestNotice is how long before: half of the hold where that is shorter than two days.
+	longestNotice = 24 * time.Hour
 	// warnBatch bounds the lanes of one look; the rest come with the next.
 	warnBatch = 100
 )
+
+// notice is how long before a hold ends its announcement is made. What was announced late, as where no janitor ran or the hold was
+// made shorter, is held for the notice all the same. It is none where nobody announces.
+func (j *Janitor) notice() time.Duration {
+	if j.opts.Announcer == nil {
+		return 0
+	}
+	return min(longestNotice, j.opts.Hold/2)
+}
 
 // warn announces, once in each hold, that a lane's held deliveries near their end. The announcement comes before the note
 // that it was made: a janitor that dies between the two makes it again, under the key that knows it as the same.
@@ -23,7 +32,7 @@ func (j *Janitor) warn() {
 	if j.opts.Announcer == nil || j.opts.Hold <= 0 {
 		return
 	}
-	found, err := j.opts.Store.ExpiringBacklogs(j.life, j.opts.Hold, min(notice, j.opts.Hold/2), warnBatch)
+	found, err := j.opts.Store.ExpiringBacklogs(j.life, j.opts.Hold, j.notice(), warnBatch)
 	if err != nil {
 		j.fault("expiring backlogs not found", err)
 		return

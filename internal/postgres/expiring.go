@@ -35,6 +35,9 @@ func (s *Store) ExpiringBacklogs(ctx context.Context, hold, notice time.Duration
 				err = row.Scan((*uuid)(&b.TenantID.UUID), (*uuid)(&b.SubscriptionID.UUID), (*moment)(&b.HeldSince), &b.Deliveries,
 					(*moment)(&b.ExpiresAt))
 				b.ExpiresAt = b.ExpiresAt.Add(hold)
+				if told := s.Now().Add(notice); b.ExpiresAt.Before(told) {
+					b.ExpiresAt = told
+				}
 				return b, err
 			})
 			return err

@@ -92,7 +92,8 @@ func (s *Store) causes(ctx context.Context, w posthorn.Withdrawal) ([]withdrawal
 		case l.deleted:
 			deleted.add(id, 0)
 		case !l.HeldSince.IsZero():
-			if l.now.Sub(l.HeldSince) >= w.Hold {
+			// The query looks at held_since again, so this is still the hold that was told of.
+			if l.now.Sub(l.HeldSince) >= w.Hold && w.Told(&l.Lane, l.now) {
 				held.add(id, w.Hold)
 			}
 		case l.window > 0:

@@ -29,6 +29,9 @@ func (s *Store) ExpiringBacklogs(ctx context.Context, hold, notice time.Duration
 				first = b.HeldSince
 			}
 			b.ExpiresAt = first.Add(hold)
+			if told := s.Now().Add(notice); b.ExpiresAt.Before(told) {
+				b.ExpiresAt = told
+			}
 			found = append(found, b)
 			return err
 		})

@@ -84,8 +84,9 @@ func (s *Store) overdue(ctx context.Context, w posthorn.Withdrawal, limit int) (
 			end := now.Add(-w.Hold)
 			err = find(r, `lanes AS l CROSS JOIN deliveries AS d INDEXED BY deliveries_queue
 				ON d.state = 0 AND d.subscription_id = l.subscription_id
-				WHERE l.phase = 1 AND l.held_since < ? AND d.id < ? AND d.created_at < ?`,
-				stamp(end), oldest(end), stamp(end))
+				WHERE l.phase = 1 AND l.held_since < ?1 AND (?2 = 0 OR l.warned_at >= l.held_since AND l.warned_at <= ?3)
+				AND d.id < ?4 AND d.created_at < ?1`,
+				stamp(end), w.Notice.Microseconds(), stamp(now.Add(-w.Notice)), oldest(end))
 		}
 		if err == nil && w.Window > 0 {
 			err = findLate(r, find, w.Window, now)
@@ -174,7 +175,7 @@ func verdict(d *posthorn.Delivery, l *lane, expires time.Time, w posthorn.Withdr
 		return posthorn.Cancelled, posthorn.ReasonExpired
 	case l.Skips(d):
 		return posthorn.Cancelled, posthorn.ReasonSkipped
-	case l.phase == laneHeld && w.Hold > 0 && waiting.Add(w.Hold).Before(now):
+	case l.phase == laneHeld && w.Hold > 0 && waiting.Add(w.Hold).Before(now) && w.Told(&l.Lane, now):
 		return posthorn.Cancelled, posthorn.ReasonHeldTooLong
 	case l.phase == laneOpen && w.Window > 0 && d.Manual == posthorn.NotManual && windowEnd(d, l, w, now).Before(now):
 		return posthorn.Exhausted, posthorn.ReasonWindow

@@ -12,6 +12,7 @@ func withdrawTests() group {
 		{"DeletedClaimed", withdrawDeletedClaimed},
 		{"HeldTooLong", withdrawHeld},
 		{"HeldByDisabling", withdrawDisabled},
+		{"HeldAfterTheNotice", withdrawTold},
 		{"Window", withdrawWindow},
 		{"WindowRunsThroughThrottle", withdrawWindowThrottled},
 		{"WindowStandsStillWhileHeld", withdrawWindowHeld},
@@ -145,6 +146,46 @@ func withdrawDisabled(f *Fixture) {
 	})
 	f.wantEnded(posthorn.ReasonHeldTooLong, 1)
 	f.wantState(id, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
+}
+
+// withdrawTold has holds that are over and of which nobody was told, as where no upkeep ran: they end the notice after that.
+func withdrawTold(f *Fixture) {
+	const day = 24 * time.Hour
+	asked := usual(100)
+	asked.Notice = day
+	want := func(n int) {
+		f.T.Helper()
+		ended, updates := f.withdrawAll(asked)
+		if ended[posthorn.ReasonHeldTooLong] != n || len(updates) != n {
+			f.T.Fatalf("ended %v, want %d", ended, n)
+		}
+	}
+	sub, empty := f.Subscribe(), f.Subscribe()
+	// Told of an earlier hold, or that it fails.
+	f.Change(sub, posthorn.LaneChange{Warned: true})
+	f.Elapse(time.Minute)
+	f.SetStatus(sub, posthorn.StatusPaused)
+	f.SetStatus(empty, posthorn.StatusPaused)
+	var id, late posthorn.DeliveryID
+	f.Aged(40*day, func() { id = f.PublishOne(sub) })
+	want(0)
+	f.Change(sub, posthorn.LaneChange{Warned: true})
+	f.Elapse(day - time.Minute)
+	want(0)
+	f.Elapse(2 * time.Minute)
+	want(1)
+	f.wantState(id, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
+	// One that held nothing is told of what comes later.
+	f.Aged(29*day+time.Hour, func() { late = f.PublishOne(empty) })
+	found, err := f.Store.ExpiringBacklogs(f.Context(), asked.Hold, asked.Notice, 10)
+	f.must(err)
+	equal(f, "found to be told of", len(found) == 1 && found[0].SubscriptionID == empty, true)
+	f.Change(empty, posthorn.LaneChange{Warned: true})
+	f.Elapse(day - time.Minute)
+	want(0)
+	f.Elapse(2 * time.Minute)
+	want(1)
+	f.wantState(late, posthorn.Cancelled, posthorn.ReasonHeldTooLong)
 }
 
 func withdrawWindow(f *Fixture) {
@@ -368,7 +409,8 @@ func withdrawAnnounced(f *Fixture) {
 	equal(f, "subscription", b.SubscriptionID, sub)
 	equal(f, "tenant", b.TenantID, f.Tenant)
 	equal(f, "deliveries", b.Deliveries, 2)
-	f.wantIn("expires_at", b.ExpiresAt, 23*time.Hour)
+	// Nobody was told a day before the 30 days end, so they end a day from now.
+	f.wantIn("expires_at", b.ExpiresAt, day)
 	equal(f, "held_since", b.HeldSince, f.Lane(sub).HeldSince)
 	f.Change(sub, posthorn.LaneChange{Warned: true})
 	equal(f, "once told", len(find()), 0)
