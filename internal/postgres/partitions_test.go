@@ -266,35 +266,6 @@ func TestCleanupThinsFullDays(t *testing.T) {
 	}
 }
 
-// TestCleanupWaitsForFullDays has more of a day that ended lately than may move at once: for a day it stays as it is, as most of that
-// will be old then.
-func TestCleanupWaitsForFullDays(t *testing.T) {
-	l := newLoad(t, openStore(t), 1)
-	l.fill(t, l.subs, 600, 7, posthorn.Delivered, 0, "done")
-	late := dayOf(l.Now()).Add(-4 * day)
-	suffix := late.Format(dayFormat)
-	before := value[int64](t, l.Store, `SELECT count(*) FROM deliveries_`+suffix)
-	exec(t, l.Store, `INSERT INTO deliveries (id, tenant_id, event_id, subscription_id, created_at, updated_at, due_at, completed_at, touched_at,
-			visible_at, sequence, payload_bytes, attempts, spent, interruptions, last_status_code, manual, queued, state, reason, event_type,
-			ordering_key, last_outcome, last_error)
-		SELECT test_id($1::timestamptz + i * interval '1 second', 'h' || i), tenant_id, event_id, subscription_id, created_at, updated_at, due_at,
-			now(), now(), visible_at, 0, 2, 0, 0, 0, 0, 0, false, 'cancelled', 'requested', event_type, '', '', ''
-		FROM (SELECT * FROM deliveries_`+suffix+` d ORDER BY id LIMIT 1) d, generate_series(1, $2::int) i`, late, atticMove+1)
-	if sum := l.cleanup(t, 1000); sum.Partitions != 2*len(partitioned) {
-		t.Errorf("%d partitions dropped, want 6", sum.Partitions)
-	}
-	if n := value[int64](t, l.Store, `SELECT count(*) FROM deliveries_`+suffix); n != before+atticMove+1 {
-		t.Errorf("%d deliveries are left of %d", n, before+atticMove+1)
-	}
-	exec(t, l.Store, `UPDATE deliveries SET completed_at = created_at WHERE id IN (SELECT id FROM deliveries WHERE reason = 'requested' LIMIT 10)`)
-	if sum := l.cleanup(t, 1000); sum.Partitions != len(partitioned) {
-		t.Errorf("%d partitions dropped later, want 3", sum.Partitions)
-	}
-	if n := value[int64](t, l.Store, `SELECT count(*) FROM deliveries_attic WHERE reason = 'requested'`); n != atticMove-9 {
-		t.Errorf("%d deliveries in the attic, want %d", n, atticMove-9)
-	}
-}
-
 // TestWithoutTheDaysName takes today's partitions away under their names: rows go to wherever they belong.
 func TestWithoutTheDaysName(t *testing.T) {
 	for _, table := range partitioned {
