@@ -45,8 +45,6 @@ var rules = map[string]rule{
 		"state":         `CASE t.state WHEN 0 THEN 'pending' WHEN 1 THEN 'succeeded' WHEN 2 THEN 'exhausted' WHEN 3 THEN 'cancelled' END`,
 		"payload_bytes": `coalesce((SELECT length(e.payload) FROM events AS e WHERE e.tenant_id = t.tenant_id AND e.id = t.event_id), 0)`,
 		"queued":        `t.state = 0`,
-		// By it the cleanup finds what ended without an attempt.
-		"touched_at": `iif(t.state > 1, t.completed_at, 0)`,
 	}},
 	"attempts": {
 		from: `attempts AS t LEFT JOIN deliveries AS d ON d.id = t.delivery_id`,
