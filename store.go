@@ -238,8 +238,8 @@ type NodeStore interface {
 
 // Upkeep is the janitor's work: each call one bounded step that never holds a writer long.
 type Upkeep interface {
-	// Cleanup removes what is older than the retention. What deliveries need that are pending or ended within it stays: they,
-	// their events and their attempts.
+	// Cleanup removes what is older than the retention. What pending deliveries need stays: they, their events and
+	// their attempts.
 	Cleanup(ctx context.Context, r Retention) (CleanupReport, error)
 	// WithdrawDeliveries ends pending deliveries whose subscription was deleted or resumed without them, that were held
 	// too long (of which the owner was told the notice ago), whose window is past (exhausted; not while held, and InFlight later while claimed) or whose event expired. A

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,11 +16,9 @@ import (
 )
 
 const (
-	// atticMove is how many deliveries of a day may move to the attic at once: tables are locked meanwhile. A day with more that
-	// are pending or ended lately keeps its partition until fewer are left, and after thinAfter without what has ended before.
+	// atticMove is how many pending deliveries of a day may move to the attic at once: tables are locked meanwhile. A day
+	// that holds more keeps its partition, without what has ended, until fewer are left.
 	atticMove = 20_000
-	// thinAfter spares a day in which much was late a deletion row by row: most of it is past the retention a day later.
-	thinAfter = day
 	// dropTries and dropWait bound the waiting for those locks: everything else waits behind us, so each try is short.
 	dropTries = 40
 	dropWait  = 100 * time.Millisecond
@@ -50,20 +47,21 @@ func (s *Store) Cleanup(ctx context.Context, r posthorn.Retention) (posthorn.Cle
 	if err != nil {
 		return report, err
 	}
-	// What cannot be dropped, the attic first, loses its old rows one by one.
+	// What cannot be dropped, the attic first, loses its ended rows one by one.
 	swept := []string{attic}
-	lowest := true
 	for _, d := range expiredDays(present, cutoff) {
-		x := expired{d, cutoff, lowest}
-		if kept, ok, err := s.droppable(ctx, x); err != nil {
+		suffix := d.Format(dayFormat)
+		lowest := len(swept) == 1
+		if ok, err := s.droppable(ctx, d, lowest); err != nil {
 			return report, err
-		} else if ok {
-			return report, s.dropDay(ctx, x, kept, &report)
+		} else if !ok {
+			swept = append(swept, suffix)
+			continue
 		}
-		if cutoff.Sub(d) >= day+thinAfter {
-			swept = append(swept, d.Format(dayFormat))
+		if err := s.dropDay(ctx, d, lowest, &report); err != nil {
+			return report, err
 		}
-		lowest = false
+		return report, nil
 	}
 	report.Done = true
 	for _, suffix := range swept {
@@ -106,116 +104,63 @@ func expiredDays(present []partition, cutoff time.Time) []time.Time {
 	return days
 }
 
-// expired is a day that lies before the cutoff; lowest says that only the attic comes before it.
-type expired struct {
-	day, cutoff time.Time
-	lowest      bool
+// ofDay fills a day into SQL: {day} is the suffix of its tables, {from} and {to} the first id of it and past it.
+func ofDay(sql string, d time.Time) string {
+	return strings.NewReplacer("{day}", d.Format(dayFormat), "{from}", lowest(d), "{to}", lowest(d.Add(day))).Replace(sql)
 }
 
-// sql fills the day in: {day} is the suffix of its tables, {from} and {to} the first id of it and past it, {cutoff} the cutoff and
-// {limit} more than may move. As literals, plans know them.
-func (x expired) sql(text string) string {
-	return strings.NewReplacer("{day}", x.day.Format(dayFormat), "{from}", lowest(x.day), "{to}", lowest(x.day.Add(day)),
-		"{cutoff}", x.cutoff.UTC().Format("2006-01-02 15:04:05.999999Z"), "{limit}", strconv.Itoa(atticMove+1)).Replace(text)
-}
-
-// What is kept of a day: deliveries that are pending or ended since the cutoff, and what such need, they themselves apart: its
-// events, also where the delivery is of a later day (a replay, or made just past midnight), and its attempts.
+// What pending deliveries need of a day, they themselves apart: its events, also where the pending delivery is of a later day
+// (a replay, or made just past midnight), and its attempts.
 const (
-	keeps       = `(d.queued OR d.completed_at >= '{cutoff}')`
-	atticEvents = `SELECT d.tenant_id, d.event_id FROM deliveries_attic d WHERE d.event_id >= '{from}' AND d.event_id < '{to}' AND ` + keeps
-	laterEvents = `SELECT d.tenant_id, d.event_id FROM deliveries d
-		WHERE d.id >= '{to}' AND d.event_id >= '{from}' AND d.event_id < '{to}' AND ` + keeps
-	neededEvents = atticEvents + ` UNION ` + laterEvents
-	countNeeded  = `SELECT (SELECT count(*) FROM (SELECT FROM deliveries_{day} WHERE queued LIMIT {limit}) d),
-		(SELECT count(*) FROM ((` + atticEvents + ` LIMIT {limit}) UNION ALL (` + laterEvents + ` LIMIT {limit})) e)`
-	// Where very many attempts are of days before, they pass for needed.
-	needsAttempts = `SELECT count(*) >= {limit} OR coalesce(bool_or(` + keeps + `), false)
-		FROM (SELECT delivery_id FROM attempts_{day} WHERE delivery_id < '{from}' LIMIT {limit}) a
-		LEFT JOIN LATERAL (SELECT * FROM deliveries d WHERE d.id = a.delivery_id OFFSET 0) d ON true`
+	neededEvents = `SELECT tenant_id, event_id FROM deliveries_attic
+			WHERE queued AND event_id >= '{from}' AND event_id < '{to}'
+		UNION SELECT tenant_id, event_id FROM deliveries
+			WHERE id >= '{to}' AND event_id >= '{from}' AND event_id < '{to}' AND queued`
+	countNeeded = `SELECT (SELECT count(*) FROM (SELECT FROM deliveries_{day} WHERE queued LIMIT $1) d),
+		(SELECT count(*) FROM (` + neededEvents + ` LIMIT $1) e),
+		$2 AND EXISTS (SELECT FROM deliveries d JOIN attempts_{day} a ON a.delivery_id = d.id
+			WHERE d.id < '{from}' AND d.queued AND d.attempts > 0)`
 )
 
-// keptDeliveries are those of a day that stay, some of them more than once. No index has completed_at, so they are found by how they
-// ended: otherwise than by an attempt, which touched_at tells, or by an attempt, of another day or late in this one, which the summary
-// of page ranges tells.
-const (
-	keptDeliveries = `SELECT id FROM (SELECT d.id FROM deliveries_{day} d WHERE d.queued LIMIT {limit}) d
-		UNION ALL (` + touchedLately + ` LIMIT {limit})
-		UNION ALL (SELECT d.id FROM attempts a ` + endedBy + ` AND a.delivery_id >= '{from}' AND a.delivery_id < '{to}'
-			AND (a.id < '{from}' OR a.id >= '{to}') LIMIT {limit})
-		UNION ALL (SELECT d.id FROM attempts_{day} a ` + endedBy + ` LIMIT {limit})`
-	touchedLately = `SELECT d.id FROM deliveries_{day} d WHERE d.touched_at >= '{cutoff}' AND d.completed_at >= '{cutoff}'`
-	endedBy       = `CROSS JOIN LATERAL (SELECT * FROM deliveries_{day} d WHERE d.id = a.delivery_id OFFSET 0) d
-			WHERE a.recorded_at >= '{cutoff}' AND d.completed_at >= '{cutoff}' AND a.recorded_at >= d.completed_at`
-)
-
-// droppable says whether a day can go: with few deliveries to move to the attic, which it finds, or with none where days before it
+// droppable says whether a day can go: with few deliveries to move to the attic, or with none where days before it
 // stay, as the attic can only grow by the day next to it.
-func (s *Store) droppable(ctx context.Context, x expired) (kept uuids, ok bool, err error) {
-	err = s.do(ctx, "look into an expired day", func(ctx context.Context) error {
-		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-			kept, ok, err = x.look(ctx, tx)
-			return err
-		})
-	})
-	return kept, ok, err
-}
-
-func (x expired) look(ctx context.Context, tx pgx.Tx) (kept uuids, ok bool, err error) {
-	if _, err := tx.Exec(ctx, steer); err != nil {
-		return nil, false, err
-	}
-	most := atticMove
-	if !x.lowest {
-		most = 0
-	}
-	// Plans of a day are of no use to another.
-	const once = pgx.QueryExecModeDescribeExec
+func (s *Store) droppable(ctx context.Context, d time.Time, lowest bool) (bool, error) {
 	var pending, events int
-	err = tx.QueryRow(ctx, x.sql(countNeeded), once).Scan(&pending, &events)
-	if err != nil || pending > most || events > most {
-		return nil, false, err
+	var attempts bool
+	err := s.do(ctx, "look into an expired day", func(ctx context.Context) error {
+		var b pgx.Batch
+		b.Queue(steer)
+		b.Queue(ofDay(countNeeded, d), atticMove+1, !lowest).QueryRow(func(row pgx.Row) error {
+			return row.Scan(&pending, &events, &attempts)
+		})
+		return s.pool.SendBatch(ctx, &b).Close()
+	})
+	if lowest {
+		return pending <= atticMove && events <= atticMove, err
 	}
-	if !x.lowest {
-		var needed bool
-		err = tx.QueryRow(ctx, x.sql(needsAttempts), once).Scan(&needed)
-		if err != nil || needed {
-			return nil, false, err
-		}
-	}
-	rows, err := tx.Query(ctx, x.sql(keptDeliveries), once)
-	if err == nil {
-		kept, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (id posthorn.UUID, err error) { return id, row.Scan((*uuid)(&id)) })
-	}
-	slices.SortFunc(kept, compareIDs)
-	kept = slices.Compact(kept)
-	return kept, len(kept) <= most, err
+	return pending == 0 && events == 0 && !attempts, err
 }
 
-// What is kept of a day moves to the attic, ids unchanged. The attic is detached: its bound is raised above the day when it comes back.
-// A delivery that was found and has changed since is kept in any case.
-const (
-	moveDeliveries = `INSERT INTO deliveries_attic SELECT d.* FROM deliveries_{day} d WHERE d.id IN (
-		SELECT d.id FROM deliveries_{day} d WHERE d.queued UNION ` + touchedLately + ` UNION SELECT unnest($1::uuid[]))`
-	moveEvents = `INSERT INTO events_attic SELECT e.* FROM events_{day} e
-		JOIN (` + neededEvents + `) n ON n.tenant_id = e.tenant_id AND n.event_id = e.id`
-	moveAttempts = `INSERT INTO attempts_attic SELECT a.* FROM deliveries_attic d
-		CROSS JOIN LATERAL (SELECT * FROM attempts_{day} a WHERE a.delivery_id = d.id OFFSET 0) a
-		WHERE d.attempts > 0 AND ` + keeps
-)
+// moveNeeded brings what is needed of a day into the attic, ids unchanged. The attic is detached: its bound is raised above
+// the day when it comes back.
+const moveNeeded = `
+	INSERT INTO deliveries_attic SELECT * FROM deliveries_{day} WHERE queued;
+	INSERT INTO events_attic SELECT e.* FROM events_{day} e JOIN (` + neededEvents + `) n ON n.tenant_id = e.tenant_id AND n.event_id = e.id;
+	INSERT INTO attempts_attic SELECT a.* FROM attempts_{day} a
+		JOIN deliveries_attic d ON d.id = a.delivery_id WHERE d.queued AND d.attempts > 0`
 
 // dropDay takes a day's partitions out in one transaction, which holds the tables only for as long as moving few rows takes.
 // Their files are removed after it, when nobody waits.
-func (s *Store) dropDay(ctx context.Context, x expired, kept uuids, report *posthorn.CleanupReport) error {
+func (s *Store) dropDay(ctx context.Context, d time.Time, lowest bool, report *posthorn.CleanupReport) error {
 	var moved posthorn.CleanupReport
-	if err := s.countRows(ctx, x.day, report); err != nil {
+	if err := s.countRows(ctx, d, report); err != nil {
 		return err
 	}
 	err := s.do(ctx, "take an expired day out", func(ctx context.Context) error {
 		for try := 1; ; try++ {
 			err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 				moved = posthorn.CleanupReport{}
-				return s.takeOut(ctx, tx, x, kept, &moved)
+				return s.takeOut(ctx, tx, d, lowest, &moved)
 			})
 			if code := codeOf(err); try == dropTries || code != codeLockTimeout && code != codeDeadlock || !pause(ctx, dropWait) {
 				return err
@@ -233,23 +178,23 @@ func (s *Store) dropDay(ctx context.Context, x expired, kept uuids, report *post
 	report.Deliveries -= moved.Deliveries
 	report.Events -= moved.Events
 	report.Attempts -= moved.Attempts
-	s.log.Info("dropped an expired day", "day", x.day.Format(time.DateOnly), "events", report.Events, "moved", moved.Deliveries)
+	s.log.Info("dropped an expired day", "day", d.Format(time.DateOnly), "events", report.Events, "moved", moved.Deliveries)
 	return nil
 }
 
-func (s *Store) takeOut(ctx context.Context, tx pgx.Tx, x expired, kept uuids, moved *posthorn.CleanupReport) error {
+func (s *Store) takeOut(ctx context.Context, tx pgx.Tx, d time.Time, lowest bool, moved *posthorn.CleanupReport) error {
 	// With the tables held there is no time for a plan that reads a whole day.
 	if _, err := tx.Exec(ctx, steer); err != nil {
 		return err
 	}
 	run := func(sql string) error {
-		_, err := tx.Exec(ctx, x.sql(sql), pgx.QueryExecModeSimpleProtocol)
+		_, err := tx.Exec(ctx, ofDay(sql, d), pgx.QueryExecModeSimpleProtocol)
 		return err
 	}
 	// An automatic vacuum of these gives way to whoever waits for a second. It is kept out first, in the mode that readers and
 	// writers do not notice, because with the tables held there is no second to wait.
 	quiet := `LOCK TABLE events_{day}, deliveries_{day}, attempts_{day} IN SHARE UPDATE EXCLUSIVE MODE`
-	if x.lowest {
+	if lowest {
 		quiet += `; LOCK TABLE events_attic, deliveries_attic, attempts_attic IN SHARE UPDATE EXCLUSIVE MODE`
 	}
 	if err := run(fmt.Sprintf(`SET LOCAL lock_timeout = %d; `, vacuumWait.Milliseconds()) + quiet); err != nil {
@@ -262,16 +207,20 @@ func (s *Store) takeOut(ctx context.Context, tx pgx.Tx, x expired, kept uuids, m
 	if err := run(`LOCK TABLE ONLY events, ONLY deliveries, ONLY attempts IN ACCESS EXCLUSIVE MODE; SET LOCAL lock_timeout = 0`); err != nil {
 		return err
 	}
-	if x.lowest {
+	if lowest {
 		if err := run(`
 			ALTER TABLE events DETACH PARTITION events_attic;
 			ALTER TABLE deliveries DETACH PARTITION deliveries_attic;
 			ALTER TABLE attempts DETACH PARTITION attempts_attic`); err != nil {
 			return err
 		}
-		if err := x.move(ctx, tx, kept, moved); err != nil {
+		results, err := tx.Conn().PgConn().Exec(ctx, ofDay(moveNeeded, d)).ReadAll()
+		if err != nil {
 			return err
 		}
+		moved.Deliveries = results[0].CommandTag.RowsAffected()
+		moved.Events = results[1].CommandTag.RowsAffected()
+		moved.Attempts = results[2].CommandTag.RowsAffected()
 	}
 	for _, table := range partitioned {
 		if err := run(`ALTER TABLE ` + table + ` DETACH PARTITION ` + table + `_{day};
@@ -279,28 +228,13 @@ func (s *Store) takeOut(ctx context.Context, tx pgx.Tx, x expired, kept uuids, m
 			return err
 		}
 	}
-	if !x.lowest {
+	if !lowest {
 		return nil
 	}
 	return run(`
 		ALTER TABLE events ATTACH PARTITION events_attic FOR VALUES FROM (MINVALUE) TO ('{to}');
 		ALTER TABLE deliveries ATTACH PARTITION deliveries_attic FOR VALUES FROM (MINVALUE) TO ('{to}');
 		ALTER TABLE attempts ATTACH PARTITION attempts_attic FOR VALUES FROM (MINVALUE) TO ('{to}')`)
-}
-
-func (x expired) move(ctx context.Context, tx pgx.Tx, kept uuids, moved *posthorn.CleanupReport) error {
-	for _, m := range []struct {
-		sql  string
-		args []any
-		rows *int64
-	}{{moveDeliveries, []any{kept}, &moved.Deliveries}, {moveEvents, nil, &moved.Events}, {moveAttempts, nil, &moved.Attempts}} {
-		tag, err := tx.Exec(ctx, x.sql(m.sql), append([]any{pgx.QueryExecModeDescribeExec}, m.args...)...)
-		if err != nil {
-			return err
-		}
-		*m.rows = tag.RowsAffected()
-	}
-	return nil
 }
 
 // dropOutdated removes the tables that were taken out, also by a cleanup that did not come to its end. Most of the time goes

@@ -12,8 +12,6 @@ func cleanupTests() group {
 		{"BehindTheFuture", cleanupBehindTheFuture},
 		{"KeepsWhatPendingNeeds", cleanupKeepsPending},
 		{"KeepsWhatReplaysNeed", cleanupKeepsReplayed},
-		{"KeepsWhatEndedLately", cleanupKeepsEnded},
-		{"KeepsTheEventOfALateReplay", cleanupKeepsEventOfReplay},
 		{"RemovesWhatWasPending", cleanupRemovesLater},
 		{"FreesKeys", cleanupKeys},
 		{"RemovesStats", cleanupStats},
@@ -139,66 +137,6 @@ func cleanupKeepsReplayed(f *Fixture) {
 	equal(f, "event", e.ID, event)
 	f.SetStatus(sub, posthorn.StatusActive)
 	equal(f, "claimed event", f.ClaimOne(made[0].ID).Event.ID, event)
-}
-
-// cleanupKeepsEnded has deliveries that ended longer after their day than the retention: each way of ending is kept for it.
-func cleanupKeepsEnded(f *Fixture) {
-	sub, paused := f.Subscribe(), f.Subscribe()
-	var early, held, failed, cancelled posthorn.DeliveryID
-	var slow posthorn.Claimed
-	f.Aged(old, func() {
-		early = f.Deliver(sub)
-		failed = f.PublishOne(sub)
-		f.Record(f.Failure(f.ClaimOne(failed), time.Minute))
-		f.SetStatus(paused, posthorn.StatusPaused)
-		held, cancelled = f.PublishOne(paused), f.PublishOne(paused)
-		slow = f.Offer(f.NewEvent(), sub).Claimed[0]
-	})
-	f.Record(f.Success(slow))
-	again := f.ClaimOne(failed)
-	f.Record(f.Success(again))
-	_, err := f.Store.CancelDelivery(f.Context(), f.Tenant, cancelled)
-	f.must(err)
-	f.SetStatus(paused, posthorn.StatusActive)
-	f.Record(f.Success(f.ClaimOne(held)))
-	events := map[posthorn.DeliveryID]posthorn.EventID{}
-	for _, id := range []posthorn.DeliveryID{early, held, failed, cancelled, slow.DeliveryID} {
-		events[id] = f.Delivery(id).EventID
-	}
-	for _, past := range []time.Duration{0, retention - time.Hour} {
-		f.Elapse(past)
-		f.cleanup(100)
-		f.wantGone(events[early], early)
-		f.wantState(held, posthorn.Delivered, posthorn.ReasonNone)
-		f.wantOutcomes(held, posthorn.Succeeded)
-		f.wantState(slow.DeliveryID, posthorn.Delivered, posthorn.ReasonNone)
-		f.wantOutcomes(slow.DeliveryID, posthorn.Succeeded)
-		f.wantState(failed, posthorn.Delivered, posthorn.ReasonNone)
-		f.wantOutcomes(failed, posthorn.HTTPError, posthorn.Succeeded)
-		f.wantState(cancelled, posthorn.Cancelled, posthorn.ReasonRequested)
-		for _, id := range []posthorn.DeliveryID{held, failed, cancelled, slow.DeliveryID} {
-			_, err := f.Store.GetEvent(f.Context(), f.Tenant, events[id])
-			f.must(err)
-		}
-	}
-	f.Elapse(2 * time.Hour)
-	f.cleanup(100)
-	for _, id := range []posthorn.DeliveryID{held, failed, cancelled, slow.DeliveryID} {
-		f.wantGone(events[id], id)
-	}
-}
-
-// cleanupKeepsEventOfReplay has a replay of an old event that ended at once: it keeps its event.
-func cleanupKeepsEventOfReplay(f *Fixture) {
-	sub := f.Subscribe()
-	var event posthorn.EventID
-	f.Aged(old, func() { event = f.Delivery(f.Deliver(sub)).EventID })
-	made := f.replay(event, sub)
-	f.Record(f.Success(f.ClaimOne(made[0].ID)))
-	f.cleanup(100)
-	_, err := f.Store.GetEvent(f.Context(), f.Tenant, event)
-	f.must(err)
-	f.wantOutcomes(made[0].ID, posthorn.Succeeded)
 }
 
 func cleanupRemovesLater(f *Fixture) {
