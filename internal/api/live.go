@@ -295,12 +295,11 @@ func (s *stream) send(updates []posthorn.Update) error {
 	var text []byte
 	for i := range updates {
 		u := &updates[i]
-		// What the client does not want needs no rereading either.
-		if u.At.After(s.last) {
-			s.last = u.At
-		}
 		if !s.filter.wants(u) {
 			continue
+		}
+		if u.At.After(s.last) {
+			s.last = u.At
 		}
 		text = appendUpdate(text, u)
 	}

@@ -196,6 +196,8 @@ func TestLongLettersAreSplitAndShortOnesJoined(t *testing.T) {
 		{signal: posthorn.Signal{From: node(1), Drain: node(2)}},
 		{signal: posthorn.Signal{From: node(1), Drain: node(3)}},
 		{signal: posthorn.Signal{From: node(4), Wake: true}},
+		{signal: posthorn.Signal{From: node(4), Reread: posthorn.TenantID{UUID: node(5).UUID}}},
+		{signal: posthorn.Signal{From: node(4), Reread: posthorn.TenantID{UUID: node(6).UUID}}},
 	} {
 		messages = appendLetter(messages, l)
 	}
@@ -204,6 +206,7 @@ func TestLongLettersAreSplitAndShortOnesJoined(t *testing.T) {
 		Lost, Wake              bool
 		Changed, Lanes, Updates int
 		Drain                   posthorn.NodeID
+		Reread                  posthorn.TenantID
 	}
 	var got []row
 	for _, m := range messages {
@@ -212,7 +215,9 @@ func TestLongLettersAreSplitAndShortOnesJoined(t *testing.T) {
 			continue
 		}
 		s := m.Signal
-		got = append(got, row{From: s.From, Wake: s.Wake, Changed: len(s.Changed), Lanes: len(s.Lanes), Updates: len(s.Updates), Drain: s.Drain})
+		got = append(got, row{
+			From: s.From, Wake: s.Wake, Changed: len(s.Changed), Lanes: len(s.Lanes), Updates: len(s.Updates), Drain: s.Drain, Reread: s.Reread,
+		})
 	}
 	want := []row{
 		{From: node(1), Wake: true, Changed: 1},
@@ -226,7 +231,8 @@ func TestLongLettersAreSplitAndShortOnesJoined(t *testing.T) {
 		{From: node(1), Updates: 1},
 		{From: node(1), Drain: node(2)},
 		{From: node(1), Drain: node(3)},
-		{From: node(4), Wake: true},
+		{From: node(4), Wake: true, Reread: posthorn.TenantID{UUID: node(5).UUID}},
+		{From: node(4), Reread: posthorn.TenantID{UUID: node(6).UUID}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

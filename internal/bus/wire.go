@@ -107,6 +107,11 @@ func join(to, s *posthorn.Signal) bool {
 	if to == nil || to.From != s.From || !to.Drain.IsZero() || !s.Drain.IsZero() || weigh(to)+weigh(s) > maxMessage {
 		return false
 	}
+	if to.Reread.IsZero() {
+		to.Reread = s.Reread
+	} else if !s.Reread.IsZero() && s.Reread != to.Reread {
+		return false
+	}
 	to.Wake = to.Wake || s.Wake
 	to.Replays = to.Replays || s.Replays
 	to.Recall = to.Recall || s.Recall

@@ -327,9 +327,6 @@ func (c *committer) tell(ctx context.Context, batch []posthorn.Acceptance, accep
 		signal.Wake = signal.Wake || len(r.Claimed) < len(batch[i].Matches)
 		if watched {
 			signal.Updates = appendCreated(signal.Updates, batch[i], r)
-			if len(batch[i].Matches) > shownPerEvent {
-				signal.Reread = batch[i].Event.TenantID
-			}
 		}
 	}
 	c.wake(ctx, signal)
@@ -342,7 +339,7 @@ func (c *committer) wake(ctx context.Context, signal posthorn.Signal) {
 	}
 }
 
-// shownPerEvent bounds the updates of one event: a watcher of a huge fan-out rereads the rest.
+// shownPerEvent bounds the updates of one event: the rest of a huge fan-out is shown when it is attempted.
 const shownPerEvent = 100
 
 func appendCreated(to []posthorn.Update, a posthorn.Acceptance, r posthorn.Accepted) []posthorn.Update {

@@ -141,6 +141,9 @@ func (s *Store) droppable(ctx context.Context, d time.Time, lowest bool) (bool, 
 	return pending == 0 && events == 0 && !attempts, err
 }
 
+// errNeeded says that a day came to hold what is pending after it was looked into, as by a retry.
+var errNeeded = errors.New("the day is needed again")
+
 // moveNeeded brings what is needed of a day into the attic, ids unchanged. The attic is detached: its bound is raised above
 // the day when it comes back.
 const moveNeeded = `
@@ -172,6 +175,9 @@ func (s *Store) dropDay(ctx context.Context, d time.Time, lowest bool, report *p
 	}
 	if err != nil {
 		*report = posthorn.CleanupReport{}
+		if errors.Is(err, errNeeded) {
+			return nil
+		}
 		return err
 	}
 	report.Partitions = len(partitioned)
@@ -221,6 +227,15 @@ func (s *Store) takeOut(ctx context.Context, tx pgx.Tx, d time.Time, lowest bool
 		moved.Deliveries = results[0].CommandTag.RowsAffected()
 		moved.Events = results[1].CommandTag.RowsAffected()
 		moved.Attempts = results[2].CommandTag.RowsAffected()
+	} else {
+		var pending, events int
+		var attempts bool
+		if err := tx.QueryRow(ctx, ofDay(countNeeded, d), pgx.QueryExecModeExec, 1, false).Scan(&pending, &events, &attempts); err != nil {
+			return err
+		}
+		if pending+events > 0 {
+			return errNeeded
+		}
 	}
 	for _, table := range partitioned {
 		if err := run(`ALTER TABLE ` + table + ` DETACH PARTITION ` + table + `_{day};
@@ -285,7 +300,7 @@ func (s *Store) countRows(ctx context.Context, d time.Time, report *posthorn.Cle
 // events without any.
 const (
 	sweepDeliveries = `DELETE FROM deliveries_{day} WHERE id IN (
-		SELECT id FROM deliveries_{day} WHERE state <> 'pending' AND completed_at < $1 LIMIT $2)`
+		SELECT id FROM deliveries_{day} WHERE state <> 'pending' AND completed_at < $1 LIMIT $2) AND state <> 'pending'`
 	sweepAttempts = `DELETE FROM attempts_{day} WHERE (delivery_id, id) IN (
 		SELECT a.delivery_id, a.id FROM attempts_{day} a
 		WHERE a.recorded_at < $1 AND NOT EXISTS (SELECT FROM deliveries d WHERE d.id = a.delivery_id) LIMIT $2)`
