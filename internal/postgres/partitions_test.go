@@ -233,6 +233,32 @@ func TestCleanupKeepsReplayedEvents(t *testing.T) {
 	}
 }
 
+// TestDayNeededAgain retries a delivery of a day that is about to go, after it was looked into: behind a day that stays nothing moves to
+// the attic, so the day stays too.
+func TestDayNeededAgain(t *testing.T) {
+	l := newLoad(t, openStore(t), 1)
+	l.fill(t, l.subs, 70, 7, posthorn.Exhausted, 0, "done")
+	d, _ := time.Parse(dayFormat, days(t, l.Store, "deliveries")[1])
+	if ok, err := l.droppable(t.Context(), d, false); !ok || err != nil {
+		t.Fatalf("droppable: %v, %v", ok, err)
+	}
+	var id posthorn.DeliveryID
+	row := l.pool.QueryRow(t.Context(), ofDay(`SELECT id FROM deliveries_{day} ORDER BY id LIMIT 1`, d))
+	if err := row.Scan((*uuid)(&id.UUID)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.RetryDelivery(t.Context(), l.tenant, id); err != nil {
+		t.Fatal(err)
+	}
+	var report posthorn.CleanupReport
+	if err := l.dropDay(t.Context(), d, false, &report); err != nil || report != (posthorn.CleanupReport{}) {
+		t.Errorf("the day is dropped: %+v, %v", report, err)
+	}
+	if claims := l.claim(t, 1); claims[0].DeliveryID != id {
+		t.Errorf("claimed %s, want %s", claims[0].DeliveryID, id)
+	}
+}
+
 // TestCleanupThinsFullDays has more held deliveries in one day than may move at once: the day stays, what ended in it goes,
 // and so it is with the days after it until it can move.
 func TestCleanupThinsFullDays(t *testing.T) {
