@@ -28,21 +28,24 @@ type hub struct {
 type watcher struct {
 	tenant  posthorn.TenantID
 	updates chan posthorn.Update
-	// lost is closed when the watcher was too slow; reread asks it to read the store again.
-	lost, reread chan struct{}
+	// lost is closed when the watcher was too slow; reread asks it to read the store again, gap tells it that the bus lost news.
+	lost, reread, gap chan struct{}
 	// nodes has the last heartbeats, for a watcher that is shown them; it is nil for the others.
 	nodes chan []posthorn.Node
 }
 
 func newHub(bus Bus, watch func() func(), most int) *hub {
 	h := &hub{watch: watch, most: most, watchers: map[*watcher]struct{}{}, done: make(chan struct{})}
-	h.cancel = bus.Follow(h.hear, func() { h.reread(posthorn.TenantID{}) })
+	h.cancel = bus.Follow(h.hear, h.miss)
 	return h
 }
 
 // join adds a watcher; nil when there are too many, or the hub has stopped.
 func (h *hub) join(tenant posthorn.TenantID) *watcher {
-	w := &watcher{tenant: tenant, updates: make(chan posthorn.Update, watcherRoom), lost: make(chan struct{}), reread: make(chan struct{}, 1)}
+	w := &watcher{
+		tenant: tenant, updates: make(chan posthorn.Update, watcherRoom), lost: make(chan struct{}),
+		reread: make(chan struct{}, 1), gap: make(chan struct{}, 1),
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.stopped || len(h.watchers) >= h.most {
@@ -119,18 +122,31 @@ func (h *hub) beat(nodes []posthorn.Node) {
 	}
 }
 
-// reread asks the watchers of a tenant to read the store again, or all where the bus lost signals.
+// reread asks the watchers of a tenant to read the store again.
 func (h *hub) reread(tenant posthorn.TenantID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.watchers {
-		if !tenant.IsZero() && tenant != w.tenant {
-			continue
+		if tenant == w.tenant {
+			ask(w.reread)
 		}
-		select {
-		case w.reread <- struct{}{}:
-		default:
-		}
+	}
+}
+
+// miss tells all watchers that the bus lost news.
+func (h *hub) miss() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.watchers {
+		ask(w.gap)
+	}
+}
+
+// ask leaves a word where none waits.
+func ask(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 

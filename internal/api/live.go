@@ -34,8 +34,9 @@ func (h *Handler) registerLive() {
 		summary: "Watch deliveries and attempts",
 		description: "Server-sent events: `delivery` when one is created or moved, `attempt` when one was made, `event` when one was accepted that " +
 			"no subscription wants; and for the scope admin, on a stream without filters, `workers` with every heartbeat. Each but the last has the id to resume from: " +
-			"reconnect with `Last-Event-ID` and everything since is sent again, with some from a little before, so events may repeat and are never missed. " +
-			"After more than 1,000 missed, and for a client that reads too slowly, `reset` says to read the lists again. Comments keep the connection alive.",
+			"reconnect with `Last-Event-ID` and everything since is sent again, with some from a little before, so events may repeat. " +
+			"What a replay of many events makes, and the deliveries of one event beyond 100, are told when they are attempted. " +
+			"After more than 1,000 missed, after news between the nodes was lost, and for a client that reads too slowly, `reset` says to read the lists again. Comments keep the connection alive.",
 	}
 	handle(h, op, h.watchLive)
 	documentLive(h.api.OpenAPI())
@@ -223,6 +224,7 @@ func (s *stream) follow(ctx context.Context) {
 	reread.Stop()
 	defer reread.Stop()
 	var rereadAt time.Time
+	gap := false
 	for tick := 1; ; {
 		select {
 		case u := <-s.watcher.updates:
@@ -235,11 +237,14 @@ func (s *stream) follow(ctx context.Context) {
 			}
 		case <-s.watcher.reread:
 			reread.Reset(max(0, rereadEvery-time.Since(rereadAt)))
+		case <-s.watcher.gap:
+			gap = true
+			reread.Reset(max(0, rereadEvery-time.Since(rereadAt)))
 		case rereadAt = <-reread.C:
-			missed, more, err := s.missed(ctx)
-			if err != nil || s.resume(missed, more) != nil {
+			if s.catchUp(ctx, gap) != nil {
 				return
 			}
+			gap = false
 		case <-ticker.C:
 			if s.h.opts.Auth.Check(ctx, s.call.identity, s.call.from) != nil {
 				return
@@ -256,6 +261,19 @@ func (s *stream) follow(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// catchUp tells what changed without updates. Over a gap nobody knows how long news was lost, and what came meanwhile from this
+// node has moved the last event on: the client reads the lists.
+func (s *stream) catchUp(ctx context.Context, gap bool) error {
+	if gap {
+		return s.resume(nil, true)
+	}
+	missed, more, err := s.missed(ctx)
+	if err != nil {
+		return err
+	}
+	return s.resume(missed, more)
 }
 
 // gather takes what else waits already, for one write.

@@ -229,16 +229,32 @@ func TestHubDropsTheSlow(t *testing.T) {
 	}
 }
 
-// TestLiveRereads loses a signal and says so: the stream finds out from the store.
+// TestLiveRereads says that much changed: the stream finds out from the store.
 func TestLiveRereads(t *testing.T) {
 	s := open(t, nil)
 	s.subscribe(s.admin, nil)
 	event := s.publish(s.admin, "a.b")
 	v := s.watch("", "")
 	v.next()
-	s.handler.hub.reread(posthorn.TenantID{})
+	s.handler.hub.reread(s.home.ID)
 	if e := v.want("delivery"); e.data["event_id"] != event {
 		t.Errorf("reread %v", e)
+	}
+}
+
+// TestLiveResetsAfterAGap: the bus lost news for nobody knows how long, so the client is told to read the lists, and hears what follows.
+func TestLiveResetsAfterAGap(t *testing.T) {
+	s := open(t, nil)
+	s.subscribe(s.admin, nil)
+	v := s.watch("", "")
+	v.next()
+	s.handler.hub.miss()
+	if e, ok := v.next(); !ok || e.name != "reset" {
+		t.Errorf("after lost news %v", e)
+	}
+	event := s.publish(s.admin, "after")
+	if e := v.want("delivery"); e.data["event_id"] != event {
+		t.Errorf("after the reset %v", e)
 	}
 }
 

@@ -5,7 +5,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { CopyAs, Id } from "../components/copy";
 import { Explanation } from "../components/explanation";
-import { bytes, hostPath } from "../components/format";
+import { bytes, count, hostPath } from "../components/format";
 import { Headers } from "../components/headers";
 import { indented, JsonView } from "../components/json";
 import { ButtonLink, TextLink } from "../components/link";
@@ -82,7 +82,7 @@ function Detail({ event, back }: { event: EventWithPayload; back: { to: "/ui/eve
           {(s) => <Deliveries status={s} />}
         </Loaded>
       </Card>
-      <NotMatched event={event} deliveries={status.data?.deliveries} />
+      {status.data && !status.data.capped && <NotMatched event={event} deliveries={status.data.deliveries} />}
       <Payload event={event} />
       <Replay event={event} opened={replaying} onClose={() => setReplaying(false)} />
     </Page>
@@ -150,7 +150,19 @@ function Deliveries({ status }: { status: EventStatus }) {
       </Empty>
     );
   }
-  return <Rows label="Deliveries of this event" columns={columns} rows={status.deliveries} keyOf={(d) => d.id} />;
+  return (
+    <>
+      <Rows label="Deliveries of this event" columns={columns} rows={status.deliveries} keyOf={(d) => d.id} />
+      {status.capped && (
+        <Text size="sm" p="md">
+          These are the oldest {count(status.deliveries.length)}.{" "}
+          <TextLink to="/ui/deliveries" search={{ event: status.event_id }} inherit>
+            All of its deliveries
+          </TextLink>
+        </Text>
+      )}
+    </>
+  );
 }
 
 /** Why a subscription has no delivery of an event, as far as its present settings tell. */
@@ -174,9 +186,9 @@ function Filtered({ subscription: s, event }: { subscription: Subscription; even
   return data.matches ? whyNot(s, event) : <>has a filter that it does not fulfil: {s.filter}</>;
 }
 
-function NotMatched({ event, deliveries }: { event: EventWithPayload; deliveries?: DeliveryStatus[] }) {
+function NotMatched({ event, deliveries }: { event: EventWithPayload; deliveries: DeliveryStatus[] }) {
   const all = useQuery(subscriptionChoices()).data;
-  if (!all || !deliveries) return null;
+  if (!all) return null;
   const got = new Set(deliveries.map((d) => d.subscription_id));
   const others = all.filter((s) => !got.has(s.id));
   if (others.length === 0) return null;

@@ -534,7 +534,7 @@ export const revokeKey = <ThrowOnError extends boolean = false>(options: Options
 /**
  * Watch deliveries and attempts
  *
- * Server-sent events: `delivery` when one is created or moved, `attempt` when one was made, `event` when one was accepted that no subscription wants; and for the scope admin, on a stream without filters, `workers` with every heartbeat. Each but the last has the id to resume from: reconnect with `Last-Event-ID` and everything since is sent again, with some from a little before, so events may repeat and are never missed. After more than 1,000 missed, and for a client that reads too slowly, `reset` says to read the lists again. Comments keep the connection alive.
+ * Server-sent events: `delivery` when one is created or moved, `attempt` when one was made, `event` when one was accepted that no subscription wants; and for the scope admin, on a stream without filters, `workers` with every heartbeat. Each but the last has the id to resume from: reconnect with `Last-Event-ID` and everything since is sent again, with some from a little before, so events may repeat. What a replay of many events makes, and the deliveries of one event beyond 100, are told when they are attempted. After more than 1,000 missed, after news between the nodes was lost, and for a client that reads too slowly, `reset` says to read the lists again. Comments keep the connection alive.
  *
  * Needs a key with the scope `read`.
  */
