@@ -48,11 +48,12 @@ test("filters are kept in the URL over a reload and the back button", async () =
 test("rows are walked with the keyboard", async () => {
   const page = await openPage(browser, server);
   await page.goto("/ui/deliveries");
-  await page.getByRole("table", { name: "Deliveries" }).getByRole("link").nth(6).waitFor();
-  await page.keyboard.press("j");
-  await page.keyboard.press("j");
-  await page.keyboard.press("Enter");
+  const links = page.getByRole("table", { name: "Deliveries" }).getByRole("link");
+  await links.nth(6).waitFor();
+  const third = await links.nth(2).getAttribute("href");
+  for (const key of ["j", "j", "j", "j", "k", "Enter"]) await page.keyboard.press(key);
   await page.getByRole("heading", { name: "Request" }).waitFor();
+  assert.equal(new URL(page.url()).pathname, third);
 });
 
 test("the palette opens with /, finds an id, and ? shows the keys", async () => {

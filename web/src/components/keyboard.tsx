@@ -32,7 +32,7 @@ export function useKeyboard() {
   const going = useRef(0);
   useEffect(() => {
     const onKey = (e: KeyboardEvent) => {
-      if (e.ctrlKey || e.metaKey || e.altKey || typing(e.target)) return;
+      if (e.defaultPrevented || e.ctrlKey || e.metaKey || e.altKey || typing(e.target)) return;
       const afterG = Date.now() - going.current < 1500;
       going.current = 0;
       const place = afterG ? places.find((p) => p.key === e.key) : undefined;

@@ -134,13 +134,14 @@ function SelectAll<T>({ rows, keyOf, selection }: { rows: T[]; keyOf: (row: T) =
 }
 
 function walk(e: KeyboardEvent<HTMLElement>) {
-  if (e.key !== "j" && e.key !== "k") return;
-  const links = [...e.currentTarget.querySelectorAll<HTMLElement>(`.${classes.cell} a`)];
-  const at = links.indexOf(document.activeElement as HTMLElement);
-  const next = links[at + (e.key === "j" ? 1 : -1)];
-  if (at < 0 || !next) return;
+  if ((e.key !== "j" && e.key !== "k") || e.ctrlKey || e.metaKey || e.altKey) return;
+  const rows = e.currentTarget.querySelectorAll("[role=row]");
+  const links = [...rows].flatMap((row) => row.querySelector<HTMLElement>("[role=cell] a") ?? []);
+  const at = links.findIndex((a) => a.closest("[role=row]")?.contains(document.activeElement));
+  if (at < 0) return;
+  // At either end too: the page would take the key for the way to the first row.
   e.preventDefault();
-  next.focus();
+  links[at + (e.key === "j" ? 1 : -1)]?.focus();
 }
 
 /** The class of the link that opens a row. */
