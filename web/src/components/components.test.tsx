@@ -1,8 +1,8 @@
 import { MantineProvider } from "@mantine/core";
-import { render, screen } from "@testing-library/react";
+import { act, render, screen } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { type ReactNode, useState } from "react";
-import { describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { Problem } from "../data/problem";
 import { Explanation } from "./explanation";
 import { TextFilter } from "./filters";
@@ -97,7 +97,18 @@ describe("Loaded", () => {
   });
 });
 
+function Filtered({ accept, heard }: { accept?: RegExp; heard: (value?: string) => void }) {
+  const [value, setValue] = useState<string>();
+  const hear = (next?: string) => {
+    heard(next);
+    setValue(next);
+  };
+  return <TextFilter label="Code" placeholder="" value={value} onChange={hear} accept={accept} />;
+}
+
 describe("TextFilter", () => {
+  afterEach(() => void vi.useRealTimers());
+
   it("counts at once on Enter, and takes a change from outside", async () => {
     const onChange = vi.fn();
     const filter = (value?: string) => <TextFilter label="Type" placeholder="" value={value} onChange={onChange} />;
@@ -108,6 +119,43 @@ describe("TextFilter", () => {
     expect(screen.getByLabelText("Type")).toHaveValue("order.*");
     rerender(<MantineProvider>{filter(undefined)}</MantineProvider>);
     expect(screen.getByLabelText("Type")).toHaveValue("");
+  });
+
+  const past = () => act(() => vi.advanceTimersByTimeAsync(1000));
+  const filtered = (accept?: RegExp) => {
+    vi.useFakeTimers({ shouldAdvanceTime: true });
+    const heard = vi.fn();
+    show(<Filtered accept={accept} heard={heard} />);
+    return { heard, field: screen.getByLabelText("Code"), user: userEvent.setup({ delay: null }) };
+  };
+
+  it("says nothing more once it was cleared or Enter was pressed", async () => {
+    const { heard, field, user } = filtered();
+    await user.type(field, "500");
+    await user.click(screen.getByLabelText("Clear Code"));
+    await past();
+    expect(heard.mock.calls).toEqual([[undefined]]);
+    await user.type(field, "404{Enter}");
+    await past();
+    expect(heard.mock.calls).toEqual([[undefined], ["404"]]);
+    expect(field).toHaveValue("404");
+  });
+
+  it("leaves what is half typed to the typist, and does not count it", async () => {
+    const { heard, field, user } = filtered(/^\d{3}$/);
+    await user.type(field, "500");
+    await past();
+    await user.type(field, "{Backspace}{Enter}");
+    await past();
+    expect(field).toHaveValue("50");
+    await user.type(field, "3");
+    await past();
+    await user.type(field, "{Backspace}");
+    await user.tab();
+    expect(field).toHaveValue("503");
+    await user.clear(field);
+    await past();
+    expect(heard.mock.calls).toEqual([["500"], ["503"], [undefined]]);
   });
 });
 

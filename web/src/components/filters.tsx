@@ -17,10 +17,12 @@ interface TextProps extends FilterProps {
   label: string;
   placeholder: string;
   width?: number;
+  /** What text must look like to count; what does not stands only as long as someone is in the field. */
+  accept?: RegExp;
 }
 
 /** Text that counts shortly after the last key, or at once on Enter. */
-export function TextFilter({ value, onChange, label, placeholder, width = 200 }: TextProps) {
+export function TextFilter({ value, onChange, label, placeholder, width = 200, accept }: TextProps) {
   const [text, setText] = useState(value ?? "");
   const sent = useRef(value ?? "");
   const send = (next: string) => {
@@ -28,17 +30,23 @@ export function TextFilter({ value, onChange, label, placeholder, width = 200 }:
     onChange(next || undefined);
   };
   const sendSoon = useDebouncedCallback(send, 350);
+  const counts = (next: string) => next === "" || !accept || accept.test(next);
+  const sendNow = (next: string) => {
+    sendSoon.cancel();
+    if (counts(next)) send(next);
+  };
   const clear = () => {
     setText("");
-    send("");
+    sendNow("");
   };
   // The URL may change under the field: the back button, a link that clears the filters.
   useEffect(() => {
     if ((value ?? "") !== sent.current) {
+      sendSoon.cancel();
       sent.current = value ?? "";
       setText(value ?? "");
     }
-  }, [value]);
+  }, [value, sendSoon]);
   return (
     <TextInput
       aria-label={label}
@@ -55,10 +63,13 @@ export function TextFilter({ value, onChange, label, placeholder, width = 200 }:
         )
       }
       onChange={(e) => {
+        const next = e.currentTarget.value.trim();
         setText(e.currentTarget.value);
-        sendSoon(e.currentTarget.value.trim());
+        if (counts(next)) sendSoon(next);
+        else sendSoon.cancel();
       }}
-      onKeyDown={(e) => e.key === "Enter" && send(text.trim())}
+      onKeyDown={(e) => e.key === "Enter" && sendNow(text.trim())}
+      onBlur={() => counts(text.trim()) || setText(sent.current)}
     />
   );
 }

@@ -103,7 +103,8 @@ export default function Deliveries() {
           placeholder="HTTP code"
           width={120}
           value={filter.code}
-          onChange={(code) => set({ code: code && /^[1-5]\d\d$/.test(code) ? code : undefined })}
+          accept={/^[1-5]\d\d$/}
+          onChange={(code) => set({ code })}
         />
         <TextFilter
           label="Type"
