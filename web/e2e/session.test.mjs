@@ -26,7 +26,14 @@ test("a wrong key is refused in words; a right one opens the page that was asked
   await page.getByRole("heading", { name: "Events", exact: true }).waitFor();
   assert.match(page.url(), /type=order\.\*/);
 
+  // While the store is away nobody is signed out.
+  const unavailable = { status: 503, json: { title: "Temporarily unavailable", status: 503 } };
+  let away = true;
+  await page.route("**/session", (route) => (away ? route.fulfill(unavailable) : route.continue()));
   await page.reload();
+  await page.getByText("This page tries again by itself").waitFor();
+  assert.equal(await page.getByRole("button", { name: "Sign in" }).count(), 0);
+  away = false;
   await page.getByRole("heading", { name: "Events", exact: true }).waitFor();
   await page.getByRole("button", { name: "Account" }).click();
   await page.getByRole("menuitem", { name: "Sign out" }).click();

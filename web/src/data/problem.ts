@@ -45,10 +45,7 @@ function readFields(errors: unknown): FieldProblem[] {
 export function problemOf(body: unknown, response: Response | undefined): Problem {
   if (body instanceof Problem) return body;
   if (!response) {
-    return new Problem({
-      title: "Posthorn cannot be reached",
-      detail: "The server did not answer. This page tries again by itself as soon as it is back.",
-    });
+    return new Problem({ title: "Posthorn cannot be reached", detail: "The server did not answer." });
   }
   const p = (body && typeof body === "object" ? body : {}) as Record<string, unknown>;
   const wait = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { become, continues, credentials, endSession, resume, session, signIn, signOut } from "./session";
+import { become, continues, credentials, endSession, hurryResume, resume, session, signIn, signOut } from "./session";
 
 const who = { tenant_name: "default", key_name: "first", key_prefix: "phk_abcde", scopes: ["admin"], via: "session" };
 
@@ -19,6 +19,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
+  vi.useRealTimers();
   vi.unstubAllGlobals();
 });
 
@@ -35,6 +36,48 @@ describe("the session", () => {
     answer = () => refused(401);
     await resume();
     expect(session()).toEqual({ who: null, ended: undefined });
+  });
+
+  it.each([503, 429, 0])("is waited for while the answer is %i", async (status) => {
+    vi.useFakeTimers();
+    answer = () => {
+      if (status === 0) throw new TypeError("Failed to fetch");
+      return refused(status);
+    };
+    void resume();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(session()).toMatchObject({ who: null, asking: true, problem: { status } });
+    // Ever less often: after 0.5 s, 1 s, 2 s and so on up to 15 s, more or less.
+    expect(calls.length).toBeGreaterThan(5);
+    expect(calls.length).toBeLessThan(12);
+    answer = () => Response.json(who);
+    hurryResume();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(session()).toEqual({ who });
+    const asked = calls.length;
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(calls).toHaveLength(asked);
+  });
+
+  it("is asked for no sooner than the server wants", async () => {
+    vi.useFakeTimers();
+    answer = () => Response.json({}, { status: 503, headers: { "Retry-After": "30" } });
+    void resume();
+    await vi.advanceTimersByTimeAsync(29_000);
+    expect(calls).toHaveLength(1);
+    answer = () => refused(401);
+    await vi.advanceTimersByTimeAsync(2000);
+    expect(session()).toEqual({ who: null });
+  });
+
+  it("is not waited for once it was refused", async () => {
+    vi.useFakeTimers();
+    answer = () => refused(403, "not from this address");
+    await resume();
+    expect(session()).toMatchObject({ who: null, problem: { status: 403, detail: "not from this address" } });
+    expect(session().asking).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(calls).toHaveLength(1);
   });
 
   it("sends the key twice and keeps it nowhere", async () => {

@@ -3,12 +3,15 @@
 import { useSyncExternalStore } from "react";
 import type { Session as Who } from "./api";
 import { type Problem, problemOf } from "./problem";
+import { delayAfter } from "./stream";
 
 export interface Session {
   /** Who is signed in, or null when nobody is. */
   who: Who | null;
   /** Whether the server is still being asked: a page that starts does not know. */
   asking?: boolean;
+  /** Why the server has not said who is signed in; while it is being asked, what has to pass before it can. */
+  problem?: Problem;
   /** Why the session ended by itself, for the sign-in page to say. */
   ended?: string;
   /** Whose session ended by itself: what they were typing waits for them to sign in again. */
@@ -42,11 +45,30 @@ async function call(method: string, headers = credentials()): Promise<{ who?: Wh
   }
 }
 
-/** Takes up the session that the browser has, if it has one. Called once, when the page starts. */
+let askAgain = () => {};
+
+/**
+ * Takes up the session that the browser has, if it has one. While the server cannot say, it is asked again: a session is
+ * not over because the store is away. Called once, when the page starts.
+ */
 export async function resume() {
-  const { who, problem } = await call("GET");
-  if (who) become({ who });
-  else become({ who: null, ended: problem?.status === 401 ? undefined : problem?.detail });
+  for (let failures = 0; ; failures++) {
+    const { who, problem } = await call("GET");
+    if (who || !problem) return become({ who: who ?? null });
+    if (problem.status === 401) return become({ who: null });
+    if (!problem.passing && problem.status !== 429) return become({ who: null, problem });
+    become({ who: null, asking: true, problem });
+    const delay = Math.max(delayAfter(failures), (problem.retryAfter ?? 0) * 1000);
+    await new Promise<void>((done) => {
+      askAgain = done;
+      setTimeout(done, delay);
+    });
+  }
+}
+
+/** Asks the server at once when it was to be asked again later. */
+export function hurryResume() {
+  askAgain();
 }
 
 /** Exchanges a key for a session; a Problem when the key may not, or may not read. */

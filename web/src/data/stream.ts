@@ -26,6 +26,11 @@ export interface StreamOptions {
 const firstDelay = 500;
 const longestDelay = 15_000;
 
+/** Milliseconds to wait after so many failures in a row before this one; not the same for all pages that wait. */
+export function delayAfter(failures: number): number {
+  return Math.min(longestDelay, firstDelay * 2 ** failures) * (0.75 + Math.random() / 2);
+}
+
 export class Stream {
   private readonly options: StreamOptions;
   private abort?: AbortController;
@@ -108,7 +113,7 @@ export class Stream {
   }
 
   private wait() {
-    const delay = Math.min(longestDelay, firstDelay * 2 ** this.failures) * (0.75 + Math.random() / 2);
+    const delay = delayAfter(this.failures);
     this.failures++;
     this.timer = setTimeout(() => void this.connect(), delay);
     this.options.onState({ name: "waiting", until: Date.now() + delay });

@@ -7,17 +7,18 @@ import { Page } from "../components/page";
 import { Shell } from "../components/shell";
 import { Empty, ProblemAlert } from "../components/states";
 import { continues, useSession } from "../data/session";
+import { Waiting } from "./entrance";
 import SignIn from "./signin";
 
 /** A session that ends by itself leaves the page as it is, out of sight: signing in again goes on with what was typed. */
 export function Root() {
-  const { who, asking, left } = useSession();
+  const { who, asking, problem, left } = useSession();
   const [seat, setSeat] = useState({ of: who, number: 0 });
   const of = who ?? left ?? null;
   if (of !== seat.of) {
     setSeat({ of, number: of && seat.of && continues(of, seat.of) ? seat.number : seat.number + 1 });
   }
-  if (asking) return null;
+  if (asking) return problem ? <Waiting problem={problem} /> : null;
   return (
     <>
       {!who && <SignIn />}
