@@ -14,6 +14,9 @@ import { isoMoment } from "./timerange";
 
 export type { Replay, ReplayFilter } from "./api";
 
+/** As far back as anything is kept: the longest retention that POSTHORN_RETENTION may say. */
+const everything = "3650d";
+
 /** What is delivered again: what failed for good, all that has ended, or events to those who want them now. */
 export type ReplayKind = "failed" | "ended" | "matching";
 
@@ -29,7 +32,7 @@ export interface ReplayDraft {
 
 /** The request for a draft. Relative times are fixed at this moment. */
 export function replayRequest(draft: ReplayDraft, now = Date.now()): ReplayRequest {
-  const since = isoMoment(draft.since ?? "365d", now);
+  const since = isoMoment(draft.since ?? everything, now);
   const to = draft.kind === "matching" ? "matching" : "original";
   const filter: ReplayFilter = given({
     event_type: draft.type?.split(",").map((t) => t.trim()),
