@@ -125,10 +125,9 @@ export function useReplay() {
   return useMutation({
     mutationFn: ({ id, to }: { id: string; to: string[] }) =>
       ask(replayEvent({ path: { id }, body: to.length > 0 ? { subscription_ids: to } : {} })),
-    onSuccess: (_, { id }) => {
+    onSuccess: () => {
       void cache.invalidateQueries({ queryKey: ["events"] });
       void cache.invalidateQueries({ queryKey: ["deliveries", "list"] });
-      void cache.invalidateQueries({ queryKey: eventStatus(id).queryKey });
     },
   });
 }

@@ -33,8 +33,7 @@ export function Bulk({ filter, rows, selected, onDone }: Props) {
   if (rows.length === 0 || (chosen.length === 0 && !filtered)) return null;
   const propose = (action: BulkAction) =>
     setPlan(chosen.length > 0 ? { action, ids: chosen.map((d) => d.id) } : { action, filter: bulkFilter(filter) });
-  const retryable =
-    chosen.length === 0 ? !/^succeeded$/.test(filter.status ?? "") : chosen.some((d) => d.status !== "succeeded");
+  const retryable = chosen.length === 0 ? filter.status !== "succeeded" : chosen.some((d) => d.status !== "succeeded");
   const cancellable =
     chosen.length === 0
       ? !filter.status || filter.status.includes("pending")
