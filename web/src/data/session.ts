@@ -30,7 +30,7 @@ export function session(): Session {
   return current;
 }
 
-/** What every request must have that authenticates by the cookie: a foreign page could not add it. */
+/** What goes with every request by the cookie: a foreign page could not add it, and the API insists on it for changes. */
 export function credentials(): Record<string, string> {
   return { "X-Posthorn-Dashboard": "1" };
 }

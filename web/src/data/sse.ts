@@ -1,5 +1,6 @@
-// Server-sent events read from a fetch body, because an EventSource cannot send an Authorization header
-// (HTML Living Standard, section 9.2.6). How long to wait before the next connection is stream.ts's, so `retry` is passed over.
+// Server-sent events read from a fetch body, because an EventSource keeps to itself what stream.ts must know: with which
+// status it was refused, and the comments that tell a quiet connection from a dead one (HTML Living Standard, sections 9.2.3
+// and 9.2.6). How long to wait before the next connection is stream.ts's, so `retry` is passed over.
 
 export interface Message {
   event: string;
