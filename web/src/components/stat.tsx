@@ -1,11 +1,12 @@
 import { Paper, Text } from "@mantine/core";
 import type { ReactNode } from "react";
+import type { Mood } from "../data/stats";
 
 interface Props {
   name: string;
   value: ReactNode;
   note?: ReactNode;
-  mood?: "good" | "warn" | "bad";
+  mood?: Mood;
 }
 
 /** One figure with its name. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type Attempt, asCurl, responseText } from "./attempts";
 import { bulkFilter } from "./deliveries";
 import { payloadText, publishBody } from "./events";
-import { everyStep, type StatsView, successRate } from "./stats";
+import { everyStep, moodOf, type StatsView, successRate } from "./stats";
 import { patternFault, wants } from "./subscriptions";
 import { fromLocalInput, isoMoment, localInput, readMoment } from "./timerange";
 
@@ -125,4 +125,16 @@ describe("stats", () => {
     expect(successRate({ attempts: 0, failed: 0 })).toBeUndefined();
     expect(successRate({ attempts: 4, failed: 1 })).toBe(0.75);
   });
+});
+
+describe("moodOf", () => {
+  it.each([
+    [undefined, undefined],
+    [0, "bad"],
+    [0.499, "bad"],
+    [0.5, "warn"],
+    [0.949, "warn"],
+    [0.95, "good"],
+    [1, "good"],
+  ])("%s: %s", (share, want) => expect(moodOf(share)).toBe(want));
 });

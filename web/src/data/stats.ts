@@ -39,3 +39,11 @@ export function everyStep<T>(view: StatsView, read: (point: StatsPoint | undefin
 export function successRate(counts: { attempts: number; failed: number }): number | undefined {
   return counts.attempts > 0 ? (counts.attempts - counts.failed) / counts.attempts : undefined;
 }
+
+export type Mood = "good" | "warn" | "bad";
+
+/** How a share of attempts that succeeded looks; nothing without a share. */
+export function moodOf(share: number | undefined): Mood | undefined {
+  if (share === undefined) return undefined;
+  return share < 0.5 ? "bad" : share < 0.95 ? "warn" : "good";
+}

@@ -10,7 +10,7 @@ import { RangeChoice, readRange } from "../components/ranges";
 import { Stat } from "../components/stat";
 import { Empty, ProblemAlert } from "../components/states";
 import { queue } from "../data/queue";
-import { type StatsView, stats, successRate } from "../data/stats";
+import { moodOf, type StatsView, stats, successRate } from "../data/stats";
 import { subscriptionChoices } from "../data/subscriptions";
 import { InTrouble, RecentChanges, RecentDeliveries } from "./overviewlists";
 import { latencySeries, perSecond, rateSeries } from "./series";
@@ -91,7 +91,7 @@ function Figures({ view }: { view?: StatsView }) {
         name="Attempts that succeeded"
         value={share === undefined ? "–" : percent(share)}
         note={totals && `${count(totals.failed)} failed, ${count(totals.exhausted)} given up`}
-        mood={share === undefined ? undefined : share < 0.5 ? "bad" : share < 0.95 ? "warn" : "good"}
+        mood={moodOf(share)}
       />
       <Stat
         name="Latency p95"

@@ -9,7 +9,7 @@ import { Stat } from "../components/stat";
 import { Empty, Loaded } from "../components/states";
 import { deliveryList } from "../data/deliveries";
 import { queue } from "../data/queue";
-import { stats, successRate } from "../data/stats";
+import { moodOf, stats, successRate } from "../data/stats";
 import type { Subscription } from "../data/subscriptions";
 import { deliveryColumns } from "./deliveries";
 import { backlogOf } from "./lane";
@@ -32,7 +32,7 @@ export function SubscriptionHealth({ subscription: s }: { subscription: Subscrip
           name="Attempts that succeeded, 24 h"
           value={share === undefined ? "–" : percent(share)}
           note={totals && `${count(totals.attempts)} attempts`}
-          mood={share === undefined ? undefined : share < 0.5 ? "bad" : share < 0.95 ? "warn" : "good"}
+          mood={moodOf(share)}
         />
         <Stat
           name="Time of an attempt, p95"

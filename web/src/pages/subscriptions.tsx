@@ -12,7 +12,7 @@ import { Sparkline } from "../components/sparkline";
 import { Empty } from "../components/states";
 import { StatusBadge } from "../components/status";
 import { backlogIn, queue } from "../data/queue";
-import { everyStep, stats, successRate } from "../data/stats";
+import { everyStep, moodOf, stats, successRate } from "../data/stats";
 import { type Subscription, subscriptionList } from "../data/subscriptions";
 import { backlogOf, LaneBadges } from "./lane";
 
@@ -84,12 +84,7 @@ function Success({ id }: { id: string }) {
       </Text>
     );
   return (
-    <Text
-      span
-      size="sm"
-      fw={550}
-      c={share < 0.5 ? "var(--ph-bad)" : share < 0.95 ? "var(--ph-warn)" : "var(--ph-good)"}
-    >
+    <Text span size="sm" fw={550} c={`var(--ph-${moodOf(share)})`}>
       {percent(share)}
     </Text>
   );
