@@ -2,6 +2,7 @@
 import { infiniteQueryOptions, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { type Event, type EventInput, getEvent, getEventStatus, listEvents, publishEvent, replayEvent } from "./api";
 import { ask, given } from "./client";
+import { useChange } from "./query";
 import { isoMoment } from "./timerange";
 
 export type { Event, EventWithPayload } from "./api";
@@ -109,13 +110,9 @@ export function payloadText(base64: string | null): string | undefined {
 }
 
 export function usePublish() {
-  const cache = useQueryClient();
-  return useMutation({
-    mutationFn: (draft: Draft) => {
-      const text = publishBody(draft);
-      return ask(publishEvent({ body: {} as EventInput, bodySerializer: () => text }));
-    },
-    onSuccess: () => cache.invalidateQueries({ queryKey: ["events", "list"] }),
+  return useChange(["events", "list"], (draft: Draft) => {
+    const text = publishBody(draft);
+    return ask(publishEvent({ body: {} as EventInput, bodySerializer: () => text }));
   });
 }
 

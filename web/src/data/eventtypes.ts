@@ -1,5 +1,5 @@
 // The catalogue: what events of a type mean and look like.
-import { infiniteQueryOptions, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { infiniteQueryOptions, queryOptions, useMutation } from "@tanstack/react-query";
 import {
   deleteEventType,
   type EventTypeInput,
@@ -11,6 +11,7 @@ import {
   validatePayload,
 } from "./api";
 import { ask, given } from "./client";
+import { useChange } from "./query";
 
 export type { EventType, EventTypeInput } from "./api";
 
@@ -64,27 +65,19 @@ export function catalogue() {
   });
 }
 
-function useChange<A, R>(change: (argument: A) => Promise<R>) {
-  const cache = useQueryClient();
-  return useMutation({
-    mutationFn: change,
-    onSuccess: () => cache.invalidateQueries({ queryKey: ["eventtypes"] }),
-  });
-}
-
 /** Creates an event type, or writes the whole of one there is. */
 export function useWriteEventType() {
-  return useChange(({ name, input }: { name: string; input: EventTypeInput }) =>
+  return useChange(["eventtypes"], ({ name, input }: { name: string; input: EventTypeInput }) =>
     ask(putEventType({ path: { name }, body: input })),
   );
 }
 
 export function useDeleteEventType() {
-  return useChange((name: string) => ask(deleteEventType({ path: { name } })));
+  return useChange(["eventtypes"], (name: string) => ask(deleteEventType({ path: { name } })));
 }
 
 export function useStrict() {
-  return useChange((strict: boolean) => ask(putCatalogue({ body: { strict } })));
+  return useChange(["eventtypes"], (strict: boolean) => ask(putCatalogue({ body: { strict } })));
 }
 
 interface Trial {

@@ -1,7 +1,8 @@
 // API keys of the tenant.
-import { infiniteQueryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { infiniteQueryOptions } from "@tanstack/react-query";
 import { createKey, type KeyInput, listKeys, revokeKey } from "./api";
 import { ask, given } from "./client";
+import { useChange } from "./query";
 
 export type { ApiKey, KeyInput } from "./api";
 
@@ -15,18 +16,9 @@ export function keyList() {
 }
 
 export function useCreateKey() {
-  const cache = useQueryClient();
-  return useMutation({
-    mutationFn: (body: KeyInput) => ask(createKey({ body })),
-    onSuccess: () => cache.invalidateQueries({ queryKey: ["keys"] }),
-    gcTime: 0,
-  });
+  return useChange(["keys"], (body: KeyInput) => ask(createKey({ body })));
 }
 
 export function useRevokeKey() {
-  const cache = useQueryClient();
-  return useMutation({
-    mutationFn: (id: string) => ask(revokeKey({ path: { id } })),
-    onSuccess: () => cache.invalidateQueries({ queryKey: ["keys"] }),
-  });
+  return useChange(["keys"], (id: string) => ask(revokeKey({ path: { id } })));
 }

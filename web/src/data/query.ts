@@ -1,5 +1,5 @@
 // How answers are kept: one cache for all pages, kept fresh by the live stream (live.ts) and not by polling.
-import { QueryCache, QueryClient } from "@tanstack/react-query";
+import { QueryCache, QueryClient, useMutation, useQueryClient } from "@tanstack/react-query";
 import { asProblem } from "./problem";
 import { continues, endSession, session, watchSession } from "./session";
 
@@ -33,3 +33,13 @@ watchSession(() => {
   else queryClient.clear();
   owner = who;
 });
+
+/** A change after which what is kept under a key is read again. Its answer, which may hold a new secret, is not kept. */
+export function useChange<A, R>(key: readonly string[], change: (argument: A) => Promise<R>) {
+  const cache = useQueryClient();
+  return useMutation({
+    mutationFn: change,
+    onSuccess: () => cache.invalidateQueries({ queryKey: key }),
+    gcTime: 0,
+  });
+}

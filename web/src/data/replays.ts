@@ -1,5 +1,5 @@
 // Replays: many events delivered again, in the background.
-import { infiniteQueryOptions, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import {
   cancelReplay,
   createReplay,
@@ -10,6 +10,7 @@ import {
   type ReplayRequest,
 } from "./api";
 import { ask, given } from "./client";
+import { useChange } from "./query";
 import { isoMoment } from "./timerange";
 
 export type { Replay, ReplayFilter } from "./api";
@@ -65,19 +66,14 @@ export function replayCount(request: ReplayRequest) {
 }
 
 export function useStartReplay() {
-  const cache = useQueryClient();
-  return useMutation({
-    mutationFn: (request: ReplayRequest) => ask(createReplay({ body: request })) as Promise<Replay>,
-    onSuccess: () => cache.invalidateQueries({ queryKey: ["replays", "list"] }),
-  });
+  return useChange(
+    ["replays", "list"],
+    (request: ReplayRequest) => ask(createReplay({ body: request })) as Promise<Replay>,
+  );
 }
 
 export function useCancelReplay() {
-  const cache = useQueryClient();
-  return useMutation({
-    mutationFn: (id: string) => ask(cancelReplay({ path: { id } })),
-    onSuccess: () => cache.invalidateQueries({ queryKey: ["replays", "list"] }),
-  });
+  return useChange(["replays", "list"], (id: string) => ask(cancelReplay({ path: { id } })));
 }
 
 /** Whether a replay still makes deliveries. */

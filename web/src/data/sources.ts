@@ -1,5 +1,5 @@
 // Sources: where other providers' signed webhooks come in as events.
-import { infiniteQueryOptions, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import {
   createSource,
   deleteSource,
@@ -11,6 +11,7 @@ import {
   type SourceInput,
 } from "./api";
 import { ask, given } from "./client";
+import { useChange } from "./query";
 
 export type { Source, SourceInput } from "./api";
 
@@ -35,40 +36,30 @@ export function ingestUrl(source: { ingest_path: string }): string {
   return window.location.origin + source.ingest_path;
 }
 
-function useChange<A, R>(change: (argument: A) => Promise<R>) {
-  const cache = useQueryClient();
-  return useMutation({
-    mutationFn: change,
-    onSuccess: () => cache.invalidateQueries({ queryKey: ["sources"] }),
-    // A secret that was made is in the answer and nowhere else.
-    gcTime: 0,
-  });
-}
-
 export function useCreateSource() {
-  return useChange((body: SourceInput) => ask(createSource({ body })));
+  return useChange(["sources"], (body: SourceInput) => ask(createSource({ body })));
 }
 
 /** Writes a whole source: what is left out gets its default, but for the secret. */
 export function useReplaceSource() {
-  return useChange(({ id, input }: { id: string; input: SourceInput }) =>
+  return useChange(["sources"], ({ id, input }: { id: string; input: SourceInput }) =>
     ask(replaceSource({ path: { id }, body: input })),
   );
 }
 
 export function useEnableSource() {
-  return useChange(({ id, enabled }: { id: string; enabled: boolean }) =>
+  return useChange(["sources"], ({ id, enabled }: { id: string; enabled: boolean }) =>
     ask(patchSource({ path: { id }, body: { enabled } })),
   );
 }
 
 export function useDeleteSource() {
-  return useChange((id: string) => ask(deleteSource({ path: { id } })));
+  return useChange(["sources"], (id: string) => ask(deleteSource({ path: { id } })));
 }
 
 /** Sets the secret that the provider has issued or, without one, has a new one made. The old one verifies for a day. */
 export function useRotateSource() {
-  return useChange(({ id, secret }: { id: string; secret?: string }) =>
+  return useChange(["sources"], ({ id, secret }: { id: string; secret?: string }) =>
     ask(rotateSourceSecret({ path: { id }, body: { overlap_seconds: 86_400, ...(secret ? { secret } : {}) } })),
   );
 }

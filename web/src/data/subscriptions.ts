@@ -1,5 +1,5 @@
 // Subscriptions: lists, one, every change to it, and which of them are in trouble.
-import { infiniteQueryOptions, queryOptions, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { infiniteQueryOptions, queryOptions, useMutation, useQuery } from "@tanstack/react-query";
 import {
   createSubscription,
   deleteSubscription,
@@ -13,6 +13,7 @@ import {
   testSubscription,
 } from "./api";
 import { ask, given } from "./client";
+import { useChange } from "./query";
 
 export type { Subscription, SubscriptionInput, TestResult } from "./api";
 
@@ -80,38 +81,32 @@ export function useFailingCount(): number {
   return useQuery({ ...subscriptionChoices(), select: (list) => list.data.filter(inTrouble).length }).data ?? 0;
 }
 
-function useChange<A, R>(change: (argument: A) => Promise<R>) {
-  const cache = useQueryClient();
-  return useMutation({
-    mutationFn: change,
-    onSuccess: () => cache.invalidateQueries({ queryKey: ["subscriptions"] }),
-  });
-}
-
 export function useCreateSubscription() {
-  return useChange((body: SubscriptionInput) => ask(createSubscription({ body })));
+  return useChange(["subscriptions"], (body: SubscriptionInput) => ask(createSubscription({ body })));
 }
 
 /** Writes a whole subscription: what is left out gets its default, but for the secret and the status. */
 export function useReplaceSubscription() {
-  return useChange(({ id, input }: { id: string; input: SubscriptionInput }) =>
+  return useChange(["subscriptions"], ({ id, input }: { id: string; input: SubscriptionInput }) =>
     ask(replaceSubscription({ path: { id }, body: input })),
   );
 }
 
 export function useDeleteSubscription() {
-  return useChange((id: string) => ask(deleteSubscription({ path: { id } })));
+  return useChange(["subscriptions"], (id: string) => ask(deleteSubscription({ path: { id } })));
 }
 
 export function useHold(action: "pause" | "resume") {
-  return useChange((id: string) =>
+  return useChange(["subscriptions"], (id: string) =>
     ask((action === "pause" ? pauseSubscription : resumeSubscription)({ path: { id } })),
   );
 }
 
 /** Resumes a subscription without what it held, which is cancelled. */
 export function useSkipBacklog() {
-  return useChange((id: string) => ask(resumeSubscription({ path: { id }, body: { backlog: "skip" } })));
+  return useChange(["subscriptions"], (id: string) =>
+    ask(resumeSubscription({ path: { id }, body: { backlog: "skip" } })),
+  );
 }
 
 /** Sends posthorn.test to one subscription and waits for the first attempt. */

@@ -1,7 +1,8 @@
 // Tenants: who owns subscriptions and events.
-import { infiniteQueryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { infiniteQueryOptions } from "@tanstack/react-query";
 import { createTenant, listTenants, type TenantInput } from "./api";
 import { ask, given } from "./client";
+import { useChange } from "./query";
 
 export type { Tenant, TenantInput } from "./api";
 
@@ -15,9 +16,5 @@ export function tenantList() {
 }
 
 export function useCreateTenant() {
-  const cache = useQueryClient();
-  return useMutation({
-    mutationFn: (body: TenantInput) => ask(createTenant({ body })),
-    onSuccess: () => cache.invalidateQueries({ queryKey: ["tenants"] }),
-  });
+  return useChange(["tenants"], (body: TenantInput) => ask(createTenant({ body })));
 }

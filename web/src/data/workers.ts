@@ -1,7 +1,8 @@
 // Workers: the processes of the cluster. The live stream brings them with every heartbeat.
-import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { queryOptions } from "@tanstack/react-query";
 import { drainWorker, listWorkers } from "./api";
 import { ask } from "./client";
+import { useChange } from "./query";
 
 export type { Worker } from "./api";
 
@@ -15,9 +16,5 @@ export function workers() {
 
 /** Asks a node to claim nothing more. */
 export function useDrain() {
-  const cache = useQueryClient();
-  return useMutation({
-    mutationFn: (id: string) => ask(drainWorker({ path: { id } })),
-    onSuccess: () => cache.invalidateQueries({ queryKey: ["workers"] }),
-  });
+  return useChange(["workers"], (id: string) => ask(drainWorker({ path: { id } })));
 }
