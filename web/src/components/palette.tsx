@@ -15,7 +15,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { signOut } from "../data/session";
-import { subscriptionChoices } from "../data/subscriptions";
+import { patternFault, subscriptionChoices } from "../data/subscriptions";
 import { useSchemeToggle } from "./account";
 import { hostPath } from "./format";
 import { showKeys } from "./keyboard";
@@ -43,9 +43,10 @@ export function lookups(text: string): { label: string; to: string; search?: Rec
   if (/^dlv_\w+$/.test(query)) return [{ label: `Open the delivery ${query}`, to: `/ui/deliveries/${query}` }];
   if (/^sub_\w+$/.test(query)) return [{ label: `Open the subscription ${query}`, to: `/ui/subscriptions/${query}` }];
   if (query.length < 2) return [];
-  const type = /^[\w-]+(\.[\w-]+)*(\.\*)?$/.test(query);
   return [
-    ...(type ? [{ label: `Events of the type ${query}`, to: "/ui/events", search: { type: query } }] : []),
+    ...(!patternFault(query)
+      ? [{ label: `Events of the type ${query}`, to: "/ui/events", search: { type: query } }]
+      : []),
     { label: `Events whose id or idempotency key begins with “${query}”`, to: "/ui/events", search: { q: query } },
   ];
 }

@@ -15,6 +15,11 @@ import { useChange } from "./query";
 
 export type { EventType, EventTypeInput } from "./api";
 
+/** Whether it is spelt as a type must be, for validation while typing; the API has the last word. */
+export function isEventType(name: string): boolean {
+  return /^[\w-]+(\.[\w-]+)*$/.test(name);
+}
+
 /** A filter as it stands in the URL. */
 export interface EventTypeFilter {
   q?: string;

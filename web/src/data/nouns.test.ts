@@ -48,7 +48,7 @@ describe("patternFault", () => {
   it.each(["*", "order.created", "order.*", "a-b.c_d", "x"])("accepts %s", (p) =>
     expect(patternFault(p)).toBeUndefined(),
   );
-  it.each(["", "order.", ".x", "order.*.x", "**", "or der", "ä.b"])("refuses %j", (p) =>
+  it.each(["", "order.", ".x", ".*", "order.*.x", "order.*.*", "**", "or der", "ä.b"])("refuses %j", (p) =>
     expect(patternFault(p)).toBeTruthy(),
   );
 });

@@ -13,6 +13,7 @@ import {
   testSubscription,
 } from "./api";
 import { ask, given } from "./client";
+import { isEventType } from "./eventtypes";
 import { useChange } from "./query";
 
 export type { Subscription, SubscriptionInput, TestResult } from "./api";
@@ -73,7 +74,7 @@ export function wants(patterns: string[], type: string): boolean {
 
 /** What is wrong with an event type or a pattern, for validation while typing; the API has the last word. */
 export function patternFault(pattern: string): string | undefined {
-  if (pattern === "*" || /^[\w-]+(\.[\w-]+)*(\.\*)?$/.test(pattern)) return undefined;
+  if (pattern === "*" || isEventType(pattern.replace(/\.\*$/, ""))) return undefined;
   return "must be an event type like order.created, a pattern like order.*, or *";
 }
 

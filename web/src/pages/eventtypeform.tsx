@@ -8,7 +8,7 @@ import { ButtonLink } from "../components/link";
 import { Card } from "../components/page";
 import { ProblemAlert } from "../components/states";
 import { isJSON } from "../data/events";
-import { type EventType, eventTypeChoices, useWriteEventType } from "../data/eventtypes";
+import { type EventType, eventTypeChoices, isEventType, useWriteEventType } from "../data/eventtypes";
 import { formErrors } from "../data/problem";
 
 /** A value as the editor shows it; nothing for none. */
@@ -33,7 +33,7 @@ export function TypeForm({ type }: { type?: EventType }) {
     },
     validate: {
       name: (v) =>
-        !/^[\w-]+(\.[\w-]+)*$/.test(v.trim())
+        !isEventType(v.trim())
           ? "Segments joined by dots, like order.created"
           : !type && taken.some((t) => t.name === v.trim())
             ? "The catalogue has this type already"

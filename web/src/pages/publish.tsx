@@ -12,7 +12,7 @@ import { ButtonLink } from "../components/link";
 import { Card, Page } from "../components/page";
 import { ProblemAlert } from "../components/states";
 import { type Draft, eventById, isJSON, payloadText, usePublish } from "../data/events";
-import { eventTypeByName, eventTypeChoices } from "../data/eventtypes";
+import { eventTypeByName, eventTypeChoices, isEventType } from "../data/eventtypes";
 import { formErrors } from "../data/problem";
 import { subscriptionChoices, wants } from "../data/subscriptions";
 import { SchemaHelp } from "./schemahelp";
@@ -50,7 +50,7 @@ function PublishForm({ type, payload }: { type: string; payload: string }) {
     validateInputOnBlur: true,
     validate: {
       type: (v) =>
-        !/^[\w-]+(\.[\w-]+)*$/.test(v)
+        !isEventType(v)
           ? "Segments of letters, digits, _ and - joined by dots, like order.created"
           : v.startsWith("posthorn.")
             ? "Types beginning with posthorn. are Posthorn's own"
