@@ -8,6 +8,7 @@ import { describe, expect, it, vi } from "vitest";
 import { backlogIn, type QueueView } from "../data/queue";
 import { type SettingsView, settings } from "../data/settings";
 import type { Subscription } from "../data/subscriptions";
+import { BacklogFigures } from "./backlog";
 import { Held } from "./held";
 import { backlogOf } from "./lane";
 import { SubscriptionActions } from "./subscriptionactions";
@@ -46,6 +47,16 @@ describe("a backlog", () => {
     expect(backlogOf(backlogIn(undefined, "other"))).toBe("–");
     expect(backlogOf(backlogIn(lanes(3), "other"))).toBe("0");
     expect(backlogOf({ backlog: 9000, capped: true })).toBe("9,000+");
+  });
+
+  it("is counted, and is late once the oldest has waited a minute past its time", () => {
+    const of = (oldest: number) =>
+      ({ pending: 9000, capped: true, due: 12, held: 3, oldest_due_seconds: oldest }) as QueueView;
+    const { unmount } = show(<BacklogFigures backlog={of(0.4)} />);
+    for (const text of ["9,000+", "12 due now, 3 held", "none"]) expect(screen.getByText(text)).toBeInTheDocument();
+    unmount();
+    show(<BacklogFigures backlog={of(61)} />);
+    expect(screen.getByText("1 m 1 s").style.color).toBe("var(--ph-warn)");
   });
 
   it("is named where it is held, with the end of that", () => {

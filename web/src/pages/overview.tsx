@@ -3,7 +3,7 @@ import { IconBolt, IconRocket } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
-import { count, milliseconds, percent, rate, span } from "../components/format";
+import { count, milliseconds, percent, rate } from "../components/format";
 import { ButtonLink } from "../components/link";
 import { Card, Page } from "../components/page";
 import { RangeChoice, readRange } from "../components/ranges";
@@ -12,6 +12,7 @@ import { Empty, ProblemAlert } from "../components/states";
 import { queue } from "../data/queue";
 import { moodOf, type StatsView, stats, successRate } from "../data/stats";
 import { subscriptionChoices } from "../data/subscriptions";
+import { BacklogFigures } from "./backlog";
 import { InTrouble, RecentChanges, RecentDeliveries } from "./overviewlists";
 import { latencySeries, perSecond, rateSeries } from "./series";
 
@@ -98,17 +99,7 @@ function Figures({ view }: { view?: StatsView }) {
         value={ms(totals?.latency.p95_ms)}
         note={totals && `p50 ${ms(totals.latency.p50_ms)}, p99 ${ms(totals.latency.p99_ms)}`}
       />
-      <Stat
-        name="Waiting"
-        value={backlog ? `${count(backlog.pending)}${backlog.capped ? "+" : ""}` : "–"}
-        note={backlog && `${count(backlog.due)} due now, ${count(backlog.held)} held`}
-      />
-      <Stat
-        name="Oldest due"
-        value={backlog ? (backlog.oldest_due_seconds < 1 ? "none" : span(backlog.oldest_due_seconds)) : "–"}
-        note="how long it has waited past its time"
-        mood={backlog && backlog.oldest_due_seconds > 60 ? "warn" : undefined}
-      />
+      <BacklogFigures backlog={backlog} />
     </SimpleGrid>
   );
 }

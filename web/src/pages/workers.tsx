@@ -2,7 +2,7 @@
 import { SimpleGrid, Stack } from "@mantine/core";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
-import { count, rate, span } from "../components/format";
+import { count, rate } from "../components/format";
 import { useFilters } from "../components/list";
 import { Card, Page } from "../components/page";
 import { RangeChoice, readRange } from "../components/ranges";
@@ -12,6 +12,7 @@ import { Empty, Loaded, Loading, ProblemAlert } from "../components/states";
 import { deliveryList } from "../data/deliveries";
 import { type QueueView, queue } from "../data/queue";
 import { type Worker, workers } from "../data/workers";
+import { BacklogFigures } from "./backlog";
 import { deliveryColumns } from "./deliveries";
 import { Lanes } from "./lanes";
 import { Nodes } from "./nodes";
@@ -70,16 +71,7 @@ function Figures({ nodes, backlog }: { nodes?: Worker[]; backlog?: QueueView }) 
         note={alive && `${count(sum((n) => n.held))} claimed`}
       />
       <Stat name="Delivering" value={alive ? rate(sum((n) => n.delivered_per_second)) : "–"} />
-      <Stat
-        name="Waiting"
-        value={backlog ? `${count(backlog.pending)}${backlog.capped ? "+" : ""}` : "–"}
-        note={backlog && `${count(backlog.due)} due now, ${count(backlog.held)} held`}
-      />
-      <Stat
-        name="Oldest due"
-        value={backlog ? (backlog.oldest_due_seconds < 1 ? "none" : span(backlog.oldest_due_seconds)) : "–"}
-        mood={backlog && backlog.oldest_due_seconds > 60 ? "warn" : undefined}
-      />
+      <BacklogFigures backlog={backlog} />
     </SimpleGrid>
   );
 }
