@@ -183,3 +183,16 @@ func TestHeadersAppendJSON(t *testing.T) {
 		}
 	}
 }
+
+func TestParseNetwork(t *testing.T) {
+	for text, want := range map[string]string{
+		"203.0.113.7": "203.0.113.7/32", "203.0.113.7/24": "203.0.113.0/24", "2001:db8::1": "2001:db8::1/128",
+		"::ffff:203.0.113.7": "203.0.113.7/32", "::ffff:203.0.113.7/120": "203.0.113.0/24", "::/0": "::/0",
+		"fe80::1%eth0": "", "203.0.113": "", "": "", "::ffff:203.0.113.7/129": "",
+	} {
+		p, err := posthorn.ParseNetwork(text)
+		if err == nil && p.String() != want || err != nil && want != "" {
+			t.Errorf("%q is %v, %v; want %q", text, p, err, want)
+		}
+	}
+}

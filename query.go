@@ -115,6 +115,9 @@ type Node struct {
 	Doing []Doing
 }
 
+// Silent is how long a node has not been heard of. One that died before the clock was set back is ahead of it.
+func (n *Node) Silent(now time.Time) time.Duration { return now.Sub(n.SeenAt).Abs() }
+
 // Doing is one attempt in flight.
 type Doing struct {
 	DeliveryID     DeliveryID     `json:"delivery_id"`

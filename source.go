@@ -136,7 +136,7 @@ func (s *Source) Validate() error {
 	}
 	s.checkScheme(&v)
 	s.checkKept(&v)
-	s.RateLimit.check(&v, "rate_limit")
+	s.RateLimit.Check(&v, "rate_limit")
 	return v.Err()
 }
 

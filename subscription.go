@@ -157,7 +157,8 @@ func (r RateLimit) Interval() time.Duration {
 	return time.Second
 }
 
-func (r *RateLimit) check(v *Violations, location string) {
+// Check adds what is wrong with a limit; nil is none.
+func (r *RateLimit) Check(v *Violations, location string) {
 	if r == nil {
 		return
 	}
@@ -216,7 +217,7 @@ func (s *Subscription) Validate(window time.Duration) error {
 	if s.Timeout < MinTimeout || s.Timeout > MaxTimeout {
 		v.Add("timeout_seconds", "must be from 1 to 60")
 	}
-	s.RateLimit.check(&v, "rate_limit")
+	s.RateLimit.Check(&v, "rate_limit")
 	if s.MaxInFlight < 1 || s.MaxInFlight > MaxMaxInFlight {
 		v.Add("max_in_flight", "must be from 1 to %d", MaxMaxInFlight)
 	}

@@ -20,6 +20,23 @@ type Tenant struct {
 	IPAllowlist []netip.Prefix
 }
 
+// ParseNetwork reads a network like 203.0.113.0/24; a bare address is a network of one. An IPv4 address mapped into IPv6 means
+// that address (RFC 4291, section 2.5.5.2), as clients' addresses do.
+func ParseNetwork(text string) (netip.Prefix, error) {
+	const mapped = 96
+	p, err := netip.ParsePrefix(text)
+	if a, e := netip.ParseAddr(text); e == nil && a.Zone() == "" {
+		p, err = netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	if p.Addr().Is4In6() && p.Bits() >= mapped {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
+	}
+	return p.Masked(), nil
+}
+
 // Scope is what a key may do. Each includes those before it except that read and publish are apart.
 type Scope string
 

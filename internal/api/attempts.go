@@ -57,9 +57,6 @@ func (h *Handler) listAttempts(ctx context.Context, c *call, p *deliveryPath) (*
 	if err != nil {
 		return nil, err
 	}
-	if _, err := h.store.GetDelivery(ctx, c.tenant(), id); err != nil {
-		return nil, err
-	}
 	rows, err := h.store.ListAttempts(ctx, c.tenant(), id)
 	if err != nil {
 		return nil, err

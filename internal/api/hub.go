@@ -51,7 +51,8 @@ func (h *hub) join(tenant posthorn.TenantID) *watcher {
 	if h.stopped || len(h.watchers) >= h.most {
 		return nil
 	}
-	if len(h.watchers) == 0 && h.watch != nil {
+	// A slow watcher that was dropped has not left yet: the last watching may go on.
+	if h.unwatch == nil && h.watch != nil {
 		h.unwatch = h.watch()
 	}
 	h.watchers[w] = struct{}{}

@@ -143,7 +143,7 @@ func (in *keyInput) check(key *posthorn.Key, now time.Time) error {
 	if in.ExpiresAt != nil && !in.ExpiresAt.After(now) {
 		v.Add("expires_at", "must be later than now")
 	}
-	checkLimit(&v, in.RateLimit)
+	(*posthorn.RateLimit)(in.RateLimit).Check(&v, "rate_limit")
 	key.IPAllowlist = networks(&v, in.IPAllowlist)
 	return under("body", v.Err())
 }
@@ -151,18 +151,6 @@ func (in *keyInput) check(key *posthorn.Key, now time.Time) error {
 func checkName(v *posthorn.Violations, name string) {
 	if name == "" || len(name) > maxName {
 		v.Add("name", "must be 1 to %d bytes", maxName)
-	}
-}
-
-func checkLimit(v *posthorn.Violations, l *rateLimit) {
-	if l == nil {
-		return
-	}
-	if l.Limit < 1 || l.Limit > 1_000_000 {
-		v.Add("rate_limit.limit", "must be from 1 to 1000000")
-	}
-	if l.Per != "second" && l.Per != "minute" {
-		v.Add("rate_limit.per", "must be second or minute")
 	}
 }
 
@@ -174,15 +162,12 @@ func networks(v *posthorn.Violations, list []string) []netip.Prefix {
 	}
 	var parsed []netip.Prefix
 	for i, text := range list {
-		p, err := netip.ParsePrefix(text)
-		if a, e := netip.ParseAddr(text); e == nil && a.Zone() == "" {
-			p, err = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
-		}
+		p, err := posthorn.ParseNetwork(text)
 		if err != nil {
 			v.Add("ip_allowlist["+strconv.Itoa(i)+"]", "must be an address or a network like 203.0.113.0/24")
 			continue
 		}
-		parsed = append(parsed, p.Masked())
+		parsed = append(parsed, p)
 	}
 	return parsed
 }

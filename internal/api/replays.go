@@ -216,13 +216,8 @@ func (in *replayRequest) plan() (posthorn.ReplayPlan, error) {
 		v.Add("body.subscription_ids", "goes with to: matching; else use the filter's subscription_id")
 	}
 	if r := in.RateLimit; r != nil {
-		plan.RateLimit = posthorn.RateLimit{Limit: r.Limit, Per: r.Per}
-		if r.Limit < 1 || r.Limit > 1_000_000 {
-			v.Add("body.rate_limit.limit", "must be from 1 to 1000000")
-		}
-		if r.Per != "second" && r.Per != "minute" {
-			v.Add("body.rate_limit.per", "must be second or minute")
-		}
+		plan.RateLimit = posthorn.RateLimit(*r)
+		plan.RateLimit.Check(&v, "body.rate_limit")
 	}
 	return plan, v.Err()
 }
@@ -244,6 +239,7 @@ func (h *Handler) createReplay(ctx context.Context, c *call, _ *nothing, in *rep
 		return nil, err
 	}
 	if in.DryRun {
+		c.unaltered()
 		return &replayAnswer{Status: http.StatusOK, Body: replayCount{
 			DryRun: true, Matched: count.Matched, Deliveries: count.Deliveries, Skipped: count.Skipped.Sum(),
 			SkippedBy: showSkipped(count.Skipped), Complete: count.Complete,

@@ -21,6 +21,9 @@ func TestReplays(t *testing.T) {
 	filter := map[string]any{"failed_since": time.Now().Add(-time.Hour), "subscription_id": id}
 	var count replayCount
 	s.call(http.MethodPost, "/replays", s.admin, map[string]any{"filter": filter, "dry_run": true}).want(http.StatusOK).into(&count)
+	if l := s.logged("?action=replay.create"); len(l) > 0 {
+		t.Errorf("a dry run is logged: %v", l)
+	}
 	if want := (replayCount{DryRun: true, Matched: 3, Deliveries: 3, Complete: true}); count != want {
 		t.Errorf("dry run: %s", jsonText(count))
 	}

@@ -129,7 +129,7 @@ func open(t *testing.T, change func(*Options)) *site {
 	t.Cleanup(func() {
 		s.handler.Close()
 		s.server.Close()
-		publisher.Stop()
+		publisher.Stop(context.Background())
 		subscriptions.Close()
 		s.bus.Close()
 		must(t, store.Close())

@@ -66,7 +66,7 @@ type sourceInput struct {
 	EventType        string            `json:"event_type,omitempty" maxLength:"512" doc:"Text with {header.NAME} and {payload.path.to[0]}; the provider's usual by default. What cannot stand in a type becomes _."`
 	DefaultType      string            `json:"default_type,omitempty" maxLength:"128" doc:"The type where event_type finds nothing."`
 	MessageID        string            `json:"message_id,omitempty" maxLength:"512" doc:"What tells one message from another, in the same notation: a message that comes again is a duplicate. Where something is missing none is recognised."`
-	KeepHeaders      []string          `json:"keep_headers,omitempty" maxItems:"16" doc:"The provider's headers that go along with each delivery."`
+	KeepHeaders      []string          `json:"keep_headers,omitempty" maxItems:"16" doc:"The provider's headers that go along with each delivery, as far as they take 8 KiB together."`
 	RateLimit        *rateLimit        `json:"rate_limit,omitempty" null:"ok"`
 	sourceReadOnly
 }

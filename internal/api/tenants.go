@@ -39,7 +39,7 @@ type tenantInput struct {
 func (h *Handler) createTenant(ctx context.Context, c *call, _ *nothing, in *tenantInput) (*created[tenant], error) {
 	var v posthorn.Violations
 	checkName(&v, in.Name)
-	checkLimit(&v, in.RateLimit)
+	(*posthorn.RateLimit)(in.RateLimit).Check(&v, "rate_limit")
 	allowed := networks(&v, in.IPAllowlist)
 	if err := under("body", v.Err()); err != nil {
 		return nil, err

@@ -145,7 +145,7 @@ func showWorker(n *posthorn.Node, now time.Time) worker {
 }
 
 func nodeStatus(n *posthorn.Node, now time.Time) string {
-	switch silent := now.Sub(n.SeenAt); {
+	switch silent := n.Silent(now); {
 	case silent > deadAfter:
 		return "dead"
 	case silent > lateAfter:

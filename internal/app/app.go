@@ -168,7 +168,7 @@ func (a *App) buildPublisher() {
 	}
 	a.publisher = ingest.New(o)
 	a.add("publisher", func(context.Context) error { a.publisher.Start(); return nil },
-		func(context.Context) { a.publisher.Stop() })
+		a.publisher.Stop)
 }
 
 // buildReplays makes what counts replays on every node and runs them on those that work.
@@ -197,7 +197,7 @@ func (a *App) buildReplays() {
 func (a *App) buildJanitor() {
 	s := a.settings
 	a.janitor = janitor.New(janitor.Options{
-		Store: a.store, Bus: a.bus, Node: a.node, Log: a.log, Announcer: (*announcer)(a),
+		Store: a.store, Bus: a.bus, Node: a.node, Log: a.log, Announcer: a.publisher,
 		Retention: s.Retention, Hold: s.Hold, Window: s.Retention, CleanupEvery: s.CleanupEvery,
 		AuditRetention: s.AuditRetention,
 		Observe:        a.metrics.Cleaned, Withdrawn: a.metrics.Withdrawn,
@@ -253,7 +253,8 @@ func (a *App) Failed() <-chan error { return a.failed }
 
 // Stop stops accepting, finishes or gives back what is in flight, and ends every part, within StopTimeout.
 func (a *App) Stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), StopTimeout-2*time.Second)
+	// The engine records for a moment more what it has interrupted at the end of that.
+	ctx, cancel := context.WithTimeout(context.Background(), StopTimeout-delivery.RecordGrace-time.Second)
 	defer cancel()
 	a.lifecycle.stop(ctx)
 	_ = a.points.Hit(failpoint.StopAfter)

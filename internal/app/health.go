@@ -10,8 +10,8 @@ import (
 	"github.com/posthorn/posthorn/internal/config"
 )
 
-// lateAfter is how overdue the oldest due delivery may be before health is degraded.
-const lateAfter = time.Minute
+// overdueAfter is how overdue the oldest due delivery may be before health is degraded.
+const overdueAfter = time.Minute
 
 // checks are the components of GET /health.
 func (a *App) checks() []api.Check {
@@ -61,7 +61,7 @@ func (a *App) checkWorkers(ctx context.Context) api.Component {
 	now, live, draining := a.store.Now(), 0, 0
 	for i := range nodes {
 		n := &nodes[i]
-		if !isWorker(n) || !alive(n, now) {
+		if !isWorking(n, now) {
 			continue
 		}
 		live++
@@ -85,7 +85,7 @@ func (a *App) checkQueue(ctx context.Context) api.Component {
 	c := api.Component{Status: api.HealthOK, Details: map[string]any{
 		"pending": q.Pending, "due": q.Due, "held": q.Held, "oldest_due_seconds": q.OldestDue.Seconds(),
 	}}
-	if q.OldestDue > lateAfter {
+	if q.OldestDue > overdueAfter {
 		c.Status, c.Message = api.HealthDegraded, "deliveries are late; add workers, or look for slow receivers"
 	}
 	return c

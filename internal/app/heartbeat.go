@@ -4,10 +4,12 @@ import (
 	"context"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/config"
 )
 
 const (
@@ -82,23 +84,16 @@ func (a *App) describe() *posthorn.Node {
 func liveWorkers(nodes []posthorn.Node, now time.Time) int {
 	live := 0
 	for i := range nodes {
-		if n := &nodes[i]; isWorker(n) && !n.Draining && alive(n, now) {
+		if n := &nodes[i]; isWorking(n, now) && !n.Draining {
 			live++
 		}
 	}
 	return max(live, 1)
 }
 
-// alive says whether a node was heard of lately. One that died before the clock was set back is ahead of it.
-func alive(n *posthorn.Node, now time.Time) bool { return now.Sub(n.SeenAt).Abs() < aliveWithin }
-
-func isWorker(n *posthorn.Node) bool {
-	for _, role := range n.Roles {
-		if role == "worker" {
-			return true
-		}
-	}
-	return false
+// isWorking says whether a node is a worker that was heard of lately.
+func isWorking(n *posthorn.Node, now time.Time) bool {
+	return slices.Contains(n.Roles, config.RoleWorker) && n.Silent(now) < aliveWithin
 }
 
 // memoryInUse is what the Go runtime has mapped and not given back, in bytes.

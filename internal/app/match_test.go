@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func newSite(t *testing.T) *site {
 	s.publisher = ingest.New(ingest.Options{Store: store, Matcher: s.matcher, Bus: s.bus, Node: node})
 	s.publisher.Start()
 	t.Cleanup(func() {
-		s.publisher.Stop()
+		s.publisher.Stop(context.WithoutCancel(t.Context()))
 		subscriptions.Close()
 		s.bus.Close()
 		must(t, store.Close())

@@ -115,7 +115,7 @@ func (a *App) routes() (http.Handler, error) {
 	a.addAuth()
 	counter := inbound.NewCounter(a.store)
 	a.addCounter(counter)
-	rate, err := s.KeyRateLimit()
+	rate, err := s.PublishLimit()
 	if err != nil {
 		return nil, err
 	}

@@ -100,9 +100,14 @@ func (a *Authenticator) Known(text string) bool {
 	if !wellFormed(text) {
 		return true
 	}
+	return a.recognised(Hash(text))
+}
+
+// recognised reports whether the store has told who a hash stands for, be it long ago.
+func (a *Authenticator) recognised(hash [32]byte) bool {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	_, ok := a.cached[Hash(text)]
+	_, ok := a.cached[hash]
 	return ok
 }
 

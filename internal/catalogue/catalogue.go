@@ -11,11 +11,13 @@ package catalogue
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/posthorn/posthorn"
 )
@@ -40,9 +42,10 @@ type Options struct {
 	Strict bool
 }
 
-// Keeper keeps the catalogues of tenants. It is safe for concurrent use and holds no goroutine.
+// Keeper keeps the catalogues of tenants. It is safe for concurrent use and holds no goroutine but while it asks the store.
 type Keeper struct {
 	opts     Options
+	asking   singleflight.Group
 	tenants  *otter.Cache[posthorn.TenantID, *entry]
 	compiled *otter.Cache[[sha256.Size]byte, *compiled]
 }
@@ -50,8 +53,6 @@ type Keeper struct {
 // entry is one tenant's place.
 type entry struct {
 	held atomic.Pointer[held]
-	// loading is full while somebody loads.
-	loading chan struct{}
 }
 
 // held is a catalogue as it was at a version of the tenant.
@@ -101,7 +102,8 @@ func (k *Keeper) Strict(own *bool) bool {
 }
 
 // Check says what a tenant's catalogue of at least a version has against an event: nil, an Invalid error with its places
-// (`type`, `payload.amount`), or the store's error.
+// (`type`, `payload.amount`), or the store's error, which is Unavailable when it has not answered within the patience of a
+// request.
 func (k *Keeper) Check(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event, version int64) error {
 	h, err := k.at(ctx, tenant, version)
 	if err != nil {
@@ -142,29 +144,53 @@ func (k *Keeper) compile(text []byte) *compiled {
 func (k *Keeper) at(ctx context.Context, tenant posthorn.TenantID, version int64) (*held, error) {
 	e, ok := k.tenants.GetIfPresent(tenant)
 	if !ok {
-		e, _ = k.tenants.ComputeIfAbsent(tenant, func() (*entry, bool) {
-			return &entry{loading: make(chan struct{}, 1)}, false
-		})
+		e, _ = k.tenants.ComputeIfAbsent(tenant, func() (*entry, bool) { return &entry{}, false })
 	}
 	if h := e.current(version); h != nil {
 		return h, nil
 	}
+	return k.inquire(ctx, tenant, e, version)
+}
+
+// inquire asks the store in the background: who asks waits only so long, and the next finds the answer.
+func (k *Keeper) inquire(ctx context.Context, tenant posthorn.TenantID, e *entry, version int64) (*held, error) {
+	wait := posthorn.FirstPatience
+	if e.held.Load() != nil {
+		wait = posthorn.Patience
+	}
+	// What was asked before the tenant was at a version is no answer after it.
+	question := string(binary.BigEndian.AppendUint64(tenant.UUID[:], uint64(version)))
+	answer := k.asking.DoChan(question, func() (any, error) { return k.reload(context.WithoutCancel(ctx), tenant, e, version) })
+	patience := time.NewTimer(wait)
+	defer patience.Stop()
 	select {
-	case e.loading <- struct{}{}:
-		defer func() { <-e.loading }()
+	case r := <-answer:
+		return r.Val.(*held), r.Err
+	case <-patience.C:
+		return nil, posthorn.Silent()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for the catalogue: %w", ctx.Err())
 	}
+}
+
+// reload brings what is held up to date. While the store cannot be asked, a catalogue of that version is used beyond its time.
+func (k *Keeper) reload(ctx context.Context, tenant posthorn.TenantID, e *entry, version int64) (*held, error) {
 	if h := e.current(version); h != nil {
 		return h, nil
 	}
-	h, err := k.load(ctx, tenant, e.held.Load())
-	if err != nil {
+	old := e.held.Load()
+	h, err := k.load(ctx, tenant, old)
+	switch {
+	case err == nil:
+		if e.held.CompareAndSwap(old, h) {
+			k.tenants.Set(tenant, e) // weighs it anew
+		}
+		return h, nil
+	case posthorn.KindOf(err) == posthorn.Unavailable && old != nil && old.version >= version:
+		return old, nil
+	default:
 		return nil, fmt.Errorf("load the catalogue: %w", err)
 	}
-	e.held.Store(h)
-	k.tenants.Set(tenant, e) // weighs it anew
-	return h, nil
 }
 
 func (e *entry) current(version int64) *held {

@@ -1,11 +1,13 @@
 package catalogue
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -97,4 +99,64 @@ func TestCheckTogether(t *testing.T) {
 		}
 		all.Wait()
 	}
+}
+
+// away is a store that answers once, and then says that it is away or nothing at all.
+type away struct {
+	asked  int
+	silent bool
+}
+
+func (a *away) Catalogue(_ context.Context, _ posthorn.TenantID, _ int64) (*posthorn.Catalogue, error) {
+	a.asked++
+	switch {
+	case a.silent:
+		time.Sleep(20 * time.Second)
+		return nil, posthorn.Silent()
+	case a.asked > 1:
+		return nil, posthorn.Silent()
+	}
+	return &posthorn.Catalogue{Version: 1, Types: []posthorn.EventType{}}, nil
+}
+
+// TestStoreAway: what is known is used for as long as the store cannot be asked, but not for a version that it is older than.
+func TestStoreAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &away{}
+		k := New(Options{Store: store})
+		var tenant posthorn.TenantID
+		e := &posthorn.Event{Type: "a.b", Payload: []byte(`{}`)}
+		for range 2 {
+			if err := k.Check(t.Context(), tenant, e, 1); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * keptFor)
+		}
+		if err := k.Check(t.Context(), tenant, e, 2); posthorn.KindOf(err) != posthorn.Unavailable || store.asked != 3 {
+			t.Errorf("of an older version, asked %d times: %v", store.asked, err)
+		}
+	})
+}
+
+// TestStoreSilent: nobody waits longer than the patience of a request for a store that does not answer, and it is asked once for all.
+func TestStoreSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &away{silent: true}
+		k := New(Options{Store: store})
+		start := time.Now()
+		var all sync.WaitGroup
+		for range 5 {
+			all.Go(func() {
+				err := k.Check(t.Context(), posthorn.TenantID{}, &posthorn.Event{Type: "a.b"}, 1)
+				if posthorn.KindOf(err) != posthorn.Unavailable {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(start); took > posthorn.FirstPatience || store.asked != 1 {
+			t.Errorf("%d asked, answered after %s", store.asked, took)
+		}
+		time.Sleep(time.Minute) // until the store gives up
+	})
 }

@@ -104,7 +104,7 @@ func (s *Settings) check() error {
 		add("POSTHORN_ENCRYPTION_KEYS is required with PostgreSQL: set it to the same value on every node; make one with: openssl rand -base64 32")
 	}
 	if s.Retention < time.Hour || s.Retention > 10*365*24*time.Hour {
-		add("POSTHORN_RETENTION must be at least 1h")
+		add("POSTHORN_RETENTION must be from 1h to 87600h")
 	}
 	if span := posthorn.DefaultRetryPolicy().Span(); s.Retention >= time.Hour && s.Retention < span {
 		add("POSTHORN_RETENTION of %s is shorter than the default retry policy, which takes up to %s", s.Retention, span)
@@ -138,7 +138,7 @@ func (s *Settings) check() error {
 			add("%s: %w", list.name, err)
 		}
 	}
-	if _, err := s.KeyRateLimit(); err != nil {
+	if _, err := s.PublishLimit(); err != nil {
 		add("POSTHORN_RATE_LIMIT: %w", err)
 	}
 	if u, err := url.Parse(s.TracesURL()); err != nil || s.TracesURL() != "" && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
@@ -191,15 +191,11 @@ func prefixes(list []string) ([]netip.Prefix, error) {
 		if text == "" {
 			continue
 		}
-		if addr, err := netip.ParseAddr(text); err == nil {
-			parsed = append(parsed, netip.PrefixFrom(addr, addr.BitLen()))
-			continue
-		}
-		p, err := netip.ParsePrefix(text)
+		p, err := posthorn.ParseNetwork(text)
 		if err != nil {
 			return nil, fmt.Errorf("%q is not a network like 10.0.0.0/8 or an address", text)
 		}
-		parsed = append(parsed, p.Masked())
+		parsed = append(parsed, p)
 	}
 	return parsed, nil
 }
@@ -210,8 +206,8 @@ func mustPrefixes(list []string) []netip.Prefix {
 	return parsed
 }
 
-// KeyRateLimit is the parsed RateLimit, nil for none.
-func (s *Settings) KeyRateLimit() (*posthorn.RateLimit, error) {
+// PublishLimit is the parsed RateLimit, nil for none.
+func (s *Settings) PublishLimit() (*posthorn.RateLimit, error) {
 	if s.RateLimit == "" {
 		return nil, nil
 	}

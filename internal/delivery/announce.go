@@ -61,21 +61,16 @@ func (e *Engine) announce(tenant posthorn.TenantID, event *posthorn.Event) {
 	e.background.Go(func() {
 		ctx, cancel := context.WithTimeout(e.life, announceTimeout)
 		defer cancel()
-		if err := e.tellOnce(ctx, tenant, event); err != nil && e.life.Err() == nil {
+		if err := e.publish(ctx, tenant, event); err != nil && e.life.Err() == nil {
 			e.opts.Log.Warn("not announced", "type", event.Type, "error", err)
 		}
 	})
 }
 
-// tellOnce publishes one of Posthorn's own events, once under a key where it has one.
-func (e *Engine) tellOnce(ctx context.Context, tenant posthorn.TenantID, event *posthorn.Event) error {
+// publish publishes one of Posthorn's own events, once under a key where it has one.
+func (e *Engine) publish(ctx context.Context, tenant posthorn.TenantID, event *posthorn.Event) error {
 	if e.opts.Announcer == nil {
 		return nil
 	}
-	err := e.opts.Announcer.Announce(ctx, tenant, event)
-	if err != nil && posthorn.KindOf(err) == posthorn.Conflict {
-		// Told already, in other words.
-		return nil
-	}
-	return err
+	return e.opts.Announcer.Announce(ctx, tenant, event)
 }

@@ -345,7 +345,7 @@ func (e *Engine) Stop(ctx context.Context) {
 		// What was interrupted has still to be recorded; the store gets a moment for it.
 		select {
 		case <-e.idle:
-		case <-time.After(recordGrace):
+		case <-time.After(RecordGrace):
 		}
 	}
 	e.endSending()
@@ -367,8 +367,8 @@ func (e *Engine) takeSubmitted() {
 	}
 }
 
-// recordGrace is how long interrupted attempts may take to be recorded.
-const recordGrace = 3 * time.Second
+// RecordGrace is how long interrupted attempts may take to be recorded.
+const RecordGrace = 3 * time.Second
 
 // checkIdle ends the wait of Stop when nothing is held any more, and no claim is under way that could bring something.
 func (e *Engine) checkIdle() {

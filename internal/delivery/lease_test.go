@@ -183,6 +183,25 @@ func TestStopInterruptsAtItsDeadline(t *testing.T) {
 	})
 }
 
+// TestStopDoesNotWaitForTheStore stops a node whose store hangs with results of several batches waiting for it.
+func TestStopDoesNotWaitForTheStore(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		n := StartNode(t, Setup{})
+		r, _ := n.Receive("shop", func(s *posthorn.Subscription) { s.MaxInFlight = 1000 })
+		r.Reply(Status(200).After(time.Second))
+		for range 1200 {
+			n.Publish(event())
+		}
+		n.Store.Freeze(true)
+		time.Sleep(2 * time.Second)
+		start := time.Now()
+		n.Stop(5 * time.Second)
+		if took := time.Since(start); took > 9*time.Second {
+			t.Errorf("stopping took %s", took)
+		}
+	})
+}
+
 // TestStopTakesWhatWasHandedOverLast publishes up to the very moment of stopping: nothing may wait for a lease to run out.
 func TestStopTakesWhatWasHandedOverLast(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {

@@ -26,8 +26,10 @@ type recorder struct {
 	waiting []outcome
 	wake    chan struct{}
 	hurry   chan struct{}
-	done    chan struct{}
 	writers sync.WaitGroup
+	// life ends with the recorder, and what is being written then with it.
+	life context.Context
+	end  context.CancelFunc
 }
 
 // outcome is an item with its result, and what that means for its lane.
@@ -43,7 +45,7 @@ func (r *recorder) init(e *Engine) {
 	r.e = e
 	r.wake = make(chan struct{}, e.opts.Recorders)
 	r.hurry = make(chan struct{}, 1)
-	r.done = make(chan struct{})
+	r.life, r.end = context.WithCancel(context.Background())
 }
 
 func (r *recorder) start() {
@@ -52,9 +54,9 @@ func (r *recorder) start() {
 	}
 }
 
-// stop ends the writers; what is still waiting is lost to this node, and is redone when its leases run out.
+// stop ends the writers and what they are writing; what is still waiting is lost to this node, and is redone when its leases run out.
 func (r *recorder) stop() {
-	close(r.done)
+	r.end()
 	r.writers.Wait()
 }
 
@@ -86,7 +88,7 @@ func (r *recorder) gather() {
 	select {
 	case <-more.C:
 	case <-r.hurry:
-	case <-r.done:
+	case <-r.life.Done():
 	}
 }
 
@@ -105,11 +107,11 @@ func (r *recorder) run() {
 	for {
 		select {
 		case <-r.wake:
-		case <-r.done:
+		case <-r.life.Done():
 			return
 		}
 		r.gather()
-		for batch := r.take(); len(batch) > 0; batch = r.take() {
+		for batch := r.take(); len(batch) > 0 && r.life.Err() == nil; batch = r.take() {
 			r.write(batch)
 		}
 	}
@@ -126,12 +128,12 @@ func (r *recorder) write(batch []outcome) {
 			return
 		}
 		r.e.call(func() { r.e.fault("attempts not recorded", err) })
-		if posthorn.KindOf(err) != posthorn.Unavailable && try > 0 {
+		if posthorn.KindOf(err) != posthorn.Unavailable && try > 0 && r.life.Err() == nil {
 			r.split(batch)
 			return
 		}
 		select {
-		case <-r.done:
+		case <-r.life.Done():
 			return
 		case <-time.After(min(recordBackoff<<min(try, 8), recordBackoffMax)):
 		}
@@ -163,7 +165,7 @@ func (r *recorder) record(batch []outcome) (posthorn.RecordReport, error) {
 		}
 		b.Awaited = b.Awaited || o.awaited
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
+	ctx, cancel := context.WithTimeout(r.life, recordTimeout)
 	defer cancel()
 	start := time.Now()
 	report, err := r.e.opts.Store.RecordAttempts(ctx, b)

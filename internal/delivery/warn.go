@@ -87,7 +87,7 @@ func (e *Engine) disabledAt(since, warned time.Time) time.Time {
 // again, as another node may, under the key that knows it as the same.
 func (e *Engine) warn(ctx context.Context, l *lane, since, now time.Time, nth int) (posthorn.RecordReport, error) {
 	key := typeFailing + ":" + l.id.String() + ":" + since.UTC().Format(time.RFC3339) + ":" + strconv.Itoa(nth)
-	err := e.tellOnce(ctx, l.tenant, &posthorn.Event{Type: typeFailing, IdempotencyKey: key, Payload: content(map[string]any{
+	err := e.publish(ctx, l.tenant, &posthorn.Event{Type: typeFailing, IdempotencyKey: key, Payload: content(map[string]any{
 		"subscription_id": l.id.String(), "failing_since": since.UTC(), "disabled_at": e.disabledAt(since, now).UTC(), "at": now.UTC(),
 	})})
 	if err != nil {

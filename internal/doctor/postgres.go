@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ type server struct {
 
 const question = `
 SELECT current_setting('server_version_num')::int, current_setting('server_version'), clock_timestamp(), pg_is_in_recovery(),
-       has_schema_privilege(current_schema(), 'CREATE'), current_setting('fsync'), current_setting('synchronous_commit'),
+       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), current_setting('fsync'), current_setting('synchronous_commit'),
        current_setting('full_page_writes'), current_setting('max_connections')::int,
        (SELECT coalesce(sum(numbackends), 0)::int FROM pg_stat_database),
        coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
@@ -41,12 +42,8 @@ func examinePostgres(ctx context.Context, text string) []Finding {
 	if err != nil {
 		return []Finding{fail(about, "DATABASE_URL cannot be read", "write it as postgres://user:password@host:5432/database?sslmode=verify-full")}
 	}
-	delete(config.RuntimeParams, "pool_mode") // the store's own parameter
-	for name := range config.RuntimeParams {
-		if len(name) > 5 && name[:5] == "pool_" {
-			delete(config.RuntimeParams, name)
-		}
-	}
+	// Parameters of the pool, and the store's own pool_mode, are none of the server's.
+	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool { return strings.HasPrefix(name, "pool_") })
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	start := time.Now()
 	conn, err := pgx.ConnectConfig(ctx, config)

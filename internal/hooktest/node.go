@@ -276,7 +276,7 @@ func (n *Node) Stop(grace time.Duration) {
 	if n.Replays != nil {
 		n.Replays.Stop()
 	}
-	n.Publisher.Stop()
+	n.Publisher.Stop(ctx)
 	if n.Engine != nil {
 		n.Engine.Stop(ctx)
 		n.client.Close()

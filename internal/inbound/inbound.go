@@ -225,16 +225,19 @@ func contentType(header http.Header, body []byte) string {
 	return "application/octet-stream"
 }
 
+// maxKept bounds the headers let through, in bytes of names and values; one that does not fit is left out.
+const maxKept = 8 << 10
+
 // kept are the headers that the source lets through, where they can be sent on.
 func kept(s *posthorn.Source, header http.Header) map[string]string {
 	var headers map[string]string
 	size := 0
 	for _, name := range s.KeepHeaders {
 		value := strings.TrimSpace(header.Get(name))
-		size += len(name) + len(value)
-		if value == "" || !posthorn.IsHeaderValue(value) || size > 8<<10 {
+		if value == "" || !posthorn.IsHeaderValue(value) || size+len(name)+len(value) > maxKept {
 			continue
 		}
+		size += len(name) + len(value)
 		if headers == nil {
 			headers = make(map[string]string, len(s.KeepHeaders))
 		}

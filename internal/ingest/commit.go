@@ -35,8 +35,9 @@ type committer struct {
 	groups sync.WaitGroup
 	// stalled counts the commits under way that take longer than posthorn.Patience.
 	stalled atomic.Int32
-	stop    context.CancelFunc
-	life    context.Context
+	// life ends with Stop, commits when those under way are given up too.
+	life, commits context.Context
+	stop, abandon context.CancelFunc
 }
 
 // waiting is a request's acceptances until their commit.
@@ -63,6 +64,7 @@ func (c *committer) init(opts *Options) {
 	c.opts = opts
 	c.queue = make(chan *waiting, opts.MaxQueued)
 	c.life, c.stop = context.WithCancel(context.Background())
+	c.commits, c.abandon = context.WithCancel(context.Background())
 }
 
 // Start begins committing.
@@ -72,9 +74,10 @@ func (c *committer) Start() {
 	}
 }
 
-// Stop ends committing. What is still queued is answered Unavailable.
-func (c *committer) Stop() {
+// Stop ends committing: commits under way have until the end of ctx. What is still queued is answered Unavailable.
+func (c *committer) Stop(ctx context.Context) {
 	c.stop()
+	defer context.AfterFunc(ctx, c.abandon)()
 	c.groups.Wait()
 	for {
 		select {
@@ -221,7 +224,7 @@ func (c *committer) gather(first *waiting) []*waiting {
 // commitGroup stores a group in one transaction, answers each request and hands what was born claimed to the lanes.
 func (c *committer) commitGroup(group []*waiting) {
 	batch := joined(group)
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	ctx, cancel := context.WithTimeout(c.commits, commitTimeout)
 	defer cancel()
 	leased := time.Now()
 	accepted, err := c.opts.Store.AcceptEvents(ctx, c.opts.Node, batch)

@@ -136,17 +136,21 @@ func (p *Publisher) PublishBatch(ctx context.Context, tenant posthorn.TenantID, 
 	})
 }
 
-// Announce publishes one of Posthorn's own events. Where no subscription wants it, nothing is stored.
+// Announce publishes one of Posthorn's own events. Where no subscription wants it, nothing is stored; one whose idempotency key
+// was used was told before, be it in other words.
 func (p *Publisher) Announce(ctx context.Context, tenant posthorn.TenantID, e *posthorn.Event) error {
 	found, err := p.opts.Matcher.Match(ctx, tenant, e, 0)
 	if err != nil || len(found.Subscriptions)+len(found.Failed) == 0 {
 		return err
 	}
 	answers, err := p.publish(ctx, tenant, []*posthorn.Event{e}, nil, p.check)
-	if err != nil {
-		return err
+	if err == nil {
+		err = answers[0].Err
 	}
-	return answers[0].Err
+	if posthorn.KindOf(err) == posthorn.Conflict {
+		return nil
+	}
+	return err
 }
 
 // check applies the rules every event obeys and fills the defaults.
@@ -189,6 +193,7 @@ func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, event
 		}
 		switch {
 		case err != nil && !stored:
+			refuse(answers, open, err)
 			return nil, err
 		case err != nil:
 			// What came before it is stored, and its answers say so.
@@ -326,6 +331,7 @@ func (p *Publisher) Test(ctx context.Context, tenant posthorn.TenantID, id posth
 		Event: e, Version: posthorn.AnyVersion, Matches: []posthorn.Match{p.reserve(e, s)},
 	}})
 	if err != nil {
+		answers[0].Err = err
 		return posthorn.Accepted{}, err
 	}
 	copy(answers, results)

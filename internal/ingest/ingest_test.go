@@ -49,6 +49,7 @@ func (l *lanes) Submit(claimed []posthorn.Claimed, _ time.Time) {
 // check wants every reservation to have been used or given back.
 func (l *lanes) check(t *testing.T, received int) {
 	t.Helper()
+	synctest.Wait() // requests are answered before the deliveries are handed over
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.reserved != l.unreserved+l.received || l.received != received {
@@ -65,7 +66,7 @@ func start(t *testing.T, n *hooktest.Node, change ...func(*ingest.Options)) *ing
 	}
 	p := ingest.New(o)
 	p.Start()
-	t.Cleanup(p.Stop)
+	t.Cleanup(func() { p.Stop(context.WithoutCancel(t.Context())) })
 	return p
 }
 
@@ -205,7 +206,7 @@ func TestPublishGroups(t *testing.T) {
 			})
 		}
 		publishers.Wait()
-		p.Stop()
+		p.Stop(context.Background())
 		if events != 400 || commits > 200 {
 			t.Errorf("%d events in %d commits", events, commits)
 		}
@@ -236,7 +237,7 @@ func TestPublishGroupsOnOneProcessor(t *testing.T) {
 			})
 		}
 		publishers.Wait()
-		p.Stop()
+		p.Stop(context.Background())
 		if commits > 100 {
 			t.Errorf("500 events of 50 publishers in %d commits", commits)
 		}
@@ -499,7 +500,7 @@ func TestStopAnswersEverybody(t *testing.T) {
 			time.Sleep(time.Second / 2)
 			close(store.free)
 		}()
-		p.Stop()
+		p.Stop(context.Background())
 		stored := 0
 		for range 30 {
 			if err := <-answers; err == nil {
@@ -512,6 +513,26 @@ func TestStopAnswersEverybody(t *testing.T) {
 			t.Errorf("the last was answered after %s", took)
 		}
 		l.check(t, stored)
+	})
+}
+
+// TestStopGivesUpCommits: a store that hangs holds a stop only until the end of its context, and everybody is answered.
+func TestStopGivesUpCommits(t *testing.T) {
+	play(t, func(t *testing.T, n *hooktest.Node) {
+		p := start(t, n, func(o *ingest.Options) { o.Store = stuck{n.Store, make(chan struct{})} })
+		answer := make(chan error, 1)
+		go func() {
+			_, err := p.Publish(context.Background(), n.Tenant, event("a"))
+			answer <- err
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		p.Stop(ctx)
+		if took := time.Since(start); took > time.Second || posthorn.KindOf(<-answer) != posthorn.Unavailable {
+			t.Errorf("stopped after %s", took)
+		}
 	})
 }
 

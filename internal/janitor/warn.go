@@ -74,8 +74,7 @@ func (j *Janitor) announceEnded(updates []posthorn.Update) {
 		slots <- struct{}{}
 		working.Go(func() {
 			defer func() { <-slots }()
-			err := j.opts.Announcer.Announce(j.life, updates[i].TenantID, event)
-			if err != nil && posthorn.KindOf(err) != posthorn.Conflict {
+			if err := j.opts.Announcer.Announce(j.life, updates[i].TenantID, event); err != nil {
 				j.fault("exhausted delivery not announced", err)
 			}
 		})
@@ -90,13 +89,8 @@ func (j *Janitor) announce(b *posthorn.ExpiringBacklog) error {
 	if err != nil {
 		return err
 	}
-	err = j.opts.Announcer.Announce(j.life, b.TenantID, &posthorn.Event{
+	return j.opts.Announcer.Announce(j.life, b.TenantID, &posthorn.Event{
 		Type: typeExpiring, Payload: payload,
 		IdempotencyKey: typeExpiring + ":" + b.SubscriptionID.String() + ":" + b.HeldSince.UTC().Format(time.RFC3339),
 	})
-	if posthorn.KindOf(err) == posthorn.Conflict && err != nil {
-		// Announced already, with another count.
-		return nil
-	}
-	return err
 }
