@@ -1,6 +1,7 @@
 package posthorn
 
 import (
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -99,7 +100,7 @@ func (a *Auth) check(v *Violations) {
 		if fault := CheckHeaderName(a.Header); fault != "" {
 			v.Add("auth.header", "%s", fault)
 		}
-		if a.Value == "" || !isHeaderValue(string(a.Value)) {
+		if a.Value == "" || !IsHeaderValue(string(a.Value)) {
 			v.Add("auth.value", "must be 1 to %d visible ASCII characters (RFC 9110, section 5.5)", MaxCredential)
 		}
 	case AuthOAuth2:
@@ -159,7 +160,7 @@ func (a *Auth) checkOAuth2(v *Violations) {
 	} else {
 		for i, s := range a.Scopes {
 			if !visible(s, maxScope) || strings.ContainsAny(s, ` "\`) {
-				v.Add("auth.scopes["+itoa(i)+"]", `must be 1 to %d visible ASCII characters without spaces, " and \ (RFC 6749, section 3.3)`, maxScope)
+				v.Add("auth.scopes["+strconv.Itoa(i)+"]", `must be 1 to %d visible ASCII characters without spaces, " and \ (RFC 6749, section 3.3)`, maxScope)
 			}
 		}
 	}

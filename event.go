@@ -157,7 +157,7 @@ func (e *Event) Validate() error {
 	}
 	if len(e.ContentType) > 255 {
 		v.Add("content_type", "must be at most 255 characters")
-	} else if media, _, err := mime.ParseMediaType(e.ContentType); err != nil || !strings.Contains(media, "/") || !isHeaderValue(e.ContentType) {
+	} else if media, _, err := mime.ParseMediaType(e.ContentType); err != nil || !strings.Contains(media, "/") || !IsHeaderValue(e.ContentType) {
 		v.Add("content_type", "must be a media type like application/json (RFC 9110, section 8.3.1)")
 	}
 	if fault := CheckIdempotencyKey(e.IdempotencyKey); fault != "" {

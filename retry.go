@@ -3,6 +3,7 @@ package posthorn
 import (
 	"math"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -120,7 +121,7 @@ func (p RetryPolicy) check(v *Violations, window time.Duration) {
 	}
 	for i, status := range p.FinalStatuses {
 		if status < 300 || status > 599 {
-			v.Add("retry.final_statuses["+itoa(i)+"]", "must be an HTTP status from 300 to 599")
+			v.Add("retry.final_statuses["+strconv.Itoa(i)+"]", "must be an HTTP status from 300 to 599")
 		}
 	}
 	// Not a number is refused too.
@@ -147,7 +148,7 @@ func (p RetryPolicy) checkSchedule(v *Violations) {
 	}
 	for i, s := range p.Schedule {
 		if !(s >= 0.1 && s <= 604800) {
-			v.Add("retry.schedule["+itoa(i)+"]", "must be a number of seconds from 0.1 to 604800")
+			v.Add("retry.schedule["+strconv.Itoa(i)+"]", "must be a number of seconds from 0.1 to 604800")
 		}
 	}
 }

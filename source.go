@@ -2,6 +2,7 @@ package posthorn
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -187,10 +188,7 @@ func (s *Source) checkKept(v *Violations) {
 	}
 	for i, name := range s.KeepHeaders {
 		if fault := CheckHeaderName(name); fault != "" {
-			v.Add("keep_headers["+itoa(i)+"]", "%s", fault)
+			v.Add("keep_headers["+strconv.Itoa(i)+"]", "%s", fault)
 		}
 	}
 }
-
-// IsHeaderValue reports whether a text can be a header's value: visible ASCII, spaces and tabs, at most 4096.
-func IsHeaderValue(s string) bool { return isHeaderValue(s) }

@@ -143,6 +143,13 @@ func (c Confidential) Live(at time.Time) []Secret {
 // Yields says that a failed delivery leaves the order of its lane.
 func (p *Policy) Yields() bool { return p.Ordering == OrderingFIFO && p.OnFailure == FailureSkips }
 
+// Mask stands for every header value and secret that is read back; written back it leaves the value as it is. It is not ASCII, so
+// that no header can be it.
+const Mask = "••••••"
+
+// NothingMasked is what is wrong with a Mask in the place of a value that is not there.
+const NothingMasked = "has no value yet that the mask could stand for; send the value"
+
 // RateLimit bounds requests: Limit per second or per minute.
 type RateLimit struct {
 	Limit int    `json:"limit"`
@@ -205,7 +212,7 @@ func (s *Subscription) Validate(window time.Duration) error {
 	} else {
 		for i, p := range s.EventTypes {
 			if fault := CheckPattern(p); fault != "" {
-				v.Add("event_types["+itoa(i)+"]", "%s", fault)
+				v.Add("event_types["+strconv.Itoa(i)+"]", "%s", fault)
 			}
 		}
 	}
@@ -292,7 +299,7 @@ func checkHeaders(v *Violations, location string, headers map[string]string) {
 			v.Add(under(location, name), "%s", fault)
 		} else if seen[lower] {
 			v.Add(under(location, name), "stands twice with different letter case; header names are case-insensitive")
-		} else if !isHeaderValue(value) {
+		} else if !IsHeaderValue(value) {
 			v.Add(under(location, name), "must be visible ASCII characters, spaces and tabs, at most 4096 (RFC 9110, section 5.5)")
 		}
 		seen[lower] = true
@@ -323,7 +330,8 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-func isHeaderValue(s string) bool {
+// IsHeaderValue reports whether a text can be a header's value: visible ASCII, spaces and tabs, at most 4096.
+func IsHeaderValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c != '\t' && (c < ' ' || c > '~') {
 			return false
@@ -331,5 +339,3 @@ func isHeaderValue(s string) bool {
 	}
 	return len(s) <= 4096 && strings.TrimSpace(s) == s
 }
-
-func itoa(i int) string { return strconv.Itoa(i) }

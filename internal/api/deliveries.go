@@ -116,7 +116,7 @@ func statusCode(location, text string) (int, error) {
 	}
 	code, err := strconv.ParseUint(text, 10, 10)
 	if err != nil || code < 100 || code > 599 || len(text) != 3 {
-		return 0, invalid(location, "must be an HTTP status from 100 to 599")
+		return 0, invalid(location, wrongStatus)
 	}
 	return int(code), nil
 }

@@ -62,7 +62,7 @@ func showAuth(a *posthorn.Auth) *endpointAuth {
 		if is.Params == nil {
 			is.Params = make(map[string]string, len(a.Params))
 		}
-		is.Params[name] = mask
+		is.Params[name] = posthorn.Mask
 	}
 	return is
 }
@@ -93,16 +93,16 @@ func masked(s posthorn.SecretText) string {
 	if s == "" {
 		return ""
 	}
-	return mask
+	return posthorn.Mask
 }
 
 // unmask gives the secret that a written text means: the mask is the one it masks.
 func unmask(v *posthorn.Violations, field, text string, had posthorn.SecretText) posthorn.SecretText {
-	if text != mask {
+	if text != posthorn.Mask {
 		return posthorn.SecretText(text)
 	}
 	if had == "" {
-		v.Add(field, "has no value yet that the mask could stand for; send the value")
+		v.Add(field, posthorn.NothingMasked)
 	}
 	return had
 }

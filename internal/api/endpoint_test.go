@@ -50,7 +50,7 @@ func TestAuthRoundTrip(t *testing.T) {
 			if reset["auth"] != nil || jsonText(reset["signature"]) != `{"profile":"standard"}` || reset["on_failure"] != "block" {
 				t.Errorf("after a PUT without them: %s", jsonText(reset))
 			}
-			s.call(http.MethodPatch, path, s.admin, map[string]any{"auth": map[string]any{"type": "bearer", "token": mask}}).wantFaults("body.auth.token")
+			s.call(http.MethodPatch, path, s.admin, map[string]any{"auth": map[string]any{"type": "bearer", "token": posthorn.Mask}}).wantFaults("body.auth.token")
 		})
 	}
 }

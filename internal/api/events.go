@@ -315,7 +315,7 @@ func (h *Handler) getEvent(ctx context.Context, c *call, p *eventPath) (*reply[e
 	}
 	headers := make(map[string]string, len(e.Headers))
 	for name := range e.Headers {
-		headers[name] = mask
+		headers[name] = posthorn.Mask
 	}
 	shown := eventWithPayload{
 		ID: e.ID, Type: e.Type, Status: status, ContentType: e.ContentType, Headers: headers,

@@ -14,9 +14,6 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-// mask stands for every header value and secret that is read back. It is not ASCII, so that no header can be it.
-const mask = "••••••"
-
 // subscription as it is shown.
 type subscription struct {
 	ID             posthorn.SubscriptionID `json:"id" example:"sub_06f1kz9qj4v3g7c8n2m5x0y1za"`
@@ -183,7 +180,7 @@ func nonEmpty[S ~string](s S) *S {
 func showSubscription(s *posthorn.Subscription) subscription {
 	headers := make(map[string]string, len(s.Headers))
 	for name := range s.Headers {
-		headers[name] = mask
+		headers[name] = posthorn.Mask
 	}
 	return subscription{
 		ID: s.ID, URL: s.URL, Description: s.Description, EventTypes: s.EventTypes, Status: s.Status,
@@ -269,12 +266,12 @@ func (in *subscriptionInput) applyStatus(v *posthorn.Violations, s *posthorn.Sub
 func (in *subscriptionInput) headers(v *posthorn.Violations, had map[string]string) map[string]string {
 	wanted := maps.Clone(in.Headers)
 	for name, value := range wanted {
-		if value != mask {
+		if value != posthorn.Mask {
 			continue
 		}
 		kept, ok := lookup(had, name)
 		if !ok {
-			v.Add("headers."+shown(name), "has no value yet that the mask could stand for; send the value")
+			v.Add("headers."+shown(name), posthorn.NothingMasked)
 		}
 		wanted[name] = kept
 	}

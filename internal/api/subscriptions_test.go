@@ -73,7 +73,7 @@ func TestPutResetsWhatIsLeftOut(t *testing.T) {
 	path := "/subscriptions/" + id
 	secret := s.call(http.MethodGet, path+"/secret", s.admin, nil).object()["secret"]
 	got := s.call(http.MethodPut, path, s.admin, map[string]any{
-		"url": "https://example.com/other", "headers": map[string]string{"x-a": mask, "X-C": "three"},
+		"url": "https://example.com/other", "headers": map[string]string{"x-a": posthorn.Mask, "X-C": "three"},
 	}).want(http.StatusOK).object()
 	if got["description"] != "" || got["timeout_seconds"] != 15.0 || got["status"] != "paused" || jsonText(got["headers"]) != `{"X-C":"••••••","x-a":"••••••"}` {
 		t.Errorf("after PUT %s", jsonText(got))
@@ -86,7 +86,7 @@ func TestPutResetsWhatIsLeftOut(t *testing.T) {
 	if !maps.Equal(stored.Headers, map[string]string{"x-a": "one", "X-C": "three"}) {
 		t.Errorf("stored headers %v", stored.Headers)
 	}
-	s.call(http.MethodPut, path, s.admin, map[string]any{"url": "https://example.com", "headers": map[string]string{"X-New": mask}}).wantFaults("body.headers.X-New")
+	s.call(http.MethodPut, path, s.admin, map[string]any{"url": "https://example.com", "headers": map[string]string{"X-New": posthorn.Mask}}).wantFaults("body.headers.X-New")
 }
 
 // parse reads an id.

@@ -47,6 +47,7 @@ type App struct {
 	redis     *redis.Client // nil without REDIS_URL
 	bus       *bus.Bus
 	cache     *cache.Cache
+	matcher   matcher
 	limiter   *limit.Limiter
 	policy    *egress.Policy
 	proxy     *egress.Proxy    // nil unless one is set
@@ -156,9 +157,10 @@ func (a *App) buildWorker() {
 }
 
 func (a *App) buildPublisher() {
+	a.matcher = newMatcher(a.cache)
 	o := ingest.Options{
-		Store: a.store, Matcher: newMatcher(a.cache), Catalogue: catalogue.New(catalogue.Options{Store: a.store, Strict: a.settings.StrictTypes}), Bus: a.bus, Node: a.node, Log: a.log,
-		MaxEventBytes: a.settings.MaxEventBytes, Observe: a.metrics.Committed,
+		Store: a.store, Matcher: a.matcher, Bus: a.bus, Node: a.node, Log: a.log,
+		Catalogue: catalogue.New(catalogue.Options{Store: a.store, Strict: a.settings.StrictTypes}), MaxEventBytes: a.settings.MaxEventBytes, Observe: a.metrics.Committed,
 	}
 	if a.engine != nil {
 		o.Lanes = breakableLanes(a.engine, a.points)
@@ -174,7 +176,7 @@ func (a *App) buildPublisher() {
 // buildReplays makes what counts replays on every node and runs them on those that work.
 func (a *App) buildReplays() {
 	a.replays = replay.New(replay.Options{
-		Store: a.store, Matcher: replayMatcher{newMatcher(a.cache)}, Bus: a.bus, Node: a.node, Log: a.log,
+		Store: a.store, Matcher: replayMatcher{a.matcher}, Bus: a.bus, Node: a.node, Log: a.log,
 	})
 	if !a.settings.Has(config.RoleWorker) && !a.settings.Has(config.RoleJanitor) {
 		return

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -67,7 +66,7 @@ func defaultTenant(ctx context.Context, store posthorn.Store) (*posthorn.Tenant,
 		return store.FindTenant(ctx, posthorn.DefaultTenant)
 	}
 	if err != nil {
-		return nil, errors.Join(errors.New("create the default tenant"), err)
+		return nil, fmt.Errorf("create the default tenant: %w", err)
 	}
 	return tenant, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/client"
 )
 
@@ -91,8 +92,8 @@ func (c *Console) Apply(ctx context.Context, a Apply) error {
 
 // explainMask says what to do where a mask stands for nothing.
 func explainMask(err error) error {
-	if p, ok := errors.AsType[*client.Problem](err); ok && strings.Contains(p.Error(), "has no value yet that the mask could stand for") {
-		return fmt.Errorf("%w\n  give values, or ${VARIABLES}, where the file has %s", err, mask)
+	if p, ok := errors.AsType[*client.Problem](err); ok && strings.Contains(p.Error(), posthorn.NothingMasked) {
+		return fmt.Errorf("%w\n  give values, or ${VARIABLES}, where the file has %s", err, posthorn.Mask)
 	}
 	return err
 }

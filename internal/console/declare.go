@@ -13,9 +13,6 @@ import (
 	"github.com/posthorn/posthorn/internal/client"
 )
 
-// mask is how the API shows header values; sent back it leaves them as they are.
-const mask = "••••••"
-
 // file is what apply reads and dump writes. A list that is nil is not in the file, which then says nothing about those things.
 type file struct {
 	EventTypes    []client.EventType   `json:"event_types"`

@@ -32,7 +32,7 @@ func (c *Console) planSources(ctx context.Context, f *file, p *plan) error {
 	}
 	for _, want := range f.Sources {
 		is, ok := known[want.Name]
-		if want.Secret == mask {
+		if want.Secret == posthorn.Mask {
 			if len(is.Secrets) == 0 {
 				return fmt.Errorf("source %s: secret has no value yet that the mask could stand for; give it, or a ${VARIABLE}, or leave it out", want.Name)
 			}
@@ -123,7 +123,7 @@ func (c *Console) declareSources(ctx context.Context) ([]client.SourceInput, err
 			d.Enabled = nil
 		}
 		if len(have[i].Secrets) > 0 {
-			d.Secret = mask
+			d.Secret = posthorn.Mask
 		}
 		list = append(list, d)
 	}

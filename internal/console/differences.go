@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/posthorn/posthorn"
 )
 
 // differences say in words which fields two values that are written as JSON objects differ in, those named apart.
@@ -48,7 +50,7 @@ func headerChanges(is, want map[string]string) []string {
 			changes = append(changes, "headers."+name+": removed")
 		case !had:
 			changes = append(changes, "headers."+name+": added")
-		case value != mask:
+		case value != posthorn.Mask:
 			changes = append(changes, rewritten("headers."+name))
 		}
 	}
@@ -66,8 +68,8 @@ var secretParts = []string{"token", "password", "value", "client_secret", "key"}
 func masked(field string, settings map[string]any) (shown map[string]any, hidden []string) {
 	shown = maps.Clone(settings)
 	hide := func(name string, in map[string]any, key string) {
-		if value, ok := in[key]; ok && value != mask && value != "" {
-			in[key], hidden = mask, append(hidden, name)
+		if value, ok := in[key]; ok && value != posthorn.Mask && value != "" {
+			in[key], hidden = posthorn.Mask, append(hidden, name)
 		}
 	}
 	for _, key := range secretParts {

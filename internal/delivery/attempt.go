@@ -8,9 +8,6 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-// headerMask stands for the value of a subscription's own header wherever an attempt is shown.
-const headerMask = "••••••"
-
 // shortestMasked is the length from which a confidential text is looked for in a response: shorter ones would mask by
 // accident, and are no secrets.
 const shortestMasked = 6
@@ -44,7 +41,7 @@ func newAttempt(it *item, start time.Time, x *exchange) *posthorn.Attempt {
 
 func maskHeader(h posthorn.Headers, name string) {
 	if _, sent := h[name]; sent {
-		h[name] = []string{headerMask}
+		h[name] = []string{posthorn.Mask}
 	}
 }
 
@@ -55,13 +52,13 @@ func maskEchoes(a *posthorn.Attempt, confidential []string) {
 			continue
 		}
 		if strings.Contains(string(a.Body), text) {
-			a.Body = []byte(strings.ReplaceAll(string(a.Body), text, headerMask))
+			a.Body = []byte(strings.ReplaceAll(string(a.Body), text, posthorn.Mask))
 		}
 		for name, values := range a.Response {
 			for i, v := range values {
 				if strings.Contains(v, text) {
 					masked := append([]string(nil), values...)
-					masked[i] = strings.ReplaceAll(v, text, headerMask)
+					masked[i] = strings.ReplaceAll(v, text, posthorn.Mask)
 					a.Response[name], values = masked, masked
 				}
 			}

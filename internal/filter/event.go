@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"strconv"
@@ -62,7 +63,7 @@ func read(payload []byte) any {
 	if len(payload) > MaxPayload {
 		return types.NewErr("the payload is larger than the %d bytes that filters look into", MaxPayload)
 	}
-	d := jsontext.NewDecoder(strings.NewReader(string(payload)), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	d := jsontext.NewDecoder(bytes.NewBuffer(payload), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	value, err := readValue(d)
 	if err == nil {
 		if _, end := d.ReadToken(); end == nil {
