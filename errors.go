@@ -82,6 +82,35 @@ func Expired(at time.Time) *Error {
 	return NewError(Conflict, "the event expired at %s; publish it again", at.UTC().Format(time.RFC3339))
 }
 
+// PayloadErased is the Conflict of sending an event whose payload was erased.
+func PayloadErased() *Error {
+	return NewError(Conflict, "the event's payload was erased; it cannot be sent again")
+}
+
+// HasSucceeded is the Conflict of retrying a delivery that has.
+func HasSucceeded() *Error {
+	return NewError(Conflict, "the delivery has succeeded; replay its event to send it again")
+}
+
+// BeingSent is the Conflict of retrying a delivery that is claimed.
+func BeingSent() *Error {
+	return NewError(Conflict, "the delivery is being sent now; wait for the result")
+}
+
+// Unsubscribed is the Conflict of retrying a delivery to a subscription that was deleted.
+func Unsubscribed() *Error { return NewError(Conflict, "the delivery's subscription was deleted") }
+
+// HasEnded is the Conflict of ending a noun that has: "the replay has ended already".
+func HasEnded(noun string) *Error { return NewError(Conflict, "the %s has ended already", noun) }
+
+// NameTaken is the Conflict of creating a noun under a name in use: "another tenant has this name".
+func NameTaken(noun string) *Error { return NewError(Conflict, "another %s has this name", noun) }
+
+// KeyUsed is the Conflict of an idempotency key that stands for an event with other content.
+func KeyUsed() *Error {
+	return NewError(Conflict, "the idempotency key was used for an event with other content; use a new key")
+}
+
 // Absent is the NotFound error for a noun: "subscription not found".
 func Absent(noun string) *Error { return NewError(NotFound, "%s not found", noun) }
 
@@ -95,6 +124,11 @@ const FirstPatience = 5 * time.Second
 // Silent is the Unavailable error of a store that has not answered within Patience, where nothing was sent to be stored.
 func Silent() *Error {
 	return &Error{Kind: Unavailable, RetryAfter: time.Second, Message: "the store does not answer now; try again"}
+}
+
+// Away is the Unavailable error of a store that cannot do what it was asked to, as it is out of reach, locked or full; why is for the log.
+func Away(after time.Duration, why error) *Error {
+	return &Error{Kind: Unavailable, RetryAfter: after, Err: why, Message: "the store cannot answer now; try again"}
 }
 
 // Locked is the Unavailable error for a noun whose secrets are needed and cannot be opened; why is for the log.

@@ -59,7 +59,7 @@ func injected(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &posthorn.Error{Kind: posthorn.Unavailable, Message: "the store cannot answer now", RetryAfter: time.Second, Err: err}
+	return posthorn.Away(time.Second, err)
 }
 
 // beforeCommit is for the store that asks before its commit.

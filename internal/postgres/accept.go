@@ -331,7 +331,7 @@ func readOriginals(found pgx.Rows, rows *acceptRows, answers []posthorn.Accepted
 			continue
 		}
 		if string(hash) != string(rows.keys.hashes[place-1]) {
-			answers[i].Err = posthorn.NewError(posthorn.Conflict, "the idempotency key was used for an event with other content")
+			answers[i].Err = posthorn.KeyUsed()
 			continue
 		}
 		original.Duplicate = true

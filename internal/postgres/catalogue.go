@@ -52,7 +52,7 @@ func (s *Store) CreateEventType(ctx context.Context, e *posthorn.EventType) erro
 			string(e.Example), e.Enforce, e.Deprecated).Scan((*moment)(&e.CreatedAt), (*moment)(&e.UpdatedAt))
 	})
 	if codeOf(err) == codeUnique {
-		return posthorn.NewError(posthorn.Conflict, "an event type with this name exists")
+		return posthorn.NameTaken("event type")
 	}
 	return err
 }

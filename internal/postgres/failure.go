@@ -100,10 +100,7 @@ func explain(what string, err error) error {
 	case posthorn.KindOf(err) != posthorn.Internal:
 		return err
 	case away(err):
-		return &posthorn.Error{
-			Kind: posthorn.Unavailable, RetryAfter: retryAfter, Err: fmt.Errorf("%s: %w", what, err),
-			Message: "the database cannot answer now; try again",
-		}
+		return posthorn.Away(retryAfter, fmt.Errorf("%s: %w", what, err))
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

@@ -57,7 +57,7 @@ func (s *Store) CreateTenant(ctx context.Context, t *posthorn.Tenant) error {
 			uuid(t.ID.UUID), t.Name, document(t.RateLimit), networkTexts(t.IPAllowlist)).Scan((*moment)(&t.CreatedAt))
 	})
 	if codeOf(err) == codeUnique {
-		return posthorn.NewError(posthorn.Conflict, "a tenant of this name exists")
+		return posthorn.NameTaken("tenant")
 	}
 	return err
 }

@@ -46,7 +46,7 @@ func (s *Store) Replay(ctx context.Context, tenant posthorn.TenantID, event post
 		return nil, err
 	}
 	if !original.PayloadErased.IsZero() {
-		return nil, posthorn.NewError(posthorn.Conflict, "the event's payload was erased; it cannot be sent again")
+		return nil, posthorn.PayloadErased()
 	}
 	if !original.ExpiresAt.IsZero() && !original.ExpiresAt.After(s.Now()) {
 		return nil, posthorn.Expired(original.ExpiresAt)

@@ -182,7 +182,7 @@ func (s *Store) Replay(ctx context.Context, tenant posthorn.TenantID, event post
 			return err
 		}
 		if !e.PayloadErased.IsZero() {
-			return posthorn.NewError(posthorn.Conflict, "the event's payload was erased and cannot be sent again")
+			return posthorn.PayloadErased()
 		}
 		if !e.ExpiresAt.IsZero() && !e.ExpiresAt.After(t.now) {
 			return posthorn.Expired(e.ExpiresAt)

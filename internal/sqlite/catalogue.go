@@ -58,7 +58,7 @@ func (s *Store) CreateEventType(ctx context.Context, e *posthorn.EventType) erro
 			made.TenantID, made.Name, blob(made.Row), made.Description, string(made.Schema), string(made.Example),
 			flag(made.Enforce), flag(made.Deprecated), stamp(t.now), stamp(t.now))
 		if constraint(err) {
-			return posthorn.NewError(posthorn.Conflict, "an event type with this name exists")
+			return posthorn.NameTaken("event type")
 		}
 		return err
 	})

@@ -163,20 +163,20 @@ func newChanging(t *tx, on posthorn.Trigger, deliveries []posthorn.Delivery) (*c
 func (c *changing) allows(d *posthorn.Delivery) error {
 	if _, ok := d.State.Next(c.on); !ok {
 		if c.on == posthorn.OnRetry {
-			return posthorn.NewError(posthorn.Conflict, "the delivery has succeeded and cannot be retried; replay its event instead")
+			return posthorn.HasSucceeded()
 		}
-		return posthorn.NewError(posthorn.Conflict, "the delivery has ended and cannot be cancelled")
+		return posthorn.HasEnded("delivery")
 	}
 	if c.on != posthorn.OnRetry {
 		return nil
 	}
 	switch l, e := c.lanes[d.SubscriptionID], c.events[d.EventID]; {
 	case d.ClaimedUntil.After(c.now):
-		return posthorn.NewError(posthorn.Conflict, "the delivery is being attempted now; wait for the result")
+		return posthorn.BeingSent()
 	case l == nil || l.phase == laneGone:
-		return posthorn.NewError(posthorn.Conflict, "the delivery's subscription was deleted")
+		return posthorn.Unsubscribed()
 	case e.erased:
-		return posthorn.NewError(posthorn.Conflict, "the event's payload was erased and cannot be sent again")
+		return posthorn.PayloadErased()
 	case !e.expires.IsZero() && !e.expires.After(c.now):
 		return posthorn.Expired(e.expires)
 	}

@@ -22,10 +22,10 @@ func fault(err error) error {
 		return nil
 	}
 	if errors.Is(err, errClosed) || errors.Is(err, sql.ErrConnDone) || err.Error() == "sql: database is closed" {
-		return unavailable(errClosed)
+		return posthorn.Away(retryAfter, errClosed)
 	}
 	if errors.Is(err, context.DeadlineExceeded) && posthorn.KindOf(err) == posthorn.Internal {
-		return unavailable(err)
+		return posthorn.Away(retryAfter, err)
 	}
 	failure, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
@@ -34,15 +34,9 @@ func fault(err error) error {
 	switch failure.Code() & 0xff {
 	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED, lib.SQLITE_FULL, lib.SQLITE_READONLY, lib.SQLITE_IOERR, lib.SQLITE_CANTOPEN,
 		lib.SQLITE_PROTOCOL, lib.SQLITE_NOMEM:
-		return unavailable(err)
+		return posthorn.Away(retryAfter, err)
 	}
 	return err
-}
-
-func unavailable(err error) error {
-	return &posthorn.Error{
-		Kind: posthorn.Unavailable, Message: "the store cannot answer now; repeat the request", RetryAfter: retryAfter, Err: err,
-	}
 }
 
 // constraint reports a violated one.

@@ -28,8 +28,7 @@ type keyRow struct {
 // answer is what the key's second use gets.
 func (k *keyRow) answer(again *keyRow) posthorn.Accepted {
 	if k.content != again.content {
-		return posthorn.Accepted{Err: posthorn.NewError(posthorn.Conflict,
-			"the idempotency key was used for an event with other content; use a new key")}
+		return posthorn.Accepted{Err: posthorn.KeyUsed()}
 	}
 	return posthorn.Accepted{EventID: k.event, CreatedAt: k.createdAt, Deliveries: k.deliveries, Duplicate: true}
 }

@@ -34,7 +34,7 @@ func (s *Store) CreateTenant(ctx context.Context, tenant *posthorn.Tenant) error
 			stamp(t.now), document(tenant.RateLimit, tenant.RateLimit == nil),
 			document(tenant.IPAllowlist, len(tenant.IPAllowlist) == 0))
 		if constraint(err) {
-			return posthorn.NewError(posthorn.Conflict, "a tenant with this name exists")
+			return posthorn.NameTaken("tenant")
 		}
 		return err
 	})

@@ -110,7 +110,7 @@ func (s *Store) CancelReplay(ctx context.Context, tenant posthorn.TenantID, id p
 			return err
 		}
 		if r.State.Ended() {
-			return posthorn.NewError(posthorn.Conflict, "the replay has ended already")
+			return posthorn.HasEnded("replay")
 		}
 		r.State, r.UpdatedAt, r.CompletedAt = posthorn.ReplayCancelled, t.now, t.now
 		return t.updateReplay(r)

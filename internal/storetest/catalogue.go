@@ -81,7 +81,7 @@ func eventTypeTaken(f *Fixture) {
 	f.NewEventType("a")
 	before := f.Version()
 	err := f.Store.CreateEventType(f.Context(), &posthorn.EventType{TenantID: f.Tenant, Name: "a", Row: f.ID(), Description: "other"})
-	f.wantKind(err, posthorn.Conflict, "create with a name that is taken")
+	f.wantRefusal(err, posthorn.NameTaken("event type"), "create with a name that is taken")
 	equal(f, "description", f.eventType("a").Description, "")
 	equal(f, "version", f.Version(), before)
 	f.NewEventType("A")

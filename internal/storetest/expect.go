@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,6 +28,15 @@ func (f *Fixture) wantKind(err error, want posthorn.Kind, what string) {
 	}
 	if got := posthorn.KindOf(err); got != want {
 		f.T.Fatalf("%s: error of kind %d (%v), want kind %d", what, got, err, want)
+	}
+}
+
+// wantRefusal fails unless err says what the stores say alike.
+func (f *Fixture) wantRefusal(err error, want *posthorn.Error, what string) {
+	f.T.Helper()
+	f.wantKind(err, want.Kind, what)
+	if got, _ := errors.AsType[*posthorn.Error](err); got.Message != want.Message {
+		f.T.Fatalf("%s: the refusal is %q, want %q", what, got.Message, want.Message)
 	}
 }
 

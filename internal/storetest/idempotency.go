@@ -75,7 +75,7 @@ func keyOtherContent(f *Fixture) {
 	}
 	for name, change := range changes {
 		answer := f.acceptOne(f.Acceptance(f.keyed("k", content, change), sub))
-		f.wantKind(answer.Err, posthorn.Conflict, name)
+		f.wantRefusal(answer.Err, posthorn.KeyUsed(), name)
 	}
 	equal(f, "duplicate", f.acceptOne(f.Acceptance(f.keyed("k", content), sub)).Duplicate, true)
 	equal(f, "deliveries to claim", len(f.Claim()), 1)
@@ -95,7 +95,7 @@ func keyInOneBatch(f *Fixture) {
 	equal(f, "second is a duplicate", answers[1].Duplicate, true)
 	equal(f, "second's id", answers[1].EventID, first.ID)
 	equal(f, "second's deliveries", answers[1].Deliveries, 1)
-	f.wantKind(answers[2].Err, posthorn.Conflict, "third")
+	f.wantRefusal(answers[2].Err, posthorn.KeyUsed(), "third")
 	f.must(answers[3].Err)
 	equal(f, "deliveries to claim", len(f.Claim()), 2)
 }
@@ -169,7 +169,7 @@ func keyOthersPass(f *Fixture) {
 	})
 	f.must(err)
 	f.must(answers[0].Err)
-	f.wantKind(answers[1].Err, posthorn.Conflict, "used key with other content")
+	f.wantRefusal(answers[1].Err, posthorn.KeyUsed(), "used key with other content")
 	equal(f, "duplicate", answers[2].Duplicate, true)
 	f.must(answers[3].Err)
 	equal(f, "deliveries to claim", len(f.Claim()), 3)

@@ -44,7 +44,7 @@ func tenantKept(f *Fixture) {
 
 func tenantTaken(f *Fixture) {
 	err := f.Store.CreateTenant(f.Context(), &posthorn.Tenant{ID: posthorn.TenantID{UUID: f.ID()}, Name: "acme"})
-	f.wantKind(err, posthorn.Conflict, "create with a name that is taken")
+	f.wantRefusal(err, posthorn.NameTaken("tenant"), "create with a name that is taken")
 	t, err := f.Store.FindTenant(f.Context(), "acme")
 	f.must(err)
 	equal(f, "tenant", t.ID, f.Tenant)

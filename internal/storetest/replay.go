@@ -121,7 +121,9 @@ func replayExpired(f *Fixture) {
 	f.Record(f.Success(f.ClaimOne(ids[0])))
 	f.Record(f.Success(f.ClaimOne(f.replay(e.ID, sub)[0].ID)))
 	f.Elapse(61 * time.Minute)
-	_, err := f.Store.Replay(f.Context(), f.Tenant, e.ID, posthorn.ReplayID{UUID: f.ID()}, f.matches(sub))
-	f.wantKind(err, posthorn.Conflict, "replay an expired event")
+	stored, err := f.Store.GetEvent(f.Context(), f.Tenant, e.ID)
+	f.must(err)
+	_, err = f.Store.Replay(f.Context(), f.Tenant, e.ID, posthorn.ReplayID{UUID: f.ID()}, f.matches(sub))
+	f.wantRefusal(err, posthorn.Expired(stored.ExpiresAt), "replay an expired event")
 	equal(f, "deliveries", len(f.deliveries(posthorn.DeliveryFilter{})), 2)
 }

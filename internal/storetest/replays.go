@@ -163,7 +163,7 @@ func replaysCancelled(f *Fixture) {
 	f.wantKind(err, posthorn.Conflict, "step a cancelled replay")
 	equal(f, "made", len(f.made(r)), 0)
 	_, err = f.Store.CancelReplay(f.Context(), f.Tenant, r.ID)
-	f.wantKind(err, posthorn.Conflict, "cancel it again")
+	f.wantRefusal(err, posthorn.HasEnded("replay"), "cancel it again")
 	active, err := f.Store.ActiveReplays(f.Context(), 10)
 	f.must(err)
 	equal(f, "active", len(active), 0)

@@ -215,5 +215,5 @@ func keyAlone(f *Fixture) {
 	equal(f, "duplicate", again.Duplicate, true)
 	answers, err := f.Store.AcceptEvents(f.Context(), f.Node, []posthorn.Acceptance{message(`{"pending": 2}`, false)})
 	f.must(err)
-	f.wantKind(answers[0].Err, posthorn.Conflict, "the key under which a client publishes other content")
+	f.wantRefusal(answers[0].Err, posthorn.KeyUsed(), "the key under which a client publishes other content")
 }
