@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -15,12 +14,37 @@ import (
 // maxBulk bounds one step of a bulk change.
 const maxBulk = 10_000
 
-// retryable is which deliveries a person may retry: not succeeded, not claimed now, not expired, their subscription and
-// payload there.
-const retryable = `d.state <> 'succeeded' AND NOT (d.claim IS NOT NULL AND d.visible_at > now())
-	AND (d.expires_at IS NULL OR d.expires_at > now())
-	AND EXISTS (SELECT FROM lanes l WHERE l.subscription_id = d.subscription_id AND NOT l.deleted)
-	AND EXISTS (SELECT FROM events e WHERE e.tenant_id = d.tenant_id AND e.id = d.event_id AND e.payload_erased IS NULL)`
+// Why a delivery may not be changed: the first reason that holds, a key of refusal, or nothing. An event that is older than the
+// retention is gone before the deliveries that a later day made of it.
+const (
+	againstRetry = `CASE WHEN d.state = 'succeeded' THEN 'succeeded'
+		WHEN d.claim IS NOT NULL AND d.visible_at > now() THEN 'claimed'
+		WHEN NOT EXISTS (SELECT FROM lanes l WHERE l.subscription_id = d.subscription_id AND NOT l.deleted) THEN 'unsubscribed'
+		ELSE coalesce((SELECT CASE WHEN e.payload_erased IS NOT NULL THEN 'erased' WHEN d.expires_at <= now() THEN 'expired' ELSE '' END
+			FROM events e WHERE e.tenant_id = d.tenant_id AND e.id = d.event_id), 'gone') END`
+	againstCancel = `CASE WHEN d.state = 'pending' THEN '' ELSE 'ended' END`
+)
+
+// refusal is nil, or the Conflict of changing a delivery for a reason that SQL gave.
+func refusal(reason string, expired time.Time) error {
+	switch reason {
+	case "":
+		return nil
+	case "succeeded":
+		return posthorn.HasSucceeded()
+	case "claimed":
+		return posthorn.BeingSent()
+	case "unsubscribed":
+		return posthorn.Unsubscribed()
+	case "erased":
+		return posthorn.PayloadErased()
+	case "expired":
+		return posthorn.Expired(expired)
+	case "gone":
+		return posthorn.NewError(posthorn.Conflict, "the delivery's event is older than the retention and cannot be sent again")
+	}
+	return posthorn.HasEnded("delivery")
+}
 
 // loseClaim is what an interrupted attempt leaves in its delivery.
 const loseClaim = `
@@ -64,52 +88,35 @@ func retry(ctx context.Context, tx pgx.Tx, found []locked) (changed []posthorn.D
 	return changed, err
 }
 
-// changeable is a delivery locked for a change.
-type changeable struct {
-	locked
-	state   posthorn.State
-	allowed bool
-	// expired is when the event expired; zero when it has not, or is being sent now.
-	expired time.Time
-}
-
-// lockDelivery reads a delivery for a change, and whether a condition in SQL allows it.
-func lockDelivery(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.DeliveryID, allowed string) (changeable, error) {
-	rows, err := tx.Query(ctx, `SELECT d.state, `+allowed+`,
-			CASE WHEN d.expires_at <= now() AND (d.claim IS NULL OR d.visible_at <= now()) THEN d.expires_at END, `+lockedColumns+`
-		FROM deliveries d
+// lockDelivery reads a delivery for a change, unless there is a reason against it.
+func lockDelivery(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id posthorn.DeliveryID, against string) (locked, error) {
+	rows, err := tx.Query(ctx, `SELECT `+against+`, d.expires_at, `+lockedColumns+` FROM deliveries d
 		WHERE d.id = $1 AND d.tenant_id = $2 FOR UPDATE OF d`, uuid(id.UUID), uuid(tenant.UUID))
 	if err != nil {
-		return changeable{}, err
+		return locked{}, err
 	}
-	c, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (c changeable, err error) {
-		err = row.Scan(append([]any{&c.state, &c.allowed, (*moment)(&c.expired)}, c.fields()...)...)
-		c.lost.delivery = c.id
-		return c, err
+	var reason string
+	var expires time.Time
+	d, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (d locked, err error) {
+		err = row.Scan(append([]any{&reason, (*moment)(&expires)}, d.fields()...)...)
+		d.lost.delivery = d.id
+		return d, err
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return c, posthorn.Absent("delivery")
+	if err != nil {
+		return d, noRow("delivery", err)
 	}
-	return c, err
+	return d, refusal(reason, expires)
 }
 
 // RetryDelivery implements posthorn.DeliveryStore.
 func (s *Store) RetryDelivery(ctx context.Context, tenant posthorn.TenantID, id posthorn.DeliveryID) (*posthorn.Delivery, error) {
 	var changed []posthorn.Delivery
 	err := s.write(ctx, "retry delivery", func(ctx context.Context, tx pgx.Tx) error {
-		d, err := lockDelivery(ctx, tx, tenant, id, retryable)
-		switch {
-		case err != nil:
+		d, err := lockDelivery(ctx, tx, tenant, id, againstRetry)
+		if err != nil {
 			return err
-		case d.state == posthorn.Delivered:
-			return posthorn.NewError(posthorn.Conflict, "the delivery has succeeded; replay the event to send it again")
-		case !d.expired.IsZero():
-			return posthorn.Expired(d.expired)
-		case !d.allowed:
-			return posthorn.NewError(posthorn.Conflict,
-				"the delivery cannot be retried: it is being sent now, its subscription was deleted or its payload erased")
 		}
-		changed, err = retry(ctx, tx, []locked{d.locked})
+		changed, err = retry(ctx, tx, []locked{d})
 		return err
 	})
 	if err != nil {
@@ -122,14 +129,11 @@ func (s *Store) RetryDelivery(ctx context.Context, tenant posthorn.TenantID, id 
 func (s *Store) CancelDelivery(ctx context.Context, tenant posthorn.TenantID, id posthorn.DeliveryID) (*posthorn.Delivery, error) {
 	var changed []posthorn.Delivery
 	err := s.write(ctx, "cancel delivery", func(ctx context.Context, tx pgx.Tx) error {
-		d, err := lockDelivery(ctx, tx, tenant, id, "true")
+		d, err := lockDelivery(ctx, tx, tenant, id, againstCancel)
 		if err != nil {
 			return err
 		}
-		if d.state != posthorn.Pending {
-			return posthorn.NewError(posthorn.Conflict, "the delivery has ended already")
-		}
-		changed, err = end(ctx, tx, []ending{{d.locked, posthorn.Cancelled, posthorn.ReasonRequested}})
+		changed, err = end(ctx, tx, []ending{{d, posthorn.Cancelled, posthorn.ReasonRequested}})
 		return err
 	})
 	if err != nil {
@@ -213,9 +217,9 @@ func (s *Store) ChangeDeliveries(ctx context.Context, tenant posthorn.TenantID, 
 
 // changeThese locks what still allows the change, in order of id, and changes it.
 func changeThese(ctx context.Context, tx pgx.Tx, c posthorn.BulkChange, ids uuids, report *posthorn.BulkReport) error {
-	allowed := retryable
+	against := againstRetry
 	if c.On == posthorn.OnCancel {
-		allowed = `d.state = 'pending'`
+		against = againstCancel
 	}
 	var found []locked
 	var b pgx.Batch
@@ -225,7 +229,7 @@ func changeThese(ctx context.Context, tx pgx.Tx, c posthorn.BulkChange, ids uuid
 		lock = ``
 	}
 	b.Queue(`SELECT `+lockedColumns+` FROM unnest($1::uuid[]) AS q(id) CROSS JOIN LATERAL (
-		SELECT * FROM deliveries d WHERE d.id = q.id AND `+allowed+` OFFSET 0`+lock+`) d`, ids).Query(func(rows pgx.Rows) (err error) {
+		SELECT * FROM deliveries d WHERE d.id = q.id AND `+against+` = '' OFFSET 0`+lock+`) d`, ids).Query(func(rows pgx.Rows) (err error) {
 		found, err = pgx.CollectRows(rows, scanLocked)
 		return err
 	})

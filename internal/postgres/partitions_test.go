@@ -233,6 +233,30 @@ func TestCleanupKeepsReplayedEvents(t *testing.T) {
 	}
 }
 
+// TestRetryWithoutEvent has a delivery of today that was cancelled, and its event of a day that has gone.
+func TestRetryWithoutEvent(t *testing.T) {
+	l := newLoad(t, openStore(t), 1)
+	l.fill(t, l.subs, 50, 6, posthorn.Delivered, 0, "done")
+	var event posthorn.EventID
+	row := l.pool.QueryRow(t.Context(), `SELECT id FROM events ORDER BY id LIMIT 1`)
+	if err := row.Scan((*uuid)(&event.UUID)); err != nil {
+		t.Fatal(err)
+	}
+	m := posthorn.Match{SubscriptionID: l.subs[0]}
+	m.DeliveryID.UUID = posthorn.NewUUID(l.Now())
+	if _, err := l.Replay(t.Context(), l.tenant, event, posthorn.ReplayID{}, []posthorn.Match{m}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.CancelDelivery(t.Context(), l.tenant, m.DeliveryID); err != nil {
+		t.Fatal(err)
+	}
+	l.cleanup(t, 1000)
+	_, err := l.RetryDelivery(t.Context(), l.tenant, m.DeliveryID)
+	if posthorn.KindOf(err) != posthorn.Conflict || !strings.Contains(err.Error(), "older than the retention") {
+		t.Errorf("the retry is answered with %v", err)
+	}
+}
+
 // TestDayNeededAgain retries a delivery of a day that is about to go, after it was looked into: behind a day that stays nothing moves to
 // the attic, so the day stays too.
 func TestDayNeededAgain(t *testing.T) {

@@ -137,10 +137,10 @@ func eraseFinal(f *Fixture) {
 	f.erase(f.Delivery(exhausted).EventID)
 	for _, id := range []posthorn.DeliveryID{ids[0], exhausted} {
 		_, err := f.Store.RetryDelivery(f.Context(), f.Tenant, id)
-		f.wantKind(err, posthorn.Conflict, "retry")
+		f.wantRefusal(err, posthorn.PayloadErased(), "retry")
 	}
 	_, err := f.Store.Replay(f.Context(), f.Tenant, event, posthorn.ReplayID{}, f.matches(sub))
-	f.wantKind(err, posthorn.Conflict, "replay")
+	f.wantRefusal(err, posthorn.PayloadErased(), "replay")
 	done := f.runReplay(f.NewReplay(), 10)
 	equal(f, "created", done.Created, 0)
 	equal(f, "skipped", done.Skipped, posthorn.ReplaySkips{Erased: 1})
