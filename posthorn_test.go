@@ -193,6 +193,15 @@ func TestParseNetwork(t *testing.T) {
 		p, err := posthorn.ParseNetwork(text)
 		if err == nil && p.String() != want || err != nil && want != "" {
 			t.Errorf("%q is %v, %v; want %q", text, p, err, want)
+// TestBinding holds the text that stored secrets were sealed under.
+func TestBinding(t *testing.T) {
+	tenant := posthorn.TenantID{UUID: posthorn.UUID{0: 1, 15: 1}}
+	for want, got := range map[string]string{
+		"tnt_01000000000000000000000001/sub_01000000000000000000000002/confidential": (&posthorn.Subscription{TenantID: tenant, ID: posthorn.SubscriptionID{UUID: posthorn.UUID{0: 1, 15: 2}}}).Binding(),
+		"tnt_01000000000000000000000001/src_01000000000000000000000003/secrets":      (&posthorn.Source{TenantID: tenant, ID: posthorn.SourceID{UUID: posthorn.UUID{0: 1, 15: 3}}}).Binding(),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

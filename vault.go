@@ -10,6 +10,15 @@ type Vault interface {
 	Reseal(ctx context.Context, keys Keyring, step ResealStep) (ResealReport, error)
 }
 
+// Binding is what the subscription's sealed part is tied to. Sealed bytes go from store to store as they are (internal/move), so
+// the text is one for all, and stays.
+func (s *Subscription) Binding() string {
+	return s.TenantID.String() + "/" + s.ID.String() + "/confidential"
+}
+
+// Binding is what the source's sealed secrets are tied to, as a subscription's.
+func (s *Source) Binding() string { return s.TenantID.String() + "/" + s.ID.String() + "/secrets" }
+
 // ResealStep is where a step begins (the zero place is the beginning) and how many rows it looks at.
 type ResealStep struct {
 	At    ResealPlace

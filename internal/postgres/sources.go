@@ -27,7 +27,7 @@ func (s *Store) scanSource(row pgx.CollectableRow) (posthorn.Source, error) {
 	if err := fromDocument(policy, &src.SourcePolicy); err != nil {
 		return src, fmt.Errorf("policy of %s: %w", src.ID, err)
 	}
-	opened, err := s.seal.Open(sealed, sourceBinding(&src))
+	opened, err := s.seal.Open(sealed, src.Binding())
 	if err != nil {
 		src.Unreadable = fmt.Sprintf("unseal source %s: %v", src.ID, err)
 		return src, nil
@@ -36,11 +36,6 @@ func (s *Store) scanSource(row pgx.CollectableRow) (posthorn.Source, error) {
 		return src, fmt.Errorf("secrets of %s: %w", src.ID, err)
 	}
 	return src, nil
-}
-
-// sourceBinding ties the sealed secrets to their row.
-func sourceBinding(src *posthorn.Source) string {
-	return src.TenantID.String() + "/" + src.ID.String() + "/secrets"
 }
 
 // encodeSource gives the two documents of a source.
@@ -54,7 +49,7 @@ func (s *Store) encodeSource(src *posthorn.Source) (policy string, sealed []byte
 		// The error could quote a value.
 		return "", nil, errors.New("secrets cannot be encoded")
 	}
-	return string(text), s.seal.Seal(secrets, sourceBinding(src)), nil
+	return string(text), s.seal.Seal(secrets, src.Binding()), nil
 }
 
 // CreateSource implements posthorn.SourceStore.

@@ -32,7 +32,7 @@ func (s *Store) scanSubscription(row pgx.CollectableRow) (posthorn.Subscription,
 		// A tombstone has nothing to open.
 		return sub, nil
 	}
-	opened, err := s.seal.Open(sealed, binding(&sub))
+	opened, err := s.seal.Open(sealed, sub.Binding())
 	if err != nil {
 		// Most readers do not need it; those who do look at Unreadable.
 		sub.Unreadable = fmt.Sprintf("unseal subscription %s: %v", sub.ID, err)
@@ -42,11 +42,6 @@ func (s *Store) scanSubscription(row pgx.CollectableRow) (posthorn.Subscription,
 		return sub, fmt.Errorf("confidential part of %s: %w", sub.ID, err)
 	}
 	return sub, nil
-}
-
-// binding ties the sealed part to its row.
-func binding(sub *posthorn.Subscription) string {
-	return sub.TenantID.String() + "/" + sub.ID.String() + "/confidential"
 }
 
 // encode gives the two documents of a subscription.
@@ -60,7 +55,7 @@ func (s *Store) encode(sub *posthorn.Subscription) (policy string, sealed []byte
 		// The error could quote a value.
 		return "", nil, errors.New("confidential part cannot be encoded")
 	}
-	return string(text), s.seal.Seal(secret, binding(sub)), nil
+	return string(text), s.seal.Seal(secret, sub.Binding()), nil
 }
 
 // nextVersion moves the tenant's subscriptions version; the row stays locked, so versions come in the order of commits.

@@ -18,7 +18,7 @@ var vaults = []struct {
 		`UPDATE subscriptions t SET confidential = n.value FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS n(id, old, value)
 			WHERE t.id = n.id AND t.confidential = n.old`,
 		func(tenant posthorn.TenantID, id posthorn.UUID) string {
-			return binding(&posthorn.Subscription{TenantID: tenant, ID: posthorn.SubscriptionID{UUID: id}})
+			return (&posthorn.Subscription{TenantID: tenant, ID: posthorn.SubscriptionID{UUID: id}}).Binding()
 		},
 	},
 	{
@@ -26,7 +26,7 @@ var vaults = []struct {
 		`UPDATE sources t SET secrets = n.value FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS n(id, old, value)
 			WHERE t.id = n.id AND t.secrets = n.old`,
 		func(tenant posthorn.TenantID, id posthorn.UUID) string {
-			return sourceBinding(&posthorn.Source{TenantID: tenant, ID: posthorn.SourceID{UUID: id}})
+			return (&posthorn.Source{TenantID: tenant, ID: posthorn.SourceID{UUID: id}}).Binding()
 		},
 	},
 }

@@ -135,7 +135,7 @@ func opens(ctx context.Context, db *sql.DB, sealer Sealer) error {
 		if err := rows.Scan(&sub.ID, &sub.TenantID, &sealed); err != nil {
 			return err
 		}
-		if _, err := sealer.Open(sealed, binding(&sub)); err != nil {
+		if _, err := sealer.Open(sealed, sub.Binding()); err != nil {
 			return fmt.Errorf("the secrets of %s do not open: %w", sub.ID, err)
 		}
 		return nil

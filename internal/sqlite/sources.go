@@ -22,7 +22,7 @@ func (s *Store) scanSource(rows interface{ Scan(...any) error }) (src posthorn.S
 	if err := json.Unmarshal(policy, &src.SourcePolicy); err != nil {
 		return src, fmt.Errorf("policy of %s: %w", src.ID, err)
 	}
-	plain, err := s.sealer.Open(sealed, sourceBinding(&src))
+	plain, err := s.sealer.Open(sealed, src.Binding())
 	if err != nil {
 		src.Unreadable = fmt.Sprintf("unseal source %s: %v", src.ID, err)
 		return src, nil
@@ -33,14 +33,9 @@ func (s *Store) scanSource(rows interface{ Scan(...any) error }) (src posthorn.S
 	return src, nil
 }
 
-// sourceBinding ties the sealed secrets to their row.
-func sourceBinding(src *posthorn.Source) string {
-	return src.TenantID.String() + "/" + src.ID.String() + "/secrets"
-}
-
 func (s *Store) sealSource(src *posthorn.Source) []byte {
 	plain, _ := json.Marshal(src.Secrets) // strings and times always encode
-	return s.sealer.Seal(plain, sourceBinding(src))
+	return s.sealer.Seal(plain, src.Binding())
 }
 
 // CreateSource stores a new one.

@@ -24,14 +24,9 @@ func scanSubscription(rows interface{ Scan(...any) error }) (sub posthorn.Subscr
 	return sub, sealed, err
 }
 
-// binding ties a sealed document to its row.
-func binding(sub *posthorn.Subscription) string {
-	return sub.TenantID.String() + "/" + sub.ID.String() + "/confidential"
-}
-
 func (s *Store) seal(sub *posthorn.Subscription) []byte {
 	plain, _ := json.Marshal(sub.Confidential) // strings and times always encode
-	return s.sealer.Seal(plain, binding(sub))
+	return s.sealer.Seal(plain, sub.Binding())
 }
 
 // unseal opens what seal made. What no key opens is not an error here: most readers do not need it, those who do look at
@@ -40,7 +35,7 @@ func (s *Store) unseal(sub *posthorn.Subscription, sealed []byte) error {
 	if !sub.DeletedAt.IsZero() {
 		return nil
 	}
-	plain, err := s.sealer.Open(sealed, binding(sub))
+	plain, err := s.sealer.Open(sealed, sub.Binding())
 	if err != nil {
 		sub.Confidential = posthorn.Confidential{Unreadable: fmt.Sprintf("unseal subscription %s: %v", sub.ID, err)}
 		return nil

@@ -17,14 +17,14 @@ var vaults = []struct {
 		`SELECT id, tenant_id, deleted_at > 0, confidential FROM subscriptions WHERE id > ? ORDER BY id LIMIT ?`,
 		`UPDATE subscriptions SET confidential = ? WHERE id = ?`,
 		func(tenant posthorn.TenantID, id posthorn.UUID) string {
-			return binding(&posthorn.Subscription{TenantID: tenant, ID: posthorn.SubscriptionID{UUID: id}})
+			return (&posthorn.Subscription{TenantID: tenant, ID: posthorn.SubscriptionID{UUID: id}}).Binding()
 		},
 	},
 	{
 		`SELECT id, tenant_id, 0, secrets FROM sources WHERE id > ? ORDER BY id LIMIT ?`,
 		`UPDATE sources SET secrets = ? WHERE id = ?`,
 		func(tenant posthorn.TenantID, id posthorn.UUID) string {
-			return sourceBinding(&posthorn.Source{TenantID: tenant, ID: posthorn.SourceID{UUID: id}})
+			return (&posthorn.Source{TenantID: tenant, ID: posthorn.SourceID{UUID: id}}).Binding()
 		},
 	},
 }
