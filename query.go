@@ -13,6 +13,9 @@ type Page struct {
 	Before UUID
 }
 
+// MaxExamined bounds the rows that are read for one page of a filtered list, which takes tens of milliseconds at most.
+const MaxExamined = 3000
+
 // SubscriptionFilter narrows a list of subscriptions; zero fields do not.
 type SubscriptionFilter struct {
 	Status Status
@@ -126,15 +129,24 @@ type Doing struct {
 	Since          time.Time      `json:"since"`
 }
 
+// Bounds of what is told of a backlog.
+const (
+	// QueueCounted bounds what is counted of all lanes together, LaneCounted of one.
+	QueueCounted = 100_000
+	LaneCounted  = 10_000
+	// RetryHours is how many hours ahead retries are counted.
+	RetryHours = 24
+)
+
 // Queue is the backlog as a whole.
 type Queue struct {
 	// Pending counts all pending deliveries, Due those that could be sent now, Held those of lanes that are not active.
-	// Above 100,000 they are lower bounds and Capped is set.
+	// Above QueueCounted they are lower bounds and Capped is set.
 	Pending, Due, Held int
 	Capped             bool
 	// OldestDue is how long the oldest due, unheld and unthrottled delivery has been waiting past its time.
 	OldestDue time.Duration
-	// Retries counts the retries scheduled in each of the next hours.
+	// Retries counts the retries scheduled in each of the next RetryHours.
 	Retries []int
 }
 
@@ -145,7 +157,7 @@ type LaneBacklog struct {
 	Status   Status
 	Backlog  int
 	InFlight int
-	// Capped says that Backlog is a lower bound.
+	// Capped says that Backlog is a lower bound (LaneCounted).
 	Capped    bool
 	OldestDue time.Duration
 	NextDue   time.Time

@@ -12,16 +12,8 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-const (
-	// countCap bounds what is counted of a backlog.
-	countCap = 100_000
-	// laneCap bounds what is counted of one lane's in a list of lanes, and laneCapFirst in the look at all of them that
-	// finds the longest.
-	laneCap      = 10_000
-	laneCapFirst = 200
-	// retryHours is how many hours ahead retries are counted.
-	retryHours = 24
-)
+// laneCountedFirst bounds what is counted of each lane in the look at all of them that finds the longest.
+const laneCountedFirst = 200
 
 // Health implements posthorn.Insight.
 func (s *Store) Health(ctx context.Context) (posthorn.StoreHealth, error) {
@@ -78,7 +70,7 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 	err = s.do(ctx, "count the queue", func(ctx context.Context) error {
 		var b pgx.Batch
 		b.Queue(steer)
-		b.Queue(countQueue, lanes, open, held, countCap+1).Query(func(rows pgx.Rows) error { return addQueue(rows, &q) })
+		b.Queue(countQueue, lanes, open, held, posthorn.QueueCounted+1).Query(func(rows pgx.Rows) error { return addQueue(rows, &q) })
 		if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
 			return err
 		}
@@ -101,8 +93,8 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 			q.Held += l.inFlight
 		}
 	}
-	if q.Pending > countCap {
-		q.Pending, q.Capped = countCap, true
+	if q.Pending > posthorn.QueueCounted {
+		q.Pending, q.Capped = posthorn.QueueCounted, true
 	}
 	return q, err
 }
@@ -111,7 +103,7 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 func addQueue(rows pgx.Rows, q *posthorn.Queue) error {
 	var due, held bool
 	var hour, n int
-	q.Pending, q.Due, q.Held, q.Retries = 0, 0, 0, make([]int, retryHours)
+	q.Pending, q.Due, q.Held, q.Retries = 0, 0, 0, make([]int, posthorn.RetryHours)
 	_, err := pgx.ForEachRow(rows, []any{&due, &held, &hour, &n}, func() error {
 		q.Pending += n
 		if due {
@@ -120,7 +112,7 @@ func addQueue(rows pgx.Rows, q *posthorn.Queue) error {
 		if held {
 			q.Held += n
 		}
-		if hour >= 0 && hour < retryHours {
+		if hour >= 0 && hour < posthorn.RetryHours {
 			q.Retries[hour] += n
 		}
 		return nil
@@ -162,7 +154,7 @@ func (s *Store) LaneBacklogs(ctx context.Context, tenant posthorn.TenantID, limi
 			ids = append(ids, id)
 		}
 	}
-	for _, most := range []int{laneCapFirst, laneCap} {
+	for _, most := range []int{laneCountedFirst, posthorn.LaneCounted} {
 		if err == nil {
 			err = s.countLanes(ctx, ids, most, found)
 		}
@@ -186,7 +178,7 @@ func (s *Store) LaneBacklogs(ctx context.Context, tenant posthorn.TenantID, limi
 // Backlog implements posthorn.Insight.
 func (s *Store) Backlog(ctx context.Context, id posthorn.SubscriptionID) (n int, capped bool, err error) {
 	var l posthorn.LaneBacklog
-	err = s.countLanes(ctx, uuids{id.UUID}, laneCap, map[posthorn.UUID]*posthorn.LaneBacklog{id.UUID: &l})
+	err = s.countLanes(ctx, uuids{id.UUID}, posthorn.LaneCounted, map[posthorn.UUID]*posthorn.LaneBacklog{id.UUID: &l})
 	return l.Backlog, l.Capped, err
 }
 

@@ -9,18 +9,13 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-const (
-	// maxExamined bounds the rows read for one page of a filtered list.
-	maxExamined = 3000
-)
-
 // highest is above every id.
 var highest = posthorn.UUID{
 	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
 }
 
 // page collects one page of rows that come newest first. fetch reads up to n rows of ids below one; keep, unless nil,
-// says which rows of a chunk belong to the list. The scan ends when the page is full, the rows end or maxExamined were
+// says which rows of a chunk belong to the list. The scan ends when the page is full, the rows end or MaxExamined were
 // looked at; the next id is zero only when the rows ended.
 func page[T any](p posthorn.Page, id func(*T) posthorn.UUID, keep func([]T) ([]T, error),
 	fetch func(before posthorn.UUID, n int) ([]T, error),
@@ -55,7 +50,7 @@ func page[T any](p posthorn.Page, id func(*T) posthorn.UUID, keep func([]T) ([]T
 			return out, id(&out[limit-1]), nil
 		case ended:
 			return out, posthorn.UUID{}, nil
-		case examined >= max(maxExamined, limit):
+		case examined >= max(posthorn.MaxExamined, limit):
 			return out, before, nil
 		}
 	}

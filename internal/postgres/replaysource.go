@@ -83,7 +83,7 @@ func (s *sourceScan) look(id posthorn.UUID, wanted, taken bool) {
 	if taken {
 		s.limit--
 	}
-	s.full = s.limit == 0 || s.found.Examined >= maxExamined
+	s.full = s.limit == 0 || s.found.Examined >= posthorn.MaxExamined
 }
 
 // ended notes that fewer rows came than were asked for.

@@ -64,7 +64,7 @@ func (s *Store) countSample(ctx context.Context, lanes map[posthorn.UUID]walkedL
 		clear(points)
 		var b pgx.Batch
 		b.Queue(steer)
-		b.Queue(countSample, ids, laneCap, countCap).Query(func(rows pgx.Rows) error {
+		b.Queue(countSample, ids, posthorn.LaneCounted, posthorn.QueueCounted).Query(func(rows pgx.Rows) error {
 			var id posthorn.UUID
 			var pending, due int
 			_, err := pgx.ForEachRow(rows, []any{(*uuid)(&id), &pending, &due}, func() error {

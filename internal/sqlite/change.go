@@ -57,7 +57,7 @@ const changesPerWrite = 500
 func (s *Store) ChangeDeliveries(ctx context.Context, tenant posthorn.TenantID, b posthorn.BulkChange) (posthorn.BulkReport, error) {
 	list := newListing[posthorn.Delivery](posthorn.Page{Before: b.Before})
 	list.limit = min(max(b.Limit, 1), 10_000)
-	list.bound = max(list.limit, scanBound)
+	list.bound = max(list.limit, posthorn.MaxExamined)
 	var report posthorn.BulkReport
 	err := s.scanDeliveries(ctx, tenant, &b.Filter, list)
 	if err != nil {

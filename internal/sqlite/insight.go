@@ -9,14 +9,6 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-const (
-	// queueCap bounds the rows that sums of the backlog count, laneCap those of one lane.
-	queueCap = 100_000
-	laneCap  = 10_000
-	// retryHours is how far ahead scheduled retries are counted.
-	retryHours = 24
-)
-
 // Health asks the file for the least it can answer.
 func (s *Store) Health(ctx context.Context) (posthorn.StoreHealth, error) {
 	began := time.Now()
@@ -69,11 +61,11 @@ func countQueue(r reader, tenant posthorn.TenantID, now time.Time, q *posthorn.Q
 		FROM lanes CROSS JOIN deliveries AS d INDEXED BY deliveries_queue
 			ON d.state = 0 AND d.subscription_id = lanes.subscription_id
 		WHERE phase < 2 AND (?1 IS NULL OR lanes.tenant_id = ?1) LIMIT ?3)`,
-		blob(tenant.UUID), stamp(now), queueCap).Scan(&q.Pending, &q.Due, &q.Held)
+		blob(tenant.UUID), stamp(now), posthorn.QueueCounted).Scan(&q.Pending, &q.Due, &q.Held)
 	if err != nil {
 		return err
 	}
-	q.Capped = q.Pending == queueCap
+	q.Capped = q.Pending == posthorn.QueueCounted
 	err = r.queryRow(`SELECT ifnull(min(head), 0) FROM (SELECT (SELECT visible_at FROM deliveries INDEXED BY deliveries_queue
 			WHERE state = 0 AND deliveries.subscription_id = lanes.subscription_id ORDER BY visible_at LIMIT 1) AS head
 		FROM lanes WHERE phase = 0 AND fifo = 0 AND NOT `+gatedLane+` AND `+ofTenant+`)`,
@@ -124,13 +116,13 @@ func orderedHeads(r reader, id posthorn.SubscriptionID, now time.Time) (due int,
 
 // countRetries counts the waiting retries by the hour they are due in.
 func countRetries(r reader, tenant posthorn.TenantID, now time.Time, q *posthorn.Queue) error {
-	q.Retries = make([]int, retryHours)
+	q.Retries = make([]int, posthorn.RetryHours)
 	hour := time.Hour.Microseconds()
 	rows, err := r.query(`SELECT (due_at - ?2) / ?4, count(*) FROM (SELECT due_at
 			FROM lanes CROSS JOIN deliveries AS d INDEXED BY deliveries_queue
 				ON d.state = 0 AND d.subscription_id = lanes.subscription_id AND d.visible_at > ?2
 			WHERE phase < 2 AND (?1 IS NULL OR lanes.tenant_id = ?1) AND d.claim IS NULL AND d.attempts > 0 LIMIT ?3)
-		GROUP BY 1`, blob(tenant.UUID), stamp(now), queueCap, hour)
+		GROUP BY 1`, blob(tenant.UUID), stamp(now), posthorn.QueueCounted, hour)
 	return each(rows, err, func(rows *sql.Rows) error {
 		var i, n int
 		err := rows.Scan(&i, &n)
@@ -176,7 +168,7 @@ func longest(r reader, tenant posthorn.TenantID, limit int) (list []*backlog, er
 				WHERE state = 0 AND deliveries.subscription_id = lanes.subscription_id LIMIT ?2)) AS n, lanes.*
 			FROM lanes WHERE `+ofTenant+`) AS l
 		JOIN subscriptions AS s ON s.id = l.subscription_id
-		WHERE n > 0 ORDER BY n DESC, l.subscription_id LIMIT ?3`, blob(tenant.UUID), laneCap, limit)
+		WHERE n > 0 ORDER BY n DESC, l.subscription_id LIMIT ?3`, blob(tenant.UUID), posthorn.LaneCounted, limit)
 	err = each(rows, err, func(rows *sql.Rows) error {
 		var b backlog
 		var policy string
@@ -189,7 +181,7 @@ func longest(r reader, tenant posthorn.TenantID, limit int) (list []*backlog, er
 			return err
 		}
 		b.Lane, b.fifo, b.URL, b.RateLimit = l.Lane, l.fifo, p.URL, p.RateLimit
-		b.Capped = b.Backlog == laneCap
+		b.Capped = b.Backlog == posthorn.LaneCounted
 		list = append(list, &b)
 		return nil
 	})
@@ -200,8 +192,8 @@ func longest(r reader, tenant posthorn.TenantID, limit int) (list []*backlog, er
 func (s *Store) Backlog(ctx context.Context, id posthorn.SubscriptionID) (n int, capped bool, err error) {
 	err = s.snapshot(ctx, func(r reader) error {
 		err := r.queryRow(`SELECT count(*) FROM (SELECT 1 FROM deliveries INDEXED BY deliveries_queue
-			WHERE state = 0 AND subscription_id = ? LIMIT ?)`, id, laneCap).Scan(&n)
-		if capped = n == laneCap; err != nil || capped {
+			WHERE state = 0 AND subscription_id = ? LIMIT ?)`, id, posthorn.LaneCounted).Scan(&n)
+		if capped = n == posthorn.LaneCounted; err != nil || capped {
 			return err
 		}
 		sending, err := inFlight(r, id, s.Now())

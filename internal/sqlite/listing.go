@@ -7,9 +7,6 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-// scanBound is how many rows a list examines for one page. Reading them takes tens of milliseconds at most.
-const scanBound = 3000
-
 // errEnough stops each without an error.
 var errEnough = errors.New("enough rows")
 
@@ -24,7 +21,7 @@ type listing[V any] struct {
 }
 
 func newListing[V any](p posthorn.Page) *listing[V] {
-	l := &listing[V]{before: p.Before, limit: min(max(p.Limit, 1), 200), bound: scanBound}
+	l := &listing[V]{before: p.Before, limit: min(max(p.Limit, 1), 200), bound: posthorn.MaxExamined}
 	if l.before.IsZero() {
 		for i := range l.before {
 			l.before[i] = 0xff

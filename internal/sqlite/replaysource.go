@@ -71,7 +71,7 @@ func (s *sourceScan) look(id posthorn.UUID, wanted, taken bool) error {
 	if taken {
 		s.limit--
 	}
-	if s.limit == 0 || s.found.Examined == scanBound {
+	if s.limit == 0 || s.found.Examined == posthorn.MaxExamined {
 		s.found.Done = false
 		return errEnough
 	}
@@ -83,7 +83,7 @@ func (s *sourceScan) deliveries() error {
 	r := s.replay
 	index, args := driving(r.TenantID, &r.Filter)
 	from, low, high := s.bounds()
-	args = append(args, from[:], low[:], high[:], scanBound)
+	args = append(args, from[:], low[:], high[:], posthorn.MaxExamined)
 	rows, err := s.query(`SELECT EXISTS (SELECT 1 FROM deliveries AS n INDEXED BY deliveries_by_event
 			WHERE n.event_id = d.event_id AND n.subscription_id = d.subscription_id AND n.id > d.id), `+qualified("d", deliveryColumns)+`
 		FROM deliveries AS d INDEXED BY `+index+` AND d.id > ? AND d.id >= ? AND d.id < ? ORDER BY d.id LIMIT ?`, args...)
@@ -110,7 +110,7 @@ func (s *sourceScan) events() error {
 	r, f := s.replay, &s.replay.Filter
 	from, low, high := s.bounds()
 	rows, err := s.query(`SELECT id, type, created_at, deliver_at FROM events
-		WHERE tenant_id = ? AND id > ? AND id >= ? AND id < ? ORDER BY id LIMIT ?`, r.TenantID, from[:], low[:], high[:], scanBound)
+		WHERE tenant_id = ? AND id > ? AND id >= ? AND id < ? ORDER BY id LIMIT ?`, r.TenantID, from[:], low[:], high[:], posthorn.MaxExamined)
 	return each(rows, err, func(rows *sql.Rows) error {
 		var id posthorn.EventID
 		var eventType string

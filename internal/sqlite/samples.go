@@ -49,7 +49,7 @@ func sampleLanes(r reader, now time.Time, sample posthorn.QueueSample) error {
 		FROM lanes CROSS JOIN deliveries AS d INDEXED BY deliveries_queue
 			ON d.state = 0 AND d.subscription_id = lanes.subscription_id
 		WHERE phase < 2 AND ?1 IS NULL LIMIT ?3)
-		GROUP BY subscription_id`, nil, stamp(now), queueCap)
+		GROUP BY subscription_id`, nil, stamp(now), posthorn.QueueCounted)
 	err = each(rows, err, func(rows *sql.Rows) error {
 		var o ordered
 		var p posthorn.QueuePoint
