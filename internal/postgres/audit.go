@@ -20,30 +20,18 @@ func scanAudit(row pgx.CollectableRow) (e posthorn.AuditEntry, err error) {
 	// What is not an address was none.
 	e.Address, _ = netip.ParseAddr(address)
 	e.Client, _ = netip.ParseAddr(client)
-	if before != "" {
-		e.Before = []byte(before)
-	}
-	if after != "" {
-		e.After = []byte(after)
-	}
+	// Appended, an empty text stays nil.
+	e.Before, e.After = append(e.Before, before...), append(e.After, after...)
 	return e, err
 }
 
-// addressText is an address, or nothing for the zero one.
-func addressText(a netip.Addr) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.String()
-}
-
-// RecordAudit implements posthorn.AuditStore.
+// RecordAudit implements posthorn.AuditStore. The zero address is an empty text.
 func (s *Store) RecordAudit(ctx context.Context, e *posthorn.AuditEntry) error {
 	return s.do(ctx, "record audit entry", func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, `INSERT INTO audit (`+auditColumns+`)
 			VALUES ($1, $2, now(), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING created_at`,
-			uuid(e.ID.UUID), uuid(e.TenantID.UUID), string(e.Via), uuid(e.KeyID.UUID), plain(e.KeyName), addressText(e.Address),
-			addressText(e.Client), plain(e.RequestID), e.Action, plain(e.Object), plain(string(e.Before)),
+			uuid(e.ID.UUID), uuid(e.TenantID.UUID), string(e.Via), uuid(e.KeyID.UUID), plain(e.KeyName), string(e.Address.AppendTo(nil)),
+			string(e.Client.AppendTo(nil)), plain(e.RequestID), e.Action, plain(e.Object), plain(string(e.Before)),
 			plain(string(e.After))).Scan((*moment)(&e.At))
 	})
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
@@ -17,16 +16,9 @@ func scanEventType(row pgx.CollectableRow) (posthorn.EventType, error) {
 	var schema, example string
 	err := row.Scan((*uuid)(&e.TenantID.UUID), &e.Name, (*uuid)(&e.Row), &e.Description, &schema, &example, &e.Enforce, &e.Deprecated,
 		(*moment)(&e.CreatedAt), (*moment)(&e.UpdatedAt))
-	e.Schema, e.Example = rawText(schema), rawText(example)
+	// Appended, an empty text stays nil.
+	e.Schema, e.Example = append(e.Schema, schema...), append(e.Example, example...)
 	return e, err
-}
-
-// rawText is JSON kept as text; none is nil.
-func rawText(s string) json.RawMessage {
-	if s == "" {
-		return nil
-	}
-	return json.RawMessage(s)
 }
 
 // nextCatalogue is nextVersion for a change of the catalogue.
@@ -179,7 +171,7 @@ func (s *Store) Catalogue(ctx context.Context, tenant posthorn.TenantID, since i
 				e := posthorn.EventType{TenantID: tenant}
 				var schema string
 				err := row.Scan(&e.Name, &schema, &e.Enforce)
-				e.Schema = rawText(schema)
+				e.Schema = append(e.Schema, schema...)
 				return e, err
 			})
 			return err

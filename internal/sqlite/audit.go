@@ -22,30 +22,18 @@ func scanAudit(rows *sql.Rows) (e posthorn.AuditEntry, err error) {
 	// What is not an address was none.
 	e.Address, _ = netip.ParseAddr(address)
 	e.Client, _ = netip.ParseAddr(client)
-	if before != "" {
-		e.Before = []byte(before)
-	}
-	if after != "" {
-		e.After = []byte(after)
-	}
+	// Appended, an empty text stays nil.
+	e.Before, e.After = append(e.Before, before...), append(e.After, after...)
 	return e, err
 }
 
-// addressText is an address, or nothing for the zero one.
-func addressText(a netip.Addr) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.String()
-}
-
-// RecordAudit writes an entry.
+// RecordAudit writes an entry. The zero address is an empty text.
 func (s *Store) RecordAudit(ctx context.Context, e *posthorn.AuditEntry) error {
 	var now time.Time
 	err := s.write(ctx, func(t *tx) error {
 		now = t.now
 		_, err := t.exec(`INSERT INTO audit (`+auditColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID, e.TenantID,
-			stamp(now), string(e.Via), e.KeyID, e.KeyName, addressText(e.Address), addressText(e.Client), e.RequestID, e.Action,
+			stamp(now), string(e.Via), e.KeyID, e.KeyName, string(e.Address.AppendTo(nil)), string(e.Client.AppendTo(nil)), e.RequestID, e.Action,
 			e.Object, string(e.Before), string(e.After))
 		return err
 	})

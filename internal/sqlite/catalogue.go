@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 
 	"github.com/posthorn/posthorn"
@@ -17,16 +16,9 @@ func scanEventType(rows interface{ Scan(...any) error }) (e posthorn.EventType, 
 	err = rows.Scan(&e.TenantID, &e.Name, &row, &e.Description, &schema, &example, &e.Enforce, &e.Deprecated,
 		instant{&e.CreatedAt}, instant{&e.UpdatedAt})
 	copy(e.Row[:], row)
-	e.Schema, e.Example = rawText(schema), rawText(example)
+	// Appended, an empty text stays nil.
+	e.Schema, e.Example = append(e.Schema, schema...), append(e.Example, example...)
 	return e, err
-}
-
-// rawText is JSON kept as text; none is nil.
-func rawText(s string) json.RawMessage {
-	if s == "" {
-		return nil
-	}
-	return json.RawMessage(s)
 }
 
 // moveCatalogue moves the tenant's version and notes that the catalogue is of it.
@@ -200,7 +192,7 @@ func (s *Store) Catalogue(ctx context.Context, tenant posthorn.TenantID, since i
 			e := posthorn.EventType{TenantID: tenant}
 			var schema string
 			err := rows.Scan(&e.Name, &schema, &e.Enforce)
-			e.Schema = rawText(schema)
+			e.Schema = append(e.Schema, schema...)
 			c.Types = append(c.Types, e)
 			return err
 		})
