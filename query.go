@@ -23,6 +23,13 @@ type SubscriptionFilter struct {
 	Text string
 }
 
+// Wants reports whether a subscription passes the filter.
+func (f *SubscriptionFilter) Wants(s *Subscription) bool {
+	text := strings.ToLower(f.Text)
+	return (f.Status == "" || f.Status == s.Status) &&
+		(strings.Contains(strings.ToLower(s.URL), text) || strings.Contains(strings.ToLower(s.Description), text))
+}
+
 // MaxEventDeliveries bounds the deliveries that are listed with their event.
 const MaxEventDeliveries = 10_000
 
@@ -37,10 +44,12 @@ type EventFilter struct {
 	Text string
 }
 
-// MatchesText reports whether an event's id or idempotency key begins with the filter's text.
-func (f *EventFilter) MatchesText(e *Event) bool {
-	return f.Text == "" || strings.HasPrefix(e.ID.String(), f.Text) ||
-		e.IdempotencyKey != "" && strings.HasPrefix(e.IdempotencyKey, f.Text)
+// Wants reports whether an event passes the filter but for Status and SubscriptionID, which its deliveries decide.
+func (f *EventFilter) Wants(e *Event) bool {
+	return (len(f.Types) == 0 || MatchesType(f.Types, e.Type)) &&
+		(f.Since.IsZero() || !e.CreatedAt.Before(f.Since)) &&
+		(f.Until.IsZero() || e.CreatedAt.Before(f.Until)) &&
+		(f.Text == "" || strings.HasPrefix(e.ID.String(), f.Text) || strings.HasPrefix(e.IdempotencyKey, f.Text))
 }
 
 // EventSummary is an event as listed: no payload.

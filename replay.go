@@ -122,6 +122,14 @@ func (r *Replay) Wants(d *Delivery) bool {
 		(len(r.Filter.States) == 0 || slices.Contains(r.Filter.States, d.State))
 }
 
+// WantsEvent reports whether an event that the replay's filter selects (OfEvents) may be sent again: it was there when the replay
+// was made. One that waits for its time is on its way already.
+func (r *Replay) WantsEvent(e *Event) bool {
+	f := &r.Filter
+	return MatchesType(f.Types, e.Type) && !e.CreatedAt.Before(f.Since) && (f.Until.IsZero() || e.CreatedAt.Before(f.Until)) &&
+		!e.CreatedAt.After(r.CreatedAt) && !e.DeliverAt.After(r.CreatedAt)
+}
+
 // ReplaySources is what one step of a replay begins with: what the filter found behind the cursor.
 type ReplaySources struct {
 	// Deliveries are to be made again as they were; for ToOriginal.

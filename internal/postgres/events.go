@@ -69,7 +69,7 @@ func (s *Store) EventStatus(ctx context.Context, tenant posthorn.TenantID, id po
 func (s *Store) ListEvents(ctx context.Context, tenant posthorn.TenantID, f posthorn.EventFilter, p posthorn.Page,
 ) ([]posthorn.EventSummary, posthorn.UUID, error) {
 	keep := func(rows []posthorn.EventSummary) ([]posthorn.EventSummary, error) {
-		rows = slices.DeleteFunc(rows, func(e posthorn.EventSummary) bool { return !matchesEvent(&f, &e) })
+		rows = slices.DeleteFunc(rows, func(e posthorn.EventSummary) bool { return !f.Wants(&e.Event) })
 		if err := s.deriveStatuses(ctx, rows, f.SubscriptionID); err != nil {
 			return nil, err
 		}
@@ -181,12 +181,6 @@ func (f textSearch) find(ctx context.Context, tenant posthorn.TenantID, lowest, 
 	}
 	slices.SortFunc(rows, func(a, b posthorn.EventSummary) int { return compareIDs(b.ID.UUID, a.ID.UUID) })
 	return rows[:min(n, len(rows))], nil
-}
-
-func matchesEvent(f *posthorn.EventFilter, e *posthorn.EventSummary) bool {
-	return (len(f.Types) == 0 || posthorn.MatchesType(f.Types, e.Type)) &&
-		(f.Since.IsZero() || !e.CreatedAt.Before(f.Since)) &&
-		(f.Until.IsZero() || e.CreatedAt.Before(f.Until)) && f.MatchesText(&e.Event)
 }
 
 // deriveStatuses fills in the status of events from each subscription's latest delivery. With a subscription given, events

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -167,34 +166,28 @@ func (s *sourceScan) superseded(ctx context.Context, rows []posthorn.Delivery) (
 	return later, err
 }
 
-// events finds the ids of those that match the filter. One that waits for its time is on its way already.
+// events finds the ids of those that match the filter.
 func (s *sourceScan) events(ctx context.Context) error {
-	r, f := s.replay, &s.replay.Filter
+	r := s.replay
 	from, low, high := s.bounds()
-	type source struct {
-		id               posthorn.UUID
-		eventType        string
-		created, deliver time.Time
-	}
-	rows, err := many(ctx, s.Store, "find events to replay", func(row pgx.CollectableRow) (v source, err error) {
-		err = row.Scan((*uuid)(&v.id), &v.eventType, (*moment)(&v.created), (*moment)(&v.deliver))
-		return v, err
+	rows, err := many(ctx, s.Store, "find events to replay", func(row pgx.CollectableRow) (e posthorn.Event, err error) {
+		err = row.Scan((*uuid)(&e.ID.UUID), &e.Type, (*moment)(&e.CreatedAt), (*moment)(&e.DeliverAt))
+		return e, err
 	}, `SELECT e.id, e.type, e.created_at, e.deliver_at FROM events e
 		WHERE e.tenant_id = $1 AND e.id > $2 AND e.id >= $3 AND e.id < $4 ORDER BY e.id LIMIT $5`,
 		uuid(r.TenantID.UUID), [16]byte(from), [16]byte(low), [16]byte(high), s.read)
 	if err != nil {
 		return err
 	}
-	for _, v := range rows {
+	for i := range rows {
 		if s.full {
 			return nil
 		}
-		wanted := posthorn.MatchesType(f.Types, v.eventType) && !v.created.Before(f.Since) &&
-			(f.Until.IsZero() || v.created.Before(f.Until)) && !v.created.After(r.CreatedAt) && !v.deliver.After(r.CreatedAt)
+		id, wanted := rows[i].ID.UUID, r.WantsEvent(&rows[i])
 		if wanted {
-			s.ids = append(s.ids, v.id)
+			s.ids = append(s.ids, id)
 		}
-		s.look(v.id, wanted, wanted)
+		s.look(id, wanted, wanted)
 	}
 	s.ended(len(rows))
 	return nil

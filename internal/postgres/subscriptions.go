@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -110,15 +110,8 @@ func (s *Store) FindSubscriptions(ctx context.Context, tenant posthorn.TenantID,
 // ListSubscriptions implements posthorn.SubscriptionStore.
 func (s *Store) ListSubscriptions(ctx context.Context, tenant posthorn.TenantID, f posthorn.SubscriptionFilter, p posthorn.Page,
 ) ([]posthorn.Subscription, posthorn.UUID, error) {
-	text := strings.ToLower(f.Text)
 	keep := func(subs []posthorn.Subscription) ([]posthorn.Subscription, error) {
-		var kept []posthorn.Subscription
-		for _, sub := range subs {
-			if strings.Contains(strings.ToLower(sub.URL), text) || strings.Contains(strings.ToLower(sub.Description), text) {
-				kept = append(kept, sub)
-			}
-		}
-		return kept, nil
+		return slices.DeleteFunc(subs, func(sub posthorn.Subscription) bool { return !f.Wants(&sub) }), nil
 	}
 	return page(p, func(sub *posthorn.Subscription) posthorn.UUID { return sub.ID.UUID }, keep,
 		func(before posthorn.UUID, n int) ([]posthorn.Subscription, error) {

@@ -114,8 +114,7 @@ func (e *eventScan) read() ([]scanned, error) {
 		if err == nil {
 			err = decode(headers, &v.Headers)
 		}
-		v.wanted = v.wanted && (len(e.filter.Types) == 0 || posthorn.MatchesType(e.filter.Types, v.Type)) &&
-			within(v.CreatedAt, e.filter.Since, e.filter.Until) && e.filter.MatchesText(&v.Event)
+		v.wanted = v.wanted && e.filter.Wants(&v.Event)
 		found = append(found, v)
 		return err
 	})
@@ -159,11 +158,6 @@ func (e *eventScan) derive(found []scanned) error {
 		found[i].Status = posthorn.DeriveStatus(latest[found[i].ID])
 	}
 	return err
-}
-
-// within says whether a moment lies in [since, until); zero bounds are none.
-func within(at, since, until time.Time) bool {
-	return !at.Before(since) && (until.IsZero() || at.Before(until))
 }
 
 // idSkew is how much older than its row an id may be: it was made when the request came in.

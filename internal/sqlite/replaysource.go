@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"time"
 
 	"github.com/posthorn/posthorn"
 )
@@ -105,25 +104,22 @@ func (s *sourceScan) deliveries() error {
 	})
 }
 
-// events finds the ids of those that match the filter. One that waits for its time is on its way already.
+// events finds the ids of those that match the filter.
 func (s *sourceScan) events() error {
-	r, f := s.replay, &s.replay.Filter
+	r := s.replay
 	from, low, high := s.bounds()
 	rows, err := s.query(`SELECT id, type, created_at, deliver_at FROM events
 		WHERE tenant_id = ? AND id > ? AND id >= ? AND id < ? ORDER BY id LIMIT ?`, r.TenantID, from[:], low[:], high[:], posthorn.MaxExamined)
 	return each(rows, err, func(rows *sql.Rows) error {
-		var id posthorn.EventID
-		var eventType string
-		var created, deliver time.Time
-		if err := rows.Scan(&id, &eventType, instant{&created}, instant{&deliver}); err != nil {
+		var e posthorn.Event
+		if err := rows.Scan(&e.ID, &e.Type, instant{&e.CreatedAt}, instant{&e.DeliverAt}); err != nil {
 			return err
 		}
-		wanted := posthorn.MatchesType(f.Types, eventType) && within(created, f.Since, f.Until) &&
-			!created.After(r.CreatedAt) && !deliver.After(r.CreatedAt)
+		wanted := r.WantsEvent(&e)
 		if wanted {
-			s.ids = append(s.ids, id)
+			s.ids = append(s.ids, e.ID)
 		}
-		return s.look(id.UUID, wanted, wanted)
+		return s.look(e.ID.UUID, wanted, wanted)
 	})
 }
 

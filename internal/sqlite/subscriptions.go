@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/posthorn/posthorn"
 )
@@ -137,7 +136,6 @@ func (s *Store) collect(q querier, to *[]posthorn.Subscription, where string, ar
 // ListSubscriptions lists those that are not deleted, newest first.
 func (s *Store) ListSubscriptions(ctx context.Context, tenant posthorn.TenantID, f posthorn.SubscriptionFilter, p posthorn.Page) ([]posthorn.Subscription, posthorn.UUID, error) {
 	list := newListing[posthorn.Subscription](p)
-	needle := strings.ToLower(f.Text)
 	rows, err := s.read(ctx).query(`SELECT `+subscriptionColumns+` FROM subscriptions
 		WHERE tenant_id = ? AND deleted_at = 0 AND id < ? ORDER BY id DESC LIMIT ?`, tenant, list.before[:], list.bound)
 	err = each(rows, err, func(rows *sql.Rows) error {
@@ -145,9 +143,7 @@ func (s *Store) ListSubscriptions(ctx context.Context, tenant posthorn.TenantID,
 		if err != nil {
 			return err
 		}
-		wanted := (f.Status == "" || sub.Status == f.Status) &&
-			(needle == "" || strings.Contains(strings.ToLower(sub.URL), needle) ||
-				strings.Contains(strings.ToLower(sub.Description), needle))
+		wanted := f.Wants(&sub)
 		if wanted {
 			if err := s.unseal(&sub, sealed); err != nil {
 				return err
