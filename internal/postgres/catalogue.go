@@ -113,14 +113,6 @@ func (s *Store) UpdateEventType(ctx context.Context, tenant posthorn.TenantID, n
 	return &after, nil
 }
 
-// noRow turns a missing row into NotFound.
-func noRow(noun string, err error) error {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return posthorn.Absent(noun)
-	}
-	return err
-}
-
 // DeleteEventType implements posthorn.CatalogueStore.
 func (s *Store) DeleteEventType(ctx context.Context, tenant posthorn.TenantID, name string) error {
 	return s.write(ctx, "delete event type", func(ctx context.Context, tx pgx.Tx) error {

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,13 +17,9 @@ const eraseStep = 500
 func (s *Store) ErasePayload(ctx context.Context, tenant posthorn.TenantID, id posthorn.EventID) (time.Time, []posthorn.Delivery, error) {
 	var erased time.Time
 	err := s.do(ctx, "erase payload", func(ctx context.Context) error {
-		err := s.pool.QueryRow(ctx, `UPDATE events SET payload = CASE WHEN payload_erased IS NULL THEN '' ELSE payload END,
+		return noRow("event", s.pool.QueryRow(ctx, `UPDATE events SET payload = CASE WHEN payload_erased IS NULL THEN '' ELSE payload END,
 				payload_erased = coalesce(payload_erased, now())
-			WHERE tenant_id = $1 AND id = $2 RETURNING payload_erased`, uuid(tenant.UUID), uuid(id.UUID)).Scan((*moment)(&erased))
-		if errors.Is(err, pgx.ErrNoRows) {
-			return posthorn.Absent("event")
-		}
-		return err
+			WHERE tenant_id = $1 AND id = $2 RETURNING payload_erased`, uuid(tenant.UUID), uuid(id.UUID)).Scan((*moment)(&erased)))
 	})
 	if err != nil {
 		return erased, nil, err

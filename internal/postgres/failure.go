@@ -105,6 +105,14 @@ func explain(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
+// noRow turns a missing row into NotFound.
+func noRow(noun string, err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return posthorn.Absent(noun)
+	}
+	return err
+}
+
 // away says that the database is out of reach, overloaded, full, read-only or shutting down.
 func away(err error) bool {
 	if code := codeOf(err); code != "" {

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -65,10 +64,7 @@ func one[T any](ctx context.Context, s *Store, noun string, scan pgx.RowToFunc[T
 			return err
 		}
 		found, err = pgx.CollectExactlyOneRow(rows, scan)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return posthorn.Absent(noun)
-		}
-		return err
+		return noRow(noun, err)
 	})
 	if err != nil {
 		return nil, err

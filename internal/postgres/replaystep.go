@@ -31,10 +31,7 @@ func lockReplay(ctx context.Context, tx pgx.Tx, tenant posthorn.TenantID, id pos
 		}
 		return held, errors.Join(fromDocument(plan, &held.ReplayPlan), fromDocument(progress, &held.ReplayProgress))
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return held, posthorn.Absent("replay")
-	}
-	return held, err
+	return held, noRow("replay", err)
 }
 
 func queueReplay(b *pgx.Batch, r *posthorn.Replay) {

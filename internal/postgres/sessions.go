@@ -3,7 +3,6 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -32,12 +31,9 @@ func (s *Store) CreateSession(ctx context.Context, session *posthorn.Session) er
 func (s *Store) FindSession(ctx context.Context, hash [32]byte) (*posthorn.Session, *posthorn.Key, error) {
 	found := &posthorn.Session{Hash: hash}
 	err := s.do(ctx, "read session", func(ctx context.Context) error {
-		err := s.pool.QueryRow(ctx, `SELECT key_id, tenant_id, created_at, seen_at FROM sessions WHERE hash = $1`, hash[:]).Scan(
-			(*uuid)(&found.KeyID.UUID), (*uuid)(&found.TenantID.UUID), (*moment)(&found.CreatedAt), (*moment)(&found.SeenAt))
-		if errors.Is(err, pgx.ErrNoRows) {
-			return posthorn.Absent("session")
-		}
-		return err
+		row := s.pool.QueryRow(ctx, `SELECT key_id, tenant_id, created_at, seen_at FROM sessions WHERE hash = $1`, hash[:])
+		return noRow("session", row.Scan((*uuid)(&found.KeyID.UUID), (*uuid)(&found.TenantID.UUID), (*moment)(&found.CreatedAt),
+			(*moment)(&found.SeenAt)))
 	})
 	if err != nil {
 		return nil, nil, err

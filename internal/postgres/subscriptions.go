@@ -160,10 +160,7 @@ func (s *Store) lockSubscription(ctx context.Context, tx pgx.Tx, tenant posthorn
 		return nil, err
 	}
 	sub, err := pgx.CollectExactlyOneRow(rows, s.scanSubscription)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, posthorn.Absent("subscription")
-	}
-	return &sub, err
+	return &sub, noRow("subscription", err)
 }
 
 // storeSubscription writes a locked subscription and its lane. Rows are locked in this order everywhere: subscription,
@@ -274,11 +271,7 @@ func (s *Store) SubscriptionsSince(ctx context.Context, tenant posthorn.TenantID
 					changed, err = pgx.CollectRows(rows, s.scanSubscription)
 					return err
 				})
-			err := tx.SendBatch(ctx, &b).Close()
-			if errors.Is(err, pgx.ErrNoRows) {
-				return posthorn.Absent("tenant")
-			}
-			return err
+			return noRow("tenant", tx.SendBatch(ctx, &b).Close())
 		})
 	})
 	return present, changed, err
