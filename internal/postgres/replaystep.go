@@ -57,7 +57,7 @@ LEFT JOIN LATERAL (SELECT n.id FROM ` + ofEvent + ` WHERE n.subscription_id = k.
 	AND (k.seen IS NULL OR n.id > k.seen OR n.state = 'pending') LIMIT 1) n ON true
 ORDER BY k.n`
 
-// copyDeliveries makes new deliveries of stored events, whose FIFO lanes are locked.
+// copyDeliveries makes new deliveries of stored events, whose FIFO lanes are locked. Deleted subscriptions are left out.
 const copyDeliveries = `
 WITH wanted AS MATERIALIZED (
 	SELECT m.id, m.event_id, m.subscription_id, m.reason, l.fifo, l.next_sequence, l.held_for + coalesce(now() - l.held_since, '0') AS held,
