@@ -16,27 +16,27 @@ const attemptAge = 10 * time.Minute
 
 const updateColumns = `d.tenant_id, d.id, d.event_id, d.subscription_id, d.event_type, d.state, d.reason, d.attempts, d.due_at`
 
-// The kinds of what happened, each with its moment and, of an attempt, what it was. $1 is the tenant or NULL for
-// all, $2 the moment to begin at, $3 how many, $4 the lowest id that can matter.
+// The kinds of what happened, each with its moment and, of an attempt, what it was. $1 is the tenant, $2 the moment to begin
+// at, $3 how many, $4 the lowest id that can matter.
 const (
 	updatesCreated = `
 		SELECT d.created_at, ` + updateColumns + `, NULL::uuid, 0, '', 0, 0, ''
-		FROM deliveries d WHERE ($1::uuid IS NULL OR d.tenant_id = $1) AND d.created_at >= $2 AND d.id >= $4
+		FROM deliveries d WHERE d.tenant_id = $1 AND d.created_at >= $2 AND d.id >= $4
 		ORDER BY d.created_at, d.id LIMIT $3`
 	updatesAttempted = `
 		SELECT a.recorded_at, ` + updateColumns + `, a.id, a.number, a.outcome, a.status_code, a.total_us, a.error
-		FROM (SELECT * FROM attempts a WHERE ($1::uuid IS NULL OR a.tenant_id = $1) AND a.recorded_at >= $2 AND a.id >= $4
+		FROM (SELECT * FROM attempts a WHERE a.tenant_id = $1 AND a.recorded_at >= $2 AND a.id >= $4
 			ORDER BY a.recorded_at, a.id LIMIT $3) a JOIN deliveries d ON d.id = a.delivery_id`
 	// What was changed otherwise than by an attempt, however old.
 	updatesTouched = `
 		SELECT d.touched_at, ` + updateColumns + `, NULL::uuid, 0, '', 0, 0, ''
-		FROM deliveries d WHERE ($1::uuid IS NULL OR d.tenant_id = $1) AND d.touched_at >= $2
+		FROM deliveries d WHERE d.tenant_id = $1 AND d.touched_at >= $2
 		ORDER BY d.touched_at, d.id LIMIT $3`
 	// Events nobody wanted. Of twice as many events as updates are asked for, more than these are unwanted or the others have
 	// more deliveries than that: either way there is more to tell than fits.
 	updatesUnwanted = `
 		SELECT e.created_at, e.tenant_id, NULL::uuid, e.id, NULL::uuid, e.type, '', '', 0, NULL::timestamptz, NULL::uuid, 0, '', 0, 0, ''
-		FROM (SELECT * FROM events e WHERE ($1::uuid IS NULL OR e.tenant_id = $1) AND e.created_at >= $2 AND e.id >= $4
+		FROM (SELECT * FROM events e WHERE e.tenant_id = $1 AND e.created_at >= $2 AND e.id >= $4
 			ORDER BY e.id LIMIT 2 * $3::int) e
 		WHERE e.deliveries = 0 ORDER BY e.created_at, e.id LIMIT $3::int`
 )
