@@ -15,7 +15,7 @@ import (
 // recordAttempts moves the deliveries whose claims are held and writes their attempts, and what they count. A claim is held only while
 // its delivery is pending, so that need not be asked: asking would let a plan read all that is pending. Rows of the answer:
 // place, state, due_at.
-const recordAttempts = `
+var recordAttempts = `
 WITH moved AS (
 	UPDATE deliveries d SET
 		state = i.state, reason = i.reason, claim = NULL, claimed_by = NULL, updated_at = now(), queued = i.state = 'pending',

@@ -23,8 +23,8 @@ const (
 	foldRows, foldEntries = 10_000, 100_000
 )
 
-// tallyMoved counts what recordAttempts moved. The bounds of the latencies are posthorn.LatencyBounds in seconds.
-const tallyMoved = `
+// tallyMoved counts what recordAttempts moved.
+var tallyMoved = `
 	INSERT INTO tallies (at, tenant_ids, subscription_ids, kinds, latencies, durations, counts)
 	SELECT now(), array_agg(t.tenant_id), array_agg(t.subscription_id), array_agg(t.kind), array_agg(t.latency), array_agg(t.duration),
 		array_agg(t.n)
@@ -32,11 +32,20 @@ const tallyMoved = `
 		SELECT m.tenant_id, m.subscription_id, (CASE WHEN NOT m.sent THEN 0 ELSE 2 + CASE WHEN m.outcome <> 'succeeded' THEN 4 ELSE 0 END
 				+ CASE WHEN m.number > 1 THEN 8 ELSE 0 END END + CASE WHEN m.state = 'exhausted' THEN 16 ELSE 0 END)::smallint AS kind,
 			CASE WHEN m.state = 'succeeded' THEN width_bucket(extract(epoch FROM now() - m.created_at)::float8,
-				'{0.002,0.005,0.01,0.025,0.05,0.1,0.25,1,5,30,300}'::float8[]) END::smallint AS latency,
+				'{` + latencyBounds() + `}'::float8[]) END::smallint AS latency,
 			CASE WHEN m.sent THEN m.slow END::smallint AS duration, count(*)::int AS n
 		FROM moved m WHERE m.sent OR m.state = 'exhausted' GROUP BY 1, 2, 3, 4, 5
 	) t
 	HAVING count(*) > 0`
+
+// latencyBounds are the upper bounds of all buckets but the last, in seconds.
+func latencyBounds() string {
+	var list []string
+	for _, bound := range posthorn.LatencyBounds {
+		list = append(list, fmt.Sprint(bound.Seconds()))
+	}
+	return strings.Join(list, ",")
+}
 
 // limitFold lets nobody wait for a node that froze, nor for a statement without an end, behind a pooler too, and lets a fold's entries
 // be added up in memory.

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,10 +39,11 @@ const (
 	withdrawSkipped = ofLanes + `d.created_at <= l.skipped_at AND d.manual <> 2` + ofLanesEnd
 	withdrawDeleted = ofLanes + `l.deleted` + ofLanesEnd
 	withdrawHeld    = ofLanes + `greatest(l.held_since, d.created_at) + q.age <= now()` + ofLanesEnd
-	// A retry by hand passes the window, and what is in flight may end (posthorn.InFlight).
-	withdrawLate = ofLanes + `l.held_since IS NULL AND d.manual = 0 AND d.created_at + q.age + l.held_for - coalesce(d.held_base, '0')
-		+ CASE WHEN d.claim IS NOT NULL AND d.visible_at > now() THEN interval '5 minutes' ELSE '0' END <= now()` + ofLanesEnd
 )
+
+// withdrawLate leaves out retries by hand, which pass the window. What is in flight may end.
+var withdrawLate = ofLanes + `l.held_since IS NULL AND d.manual = 0 AND d.created_at + q.age + l.held_for - coalesce(d.held_base, '0')
+	+ CASE WHEN d.claim IS NOT NULL AND d.visible_at > now() THEN interval '` + fmt.Sprint(posthorn.InFlight.Seconds()) + ` seconds' ELSE '0' END <= now()` + ofLanesEnd
 
 // WithdrawDeliveries implements posthorn.Upkeep.
 func (s *Store) WithdrawDeliveries(ctx context.Context, w posthorn.Withdrawal) (posthorn.WithdrawalReport, error) {
