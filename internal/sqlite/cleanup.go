@@ -84,6 +84,7 @@ type removal struct {
 	// whole says that all old events were walked over: one with very many deliveries goes in several steps.
 	whole  bool
 	walked int64
+	// rest is the most that was removed of one kind that belongs to no event.
 	rest   int64
 	report posthorn.CleanupReport
 }
@@ -163,24 +164,23 @@ func (r *removal) remove() error {
 // removeRest removes what has no event: rollups and tallies, tombstones without history, replays that ended, nodes not seen for long
 // and their duties.
 func (r *removal) removeRest() error {
-	answer, err := r.exec(`DELETE FROM rollups WHERE (minute, tenant_id, subscription_id, node_id) IN (SELECT minute, tenant_id,
-		subscription_id, node_id FROM rollups WHERE minute < ? ORDER BY minute LIMIT ?)`, stamp(r.cutoff), r.limit)
-	if err != nil {
-		return err
+	for _, text := range []string{
+		`DELETE FROM rollups WHERE (minute, tenant_id, subscription_id, node_id) IN (SELECT minute, tenant_id,
+			subscription_id, node_id FROM rollups WHERE minute < ? ORDER BY minute LIMIT ?)`,
+		`DELETE FROM queue_samples WHERE (tenant_id, minute) IN (SELECT tenant_id, minute FROM queue_samples
+			WHERE minute < ? ORDER BY minute LIMIT ?)`,
+		`DELETE FROM replays WHERE id IN (SELECT id FROM replays WHERE completed_at > 0 AND completed_at < ? LIMIT ?)`,
+	} {
+		answer, err := r.exec(text, stamp(r.cutoff), r.limit)
+		if err != nil {
+			return err
+		}
+		n, err := answer.RowsAffected()
+		if err != nil {
+			return err
+		}
+		r.rest = max(r.rest, n)
 	}
-	if r.rest, err = answer.RowsAffected(); err != nil {
-		return err
-	}
-	answer, err = r.exec(`DELETE FROM queue_samples WHERE (tenant_id, minute) IN (SELECT tenant_id, minute FROM queue_samples
-		WHERE minute < ? ORDER BY minute LIMIT ?)`, stamp(r.cutoff), r.limit)
-	if err != nil {
-		return err
-	}
-	samples, err := answer.RowsAffected()
-	if err != nil {
-		return err
-	}
-	r.rest = max(r.rest, samples)
 	rows, err := r.query(`DELETE FROM subscriptions WHERE id IN (SELECT id FROM subscriptions AS s
 		WHERE deleted_at > 0 AND deleted_at < ? AND NOT EXISTS (SELECT 1 FROM deliveries WHERE subscription_id = s.id) LIMIT ?)
 		RETURNING id`, stamp(r.cutoff), r.limit)
@@ -193,15 +193,12 @@ func (r *removal) removeRest() error {
 	if err != nil {
 		return err
 	}
+	r.rest = max(r.rest, int64(len(r.gone)))
 	if len(r.gone) > 0 {
 		r.lanesChanged = true
 		clear(r.kept)
 	}
 	if err := r.bulk(`DELETE FROM lanes WHERE (subscription_id) IN (VALUES ROWS)`, 1, r.gone); err != nil {
-		return err
-	}
-	if _, err := r.exec(`DELETE FROM replays WHERE id IN (SELECT id FROM replays WHERE completed_at > 0 AND completed_at < ?
-		LIMIT ?)`, stamp(r.cutoff), r.limit); err != nil {
 		return err
 	}
 	unseen := stamp(r.now.Add(-nodeMemory))

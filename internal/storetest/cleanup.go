@@ -16,6 +16,7 @@ func cleanupTests() group {
 		{"FreesKeys", cleanupKeys},
 		{"RemovesStats", cleanupStats},
 		{"InSteps", cleanupSteps},
+		{"RestInSteps", cleanupRest},
 		{"NothingToDo", cleanupNothing},
 		{"Prepare", cleanupPrepare},
 	}}
@@ -202,6 +203,29 @@ func cleanupSteps(f *Fixture) {
 	f.cleanup(7)
 	wantSet(f, "deliveries left", f.deliveries(posthorn.DeliveryFilter{}), young)
 	equal(f, "events left", len(f.events(posthorn.EventFilter{})), 1)
+}
+
+// cleanupRest has more of what belongs to no event than goes in one step.
+func cleanupRest(f *Fixture) {
+	var subs []posthorn.SubscriptionID
+	var replays []posthorn.ReplayID
+	f.Aged(old, func() {
+		for range 5 {
+			subs = append(subs, f.Subscribe())
+			f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, subs[len(subs)-1]))
+			r, err := f.Store.CancelReplay(f.Context(), f.Tenant, f.NewReplay().ID)
+			f.must(err)
+			replays = append(replays, r.ID)
+		}
+	})
+	f.cleanup(2)
+	left, err := f.Store.FindSubscriptions(f.Context(), f.Tenant, subs)
+	f.must(err)
+	equal(f, "tombstones left", len(left), 0)
+	for _, id := range replays {
+		_, err := f.Store.GetReplay(f.Context(), f.Tenant, id)
+		f.wantKind(err, posthorn.NotFound, "get an old replay")
+	}
 }
 
 func cleanupNothing(f *Fixture) {
