@@ -193,6 +193,10 @@ func TestParseNetwork(t *testing.T) {
 		p, err := posthorn.ParseNetwork(text)
 		if err == nil && p.String() != want || err != nil && want != "" {
 			t.Errorf("%q is %v, %v; want %q", text, p, err, want)
+		}
+	}
+}
+
 // TestBinding holds the text that stored secrets were sealed under.
 func TestBinding(t *testing.T) {
 	tenant := posthorn.TenantID{UUID: posthorn.UUID{0: 1, 15: 1}}

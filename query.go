@@ -30,8 +30,11 @@ func (f *SubscriptionFilter) Wants(s *Subscription) bool {
 		(strings.Contains(strings.ToLower(s.URL), text) || strings.Contains(strings.ToLower(s.Description), text))
 }
 
-// MaxEventDeliveries bounds the deliveries that are listed with their event.
-const MaxEventDeliveries = 10_000
+// MaxEventDeliveries bounds the deliveries that are listed with their event, MaxDeliveryAttempts the attempts of one delivery.
+const (
+	MaxEventDeliveries  = 10_000
+	MaxDeliveryAttempts = 1000
+)
 
 // EventFilter narrows a list of events; zero fields do not.
 type EventFilter struct {

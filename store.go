@@ -166,7 +166,7 @@ type DeliveryStore interface {
 	GetDelivery(ctx context.Context, tenant TenantID, id DeliveryID) (*Delivery, error)
 	// ListDeliveries lists newest first; the rows examined for one page are bounded.
 	ListDeliveries(ctx context.Context, tenant TenantID, f DeliveryFilter, p Page) ([]Delivery, UUID, error)
-	// ListAttempts lists a delivery's attempts by number, at most 1,000; NotFound when there is no such delivery.
+	// ListAttempts lists a delivery's attempts by number, at most MaxDeliveryAttempts; NotFound when there is no such delivery.
 	ListAttempts(ctx context.Context, tenant TenantID, id DeliveryID) ([]Attempt, error)
 	// RetryDelivery makes the delivery due now, outside its automatic schedule (see ManualRetry). Conflict when it has
 	// succeeded or is claimed, when its subscription is deleted, its payload erased or its event expired.

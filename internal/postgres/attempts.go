@@ -9,9 +9,6 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-// maxAttempts bounds the list of one delivery's attempts.
-const maxAttempts = 1000
-
 // attemptColumns and scanAttempt belong together; a is the attempt.
 const attemptColumns = `a.id, a.tenant_id, a.delivery_id, a.event_id, a.subscription_id, a.number, a.manual, a.started_at,
 	a.recorded_at, a.outcome, a.our_fault, a.status_code, a.error, a.detail, a.request::text, a.response::text, a.body,
@@ -47,14 +44,15 @@ func (s *Store) ListAttempts(ctx context.Context, tenant posthorn.TenantID, id p
 	since := func(lowest posthorn.UUID) ([]posthorn.Attempt, error) {
 		return many(ctx, s, "list attempts", scanAttempt, `SELECT `+attemptColumns+` FROM attempts a
 			WHERE a.delivery_id = $1 AND a.tenant_id = $2 AND a.id >= $3 ORDER BY a.number, a.id LIMIT $4`,
-			uuid(id.UUID), uuid(tenant.UUID), uuid(lowest), maxAttempts)
+			uuid(id.UUID), uuid(tenant.UUID), uuid(lowest), posthorn.MaxDeliveryAttempts)
 	}
 	written := d.Attempts
 	if !d.Claim.IsZero() {
 		written-- // the one under way
 	}
+	written = min(written, posthorn.MaxDeliveryAttempts)
 	list, err := since(posthorn.MinUUID(id.Time().Add(-time.Hour)))
-	if err == nil && len(list) < written {
+	if err == nil && (len(list) < written || written > 0 && list[written-1].Number > written) {
 		return since(posthorn.MinUUID(time.Unix(0, 0))) // some were made after the clock was set back to before the delivery
 	}
 	return list, err

@@ -106,7 +106,8 @@ func (s *Store) ListAttempts(ctx context.Context, tenant posthorn.TenantID, id p
 		if err != nil {
 			return err
 		}
-		rows, err := r.query(`SELECT `+attemptColumns+` FROM attempts WHERE delivery_id = ? ORDER BY number LIMIT 1000`, id)
+		rows, err := r.query(`SELECT `+attemptColumns+` FROM attempts WHERE delivery_id = ? ORDER BY number LIMIT ?`,
+			id, posthorn.MaxDeliveryAttempts)
 		return each(rows, err, func(rows *sql.Rows) error {
 			a, err := scanAttempt(rows, d)
 			list = append(list, a)
