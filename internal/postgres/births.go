@@ -69,7 +69,7 @@ func (s *Store) sweepBirths(ctx context.Context) {
 		return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error { return s.sweepOld(ctx, tx) })
 	})
 	if err != nil && ctx.Err() == nil {
-		s.sweptAt.Store(int64(now + sweepAgain))
+		s.sweptAt.Store(int64(now + sweepAgain - sweepEvery))
 		s.log.Warn("lost births were not looked for", "error", err)
 	}
 }

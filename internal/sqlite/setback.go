@@ -17,7 +17,7 @@ func (s *Store) Prepare(context.Context) error { return nil }
 // followClock makes good for a clock that was set back: what became due by the time of then would wait for it to come again.
 // Waits keep their length, and no lease or pause is longer than one may be. A time that a producer named (deliver_at) stays: that
 // of a delivery which is due later and has spent nothing, as only a person may have tried it by then.
-// It is called at the start and with each withdrawal, every minute.
+// It is called at the start and with each withdrawal.
 func (s *Store) followClock(ctx context.Context) error {
 	var last posthorn.DeliveryID
 	var moment int64
