@@ -62,7 +62,7 @@ func Restore(ctx context.Context, s *config.Settings, from string, replace bool,
 
 func describeCopy(out io.Writer, path string, c sqlite.Copy) {
 	fmt.Fprintf(out, "%s: %d events, %d deliveries, %d subscriptions, schema %d, %d bytes; looked through and whole\n",
-		path, c.Events, c.Deliveries, c.Subscription, c.Migration, c.Bytes)
+		path, c.Events, c.Deliveries, c.Subscriptions, c.Migration, c.Bytes)
 }
 
 // Move takes everything from the embedded store, which no node may have open, into an empty PostgreSQL. The file is renamed

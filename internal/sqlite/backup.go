@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,9 +21,9 @@ import (
 
 // Copy describes a file that was looked through: the schema it has, and how many rows of what.
 type Copy struct {
-	Migration                        int64
-	Events, Deliveries, Subscription int64
-	Bytes                            int64
+	Migration                         int64
+	Events, Deliveries, Subscriptions int64
+	Bytes                             int64
 }
 
 // Backup writes a copy of a store's file to another that must not exist, also while a node serves the store: it is one
@@ -52,7 +53,9 @@ func Backup(ctx context.Context, file, to string) (Copy, error) {
 		err = os.Rename(part, to)
 	}
 	if err == nil {
-		err = syncDirectory(to)
+		if err = syncDirectory(to); err != nil {
+			_ = os.Remove(to)
+		}
 	}
 	if err != nil {
 		return Copy{}, fmt.Errorf("back up %s: %w", file, err)
@@ -103,7 +106,7 @@ func Inspect(ctx context.Context, file string, sealer Sealer) (Copy, error) {
 	c := Copy{Bytes: info.Size()}
 	err = db.QueryRowContext(ctx, `SELECT (SELECT max(version_id) FROM goose_db_version), (SELECT count(*) FROM events),
 		(SELECT count(*) FROM deliveries), (SELECT count(*) FROM subscriptions WHERE deleted_at = 0)`).
-		Scan(&c.Migration, &c.Events, &c.Deliveries, &c.Subscription)
+		Scan(&c.Migration, &c.Events, &c.Deliveries, &c.Subscriptions)
 	if err != nil {
 		return Copy{}, fmt.Errorf("%s is no store of Posthorn: %w", file, err)
 	}
@@ -172,7 +175,10 @@ func Restore(ctx context.Context, from, file string, sealer Sealer, replace bool
 	if err := os.Rename(part, file); err != nil {
 		return Copy{}, fmt.Errorf("restore %s: %w", file, err)
 	}
-	return c, syncDirectory(file)
+	if err := syncDirectory(file); err != nil {
+		return Copy{}, fmt.Errorf("restore %s: it is in its place, and may not be after a crash: %w", file, err)
+	}
+	return c, nil
 }
 
 func copyFile(from, to string) error {
@@ -189,13 +195,14 @@ func copyFile(from, to string) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// syncDirectory makes a rename last, where the system can.
+// syncDirectory makes a file's new name last.
 func syncDirectory(file string) error {
+	if runtime.GOOS == "windows" {
+		return nil // it has no such thing
+	}
 	d, err := os.Open(filepath.Dir(file))
 	if err != nil {
-		return nil
+		return err
 	}
-	defer d.Close()
-	_ = d.Sync()
-	return nil
+	return errors.Join(d.Sync(), d.Close())
 }

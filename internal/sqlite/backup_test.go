@@ -50,7 +50,7 @@ func TestBackupWhileServing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Events < int64(len(before)) || c.Deliveries != c.Events || c.Subscription != 1 {
+	if c.Events < int64(len(before)) || c.Deliveries != c.Events || c.Subscriptions != 1 {
 		t.Errorf("the copy has %+v, %d events were acknowledged before", c, len(before))
 	}
 	if info, err := os.Stat(copied); err != nil || info.Mode().Perm() != 0o600 {
