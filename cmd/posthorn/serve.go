@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/internal/telemetry"
@@ -61,7 +62,7 @@ func greet(a *app.App, s *config.Settings) {
 type migrate struct{}
 
 func (migrate) Run(ctx context.Context, s *config.Settings) error {
-	return withStore(ctx, s, func(store app.Store) error {
+	return withStore(ctx, s, func(store posthorn.Store) error {
 		h, err := store.Health(ctx)
 		if err != nil {
 			return err
@@ -74,7 +75,7 @@ func (migrate) Run(ctx context.Context, s *config.Settings) error {
 type cleanup struct{}
 
 func (cleanup) Run(ctx context.Context, s *config.Settings) error {
-	return withStore(ctx, s, func(store app.Store) error {
+	return withStore(ctx, s, func(store posthorn.Store) error {
 		r, err := app.Cleanup(ctx, s, store)
 		if err != nil {
 			return err
@@ -89,7 +90,7 @@ func (cleanup) Run(ctx context.Context, s *config.Settings) error {
 }
 
 // withStore opens the store the settings name for one command.
-func withStore(ctx context.Context, s *config.Settings, f func(app.Store) error) error {
+func withStore(ctx context.Context, s *config.Settings, f func(posthorn.Store) error) error {
 	if err := s.Resolve(); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ const resealBatch = 200
 
 // Reseal brings everything sealed under the first of the settings' keys, in bounded steps, beside running nodes and as
 // often as wanted; progress is told of each step's sum. With check it only counts.
-func Reseal(ctx context.Context, s *config.Settings, store Store, check bool, progress func(posthorn.ResealReport)) (posthorn.ResealReport, error) {
+func Reseal(ctx context.Context, s *config.Settings, store posthorn.Store, check bool, progress func(posthorn.ResealReport)) (posthorn.ResealReport, error) {
 	sum := posthorn.ResealReport{Keys: map[string]int{}}
 	keys, err := s.Keys()
 	if err != nil {

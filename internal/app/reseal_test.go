@@ -17,7 +17,7 @@ func TestReseal(t *testing.T) {
 	settings := func(keys string) *config.Settings {
 		return &config.Settings{DatabaseURL: "sqlite://" + filepath.Join(dir, "posthorn.db"), EncryptionKeys: keys}
 	}
-	with := func(keys string, do func(app.Store)) {
+	with := func(keys string, do func(posthorn.Store)) {
 		t.Helper()
 		store, err := app.OpenStore(t.Context(), settings(keys), slog.New(slog.DiscardHandler))
 		if err != nil {
@@ -26,7 +26,7 @@ func TestReseal(t *testing.T) {
 		defer store.Close()
 		do(store)
 	}
-	with(old, func(store app.Store) {
+	with(old, func(store posthorn.Store) {
 		tenant := posthorn.Tenant{ID: posthorn.TenantID{UUID: posthorn.NewUUID(store.Now())}, Name: "home"}
 		sub := posthorn.Subscription{ID: posthorn.SubscriptionID{UUID: posthorn.NewUUID(store.Now())}, TenantID: tenant.ID}
 		sub.SetDefaults()
@@ -38,7 +38,7 @@ func TestReseal(t *testing.T) {
 		}
 	})
 	check := func(keys string) (needed error) {
-		with(keys, func(store app.Store) {
+		with(keys, func(store posthorn.Store) {
 			r, err := app.Reseal(t.Context(), settings(keys), store, true, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -50,7 +50,7 @@ func TestReseal(t *testing.T) {
 	if check(first+","+old) == nil {
 		t.Error("the old key is not said to be needed")
 	}
-	with(first+","+old, func(store app.Store) {
+	with(first+","+old, func(store posthorn.Store) {
 		if r, err := app.Reseal(t.Context(), settings(first+","+old), store, false, nil); err != nil || r.Resealed != 1 {
 			t.Errorf("resealed %+v, %v", r, err)
 		}

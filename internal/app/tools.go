@@ -11,11 +11,8 @@ import (
 	"github.com/posthorn/posthorn/internal/janitor"
 )
 
-// Store is what a command on the store itself works with.
-type Store = posthorn.Store
-
 // CreateKey makes a key of a tenant; the text is known only now. A ttl of zero is no expiry.
-func CreateKey(ctx context.Context, store Store, tenantName, name string, scopes []string, ttl time.Duration) (string, *posthorn.Key, error) {
+func CreateKey(ctx context.Context, store posthorn.Store, tenantName, name string, scopes []string, ttl time.Duration) (string, *posthorn.Key, error) {
 	find := store.FindTenant
 	if tenantName == posthorn.DefaultTenant {
 		find = func(ctx context.Context, _ string) (*posthorn.Tenant, error) { return defaultTenant(ctx, store) }
@@ -42,7 +39,7 @@ func CreateKey(ctx context.Context, store Store, tenantName, name string, scopes
 }
 
 // RevokeKey ends a key of a tenant; every node refuses it within five seconds.
-func RevokeKey(ctx context.Context, store Store, tenantName, id string) error {
+func RevokeKey(ctx context.Context, store posthorn.Store, tenantName, id string) error {
 	tenant, err := store.FindTenant(ctx, tenantName)
 	if err != nil {
 		return err
@@ -58,7 +55,7 @@ func RevokeKey(ctx context.Context, store Store, tenantName, id string) error {
 }
 
 // recordCommand writes into the audit log what a command on the store did to a key.
-func recordCommand(ctx context.Context, store Store, tenant posthorn.TenantID, action string, key posthorn.KeyID) error {
+func recordCommand(ctx context.Context, store posthorn.Store, tenant posthorn.TenantID, action string, key posthorn.KeyID) error {
 	return store.RecordAudit(ctx, &posthorn.AuditEntry{
 		ID: posthorn.AuditID{UUID: posthorn.NewUUID(store.Now())}, TenantID: tenant, Via: posthorn.ViaCommand, Action: action,
 		Object: key.String(),
@@ -66,7 +63,7 @@ func recordCommand(ctx context.Context, store Store, tenant posthorn.TenantID, a
 }
 
 // Cleanup removes what is older than the retention, once.
-func Cleanup(ctx context.Context, s *config.Settings, store Store) (posthorn.CleanupReport, error) {
+func Cleanup(ctx context.Context, s *config.Settings, store posthorn.Store) (posthorn.CleanupReport, error) {
 	j := janitor.New(janitor.Options{
 		Store: store, Log: slog.New(slog.DiscardHandler), Retention: s.Retention, Hold: s.Hold, Window: s.Retention,
 		AuditRetention: s.AuditRetention,
