@@ -42,6 +42,7 @@ type Metrics struct {
 	refused        *prometheus.CounterVec
 	removed        *prometheus.CounterVec
 	cleanupSeconds prometheus.Histogram
+	cleaned        prometheus.Gauge
 	ingested       *prometheus.CounterVec
 }
 
@@ -67,6 +68,7 @@ func NewMetrics(version string) *Metrics {
 	m.refused = counters(r, "posthorn_sign_ins_refused_total", "Requests to the API that were not recognised, by what was wrong: nothing, key, session, origin or rate.", "why")
 	m.removed = counters(r, "posthorn_cleanup_removed_total", "Rows and partitions removed by cleanup.", "what")
 	m.cleanupSeconds = histogram(r, "posthorn_cleanup_seconds", "Time of one cleanup.", latencyBuckets)
+	m.cleaned = gauge(r, "posthorn_cleanup_last_success_timestamp_seconds", "When this node last removed all that is past the retention, in Unix time; 0 if it never did.")
 	m.ingested = counters(r, "posthorn_ingest_requests_total", "Requests to sources by provider and outcome: accepted, duplicate, challenge, refused (by its signature), rejected (for another reason), unknown.", "provider", "outcome")
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "posthorn_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": version},
@@ -152,6 +154,9 @@ func (m *Metrics) Cleaned(r posthorn.CleanupReport, took time.Duration) {
 	m.removed.WithLabelValues("keys").Add(float64(r.Keys))
 	m.removed.WithLabelValues("partitions").Add(float64(r.Partitions))
 	m.cleanupSeconds.Observe(took.Seconds())
+	if !r.Behind {
+		m.cleaned.SetToCurrentTime()
+	}
 }
 
 // Ingested counts one request to a source.
@@ -182,6 +187,12 @@ func counters(r *prometheus.Registry, name, help string, labels ...string) *prom
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	r.MustRegister(c)
 	return c
+}
+
+func gauge(r *prometheus.Registry, name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	r.MustRegister(g)
+	return g
 }
 
 func histogram(r *prometheus.Registry, name, help string, buckets []float64) prometheus.Histogram {
