@@ -156,7 +156,8 @@ type Queue struct {
 	// Above QueueCounted they are lower bounds and Capped is set.
 	Pending, Due, Held int
 	Capped             bool
-	// OldestDue is how long the oldest due, unheld and unthrottled delivery has been waiting past its time.
+	// OldestDue is how long the oldest due, unheld and unthrottled delivery has been waiting past its time. Lanes with a rate
+	// limit are left out, in samples too: their owners let them wait, and no worker more would change it.
 	OldestDue time.Duration
 	// Retries counts the retries scheduled in each of the next RetryHours.
 	Retries []int

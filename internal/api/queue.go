@@ -13,7 +13,7 @@ type queueView struct {
 	Due              int        `json:"due" doc:"Those that could be sent now."`
 	Held             int        `json:"held" doc:"Those of paused and disabled subscriptions."`
 	Capped           bool       `json:"capped" doc:"The counts are lower bounds."`
-	OldestDueSeconds float64    `json:"oldest_due_seconds" doc:"How long the oldest due delivery has been waiting past its time; held and throttled ones not counted."`
+	OldestDueSeconds float64    `json:"oldest_due_seconds" doc:"How long the oldest due delivery has been waiting past its time; held and throttled ones, and those of subscriptions with a rate_limit, not counted."`
 	Retries          []int      `json:"retries" doc:"Retries scheduled in each of the next hours."`
 	Lanes            []laneView `json:"lanes" doc:"The lanes with the longest backlogs."`
 }

@@ -49,6 +49,7 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 	var q posthorn.Queue
 	var lanes, fifo uuids
 	var open, held []bool
+	var late []lateLane
 	var now time.Time
 	err := s.eachLane(ctx, func(l *walkedLane) {
 		now = l.now
@@ -61,12 +62,13 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 		case sendable && l.fifo:
 			fifo = append(fifo, l.SubscriptionID.UUID)
 		case sendable:
-			q.OldestDue = max(q.OldestDue, now.Sub(l.first))
+			late = append(late, lateLane{l.SubscriptionID.UUID, l.first})
 		}
 	})
 	if err != nil {
 		return q, err
 	}
+	var found []ordered
 	err = s.do(ctx, "count the queue", func(ctx context.Context) error {
 		var b pgx.Batch
 		b.Queue(steer)
@@ -74,16 +76,20 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 		if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
 			return err
 		}
-		found, err := s.lookOrdered(ctx, s.pool, fifo, make([]bool, len(fifo)), false)
-		for _, o := range found {
-			q.Due += len(o.due)
-			if !o.since.IsZero() {
-				q.OldestDue = max(q.OldestDue, now.Sub(o.since))
-			}
-		}
+		var err error
+		found, err = s.lookOrdered(ctx, s.pool, fifo, make([]bool, len(fifo)), false)
 		return err
 	})
 	if err != nil {
+		return q, err
+	}
+	for i, o := range found {
+		q.Due += len(o.due)
+		if !o.since.IsZero() {
+			late = append(late, lateLane{fifo[i], o.since})
+		}
+	}
+	if q.OldestDue, err = s.oldestDue(ctx, late, now); err != nil {
 		return q, err
 	}
 	born, err := s.bornLanes(ctx, tenant)
@@ -97,6 +103,56 @@ func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Q
 		q.Pending, q.Capped = posthorn.QueueCounted, true
 	}
 	return q, err
+}
+
+// lateLane is a lane with the moment since when it has something due, or from when on it will.
+type lateLane struct {
+	id    posthorn.UUID
+	since time.Time
+}
+
+// lateAtOnce is how many lanes are asked at once whether they are limited: the first of them mostly is not.
+const lateAtOnce = 500
+
+// oldestDue is how long the latest of the lanes has waited at now, those that a rate limit may hold back left out.
+func (s *Store) oldestDue(ctx context.Context, late []lateLane, now time.Time) (time.Duration, error) {
+	late = slices.DeleteFunc(late, func(l lateLane) bool { return !l.since.Before(now) })
+	slices.SortFunc(late, func(a, b lateLane) int { return a.since.Compare(b.since) })
+	for some := range slices.Chunk(late, lateAtOnce) {
+		ids := make(uuids, len(some))
+		for i, l := range some {
+			ids[i] = l.id
+		}
+		limited, err := s.limitedLanes(ctx, ids)
+		if err != nil {
+			return 0, err
+		}
+		for _, l := range some {
+			if !limited[l.id] {
+				return now.Sub(l.since), nil
+			}
+		}
+	}
+	return 0, nil
+}
+
+// limitedLanes are those whose subscriptions have a rate limit. A policy is looked at as text, as none of its parts can be asked
+// for where it holds \u0000; quotes in a text are escaped, and metadata of that name is no object.
+func (s *Store) limitedLanes(ctx context.Context, ids uuids) (map[posthorn.UUID]bool, error) {
+	limited := map[posthorn.UUID]bool{}
+	err := s.do(ctx, "look for rate limits", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `SELECT id FROM subscriptions WHERE id = ANY($1) AND policy::text ~ '"rate_limit": ?\{'`, ids)
+		if err != nil {
+			return err
+		}
+		var id posthorn.UUID
+		_, err = pgx.ForEachRow(rows, []any{(*uuid)(&id)}, func() error {
+			limited[id] = true
+			return nil
+		})
+		return err
+	})
+	return limited, err
 }
 
 // addQueue sums up what countQueue counted.

@@ -39,8 +39,15 @@ func (s *Store) SampleQueue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	limited, err := s.limitedLanes(ctx, ids)
+	if err != nil {
+		return err
+	}
 	sample := posthorn.QueueSample{}
 	for id, p := range points {
+		if limited[id] {
+			p.OldestDue = 0
+		}
 		sample.Add(lanes[id].TenantID, p)
 	}
 	born, err := s.bornLanes(ctx, posthorn.TenantID{})

@@ -34,6 +34,9 @@ const gatedLane = `(throttled_until > ?2 OR breaker_until > ?2)`
 // ofTenant narrows lanes to a tenant, ?1, or with NULL to none.
 const ofTenant = `(?1 IS NULL OR tenant_id = ?1)`
 
+// limitedLane says in SQL that a subscription, ids.subscription_id, has a rate limit.
+const limitedLane = `EXISTS (SELECT 1 FROM subscriptions WHERE id = ids.subscription_id AND json_extract(policy, '$.rate_limit') IS NOT NULL)`
+
 // Queue sums the backlog.
 func (s *Store) Queue(ctx context.Context, tenant posthorn.TenantID) (posthorn.Queue, error) {
 	var q posthorn.Queue
@@ -66,9 +69,11 @@ func countQueue(r reader, tenant posthorn.TenantID, now time.Time, q *posthorn.Q
 		return err
 	}
 	q.Capped = q.Pending == posthorn.QueueCounted
-	err = r.queryRow(`SELECT ifnull(min(head), 0) FROM (SELECT (SELECT visible_at FROM deliveries INDEXED BY deliveries_queue
+	// Only what is late is asked for its limit.
+	err = r.queryRow(`WITH ids AS MATERIALIZED (SELECT subscription_id, (SELECT visible_at FROM deliveries INDEXED BY deliveries_queue
 			WHERE state = 0 AND deliveries.subscription_id = lanes.subscription_id ORDER BY visible_at LIMIT 1) AS head
-		FROM lanes WHERE phase = 0 AND fifo = 0 AND NOT `+gatedLane+` AND `+ofTenant+`)`,
+		FROM lanes WHERE phase = 0 AND fifo = 0 AND NOT `+gatedLane+` AND `+ofTenant+`)
+		SELECT ifnull(min(head), 0) FROM ids WHERE head < ?2 AND NOT `+limitedLane,
 		blob(tenant.UUID), stamp(now)).Scan(&oldest)
 	if oldest > 0 {
 		q.OldestDue = max(now.Sub(at(oldest)), 0)
@@ -78,25 +83,29 @@ func countQueue(r reader, tenant posthorn.TenantID, now time.Time, q *posthorn.Q
 
 // orderedQueue adds what is due in FIFO lanes: the first of each key, not what waits behind it.
 func orderedQueue(r reader, tenant posthorn.TenantID, now time.Time, q *posthorn.Queue) error {
-	var lanes []posthorn.SubscriptionID
-	rows, err := r.query(`SELECT subscription_id FROM lanes WHERE phase = 0 AND fifo = 1 AND NOT `+gatedLane+` AND `+ofTenant,
-		blob(tenant.UUID), stamp(now))
+	type lane struct {
+		id      posthorn.SubscriptionID
+		limited bool
+	}
+	var lanes []lane
+	rows, err := r.query(`SELECT subscription_id, `+limitedLane+` FROM lanes AS ids
+		WHERE phase = 0 AND fifo = 1 AND NOT `+gatedLane+` AND `+ofTenant, blob(tenant.UUID), stamp(now))
 	err = each(rows, err, func(rows *sql.Rows) error {
-		var id posthorn.SubscriptionID
-		err := rows.Scan(&id)
-		lanes = append(lanes, id)
+		var l lane
+		err := rows.Scan(&l.id, &l.limited)
+		lanes = append(lanes, l)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	for _, id := range lanes {
-		due, oldest, _, err := orderedHeads(r, id, now)
+	for _, l := range lanes {
+		due, oldest, _, err := orderedHeads(r, l.id, now)
 		if err != nil {
 			return err
 		}
 		q.Due += due
-		if !oldest.IsZero() {
+		if !oldest.IsZero() && !l.limited {
 			q.OldestDue = max(q.OldestDue, now.Sub(oldest))
 		}
 	}

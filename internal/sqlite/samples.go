@@ -39,29 +39,30 @@ func (s *Store) SampleQueue(ctx context.Context) error {
 // sampleLanes counts each lane in the queue's index alone, as Queue does; what is due in FIFO lanes is looked up.
 func sampleLanes(r reader, now time.Time, sample posthorn.QueueSample) error {
 	type ordered struct {
-		tenant posthorn.TenantID
-		lane   posthorn.SubscriptionID
+		tenant  posthorn.TenantID
+		lane    posthorn.SubscriptionID
+		limited bool
 	}
 	var fifo []ordered
 	rows, err := r.query(`SELECT tenant_id, subscription_id, held, open AND fifo, count(*), sum(open AND NOT fifo AND visible_at <= ?2),
-			min(CASE WHEN open AND NOT fifo THEN visible_at END) FROM (
+			min(CASE WHEN open AND NOT fifo THEN visible_at END), `+limitedLane+` FROM (
 		SELECT lanes.tenant_id, lanes.subscription_id, phase = 1 AS held, phase = 0 AND NOT `+gatedLane+` AS open, fifo, visible_at
 		FROM lanes CROSS JOIN deliveries AS d INDEXED BY deliveries_queue
 			ON d.state = 0 AND d.subscription_id = lanes.subscription_id
-		WHERE phase < 2 AND ?1 IS NULL LIMIT ?3)
+		WHERE phase < 2 AND ?1 IS NULL LIMIT ?3) AS ids
 		GROUP BY subscription_id`, nil, stamp(now), posthorn.QueueCounted)
 	err = each(rows, err, func(rows *sql.Rows) error {
 		var o ordered
 		var p posthorn.QueuePoint
 		var held, inOrder bool
 		var oldest sql.NullInt64
-		if err := rows.Scan(&o.tenant, &o.lane, &held, &inOrder, &p.Pending, &p.Due, &oldest); err != nil {
+		if err := rows.Scan(&o.tenant, &o.lane, &held, &inOrder, &p.Pending, &p.Due, &oldest, &o.limited); err != nil {
 			return err
 		}
 		if held {
 			p.Held = p.Pending
 		}
-		if oldest.Valid {
+		if oldest.Valid && !o.limited {
 			p.OldestDue = max(now.Sub(at(oldest.Int64)), 0)
 		}
 		if inOrder {
@@ -79,7 +80,7 @@ func sampleLanes(r reader, now time.Time, sample posthorn.QueueSample) error {
 			return err
 		}
 		p := posthorn.QueuePoint{Due: due}
-		if !oldest.IsZero() {
+		if !oldest.IsZero() && !o.limited {
 			p.OldestDue = now.Sub(oldest)
 		}
 		sample.Add(o.tenant, p)

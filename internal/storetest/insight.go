@@ -14,6 +14,7 @@ func insightTests() group {
 		{"Queue", insightQueue},
 		{"QueueOfFIFO", insightQueueFIFO},
 		{"QueueOfTenant", insightQueueTenant},
+		{"QueueOfLimited", insightQueueLimited},
 		{"QueueWithoutDeleted", insightQueueDeleted},
 		{"LaneBacklogs", insightBacklogs},
 		{"Backlog", insightBacklog},
@@ -104,6 +105,45 @@ func insightQueueFIFO(f *Fixture) {
 	equal(f, "pending", q.Pending, 3)
 	equal(f, "due", q.Due, 0)
 	equal(f, "oldest due", q.OldestDue, 0)
+}
+
+// insightQueueLimited has deliveries waiting behind a rate limit of their own: a lane is late, the service is not.
+func insightQueueLimited(f *Fixture) {
+	limit := func(s *posthorn.Subscription) {
+		s.RateLimit = &posthorn.RateLimit{Limit: 1, Per: "minute"}
+		s.Metadata = map[string]string{"zero": "a\x00"}
+	}
+	unlimited := func(s *posthorn.Subscription) { // not, for all that it says
+		s.Metadata = map[string]string{"rate_limit": `"rate_limit":{"limit":1}`}
+	}
+	slow, ordered, plain, plainOrdered := f.Subscribe(limit), f.Subscribe(limit, Ordered), f.Subscribe(unlimited), f.Subscribe(unlimited, Ordered)
+	f.PublishOne(slow)
+	f.PublishOne(ordered)
+	f.Elapse(8 * time.Minute)
+	q := f.queue(f.Tenant)
+	equal(f, "due", q.Due, 2)
+	equal(f, "oldest due", q.OldestDue, 0)
+	f.PublishOne(plainOrdered)
+	f.Elapse(3 * time.Minute)
+	f.wantAbout("oldest due of a lane in order", f.queue(f.Tenant).OldestDue, 3*time.Minute)
+	f.PublishOne(plain)
+	f.Elapse(2 * time.Minute)
+	q = f.queue(f.Tenant)
+	equal(f, "due", q.Due, 4)
+	f.wantAbout("oldest due", q.OldestDue, 5*time.Minute)
+	f.must(f.Store.SampleQueue(f.Context()))
+	points := f.history(f.Tenant, time.Hour)
+	f.wantAbout("oldest due in the history", points[len(points)-1].OldestDue, 5*time.Minute)
+	f.SetStatus(plainOrdered, posthorn.StatusPaused)
+	f.wantAbout("oldest due of the other lane", f.queue(f.Tenant).OldestDue, 2*time.Minute)
+
+	lanes, err := f.Store.LaneBacklogs(f.Context(), f.Tenant, 10)
+	f.must(err)
+	for _, l := range lanes {
+		if l.SubscriptionID == slow || l.SubscriptionID == ordered {
+			f.wantAbout("oldest due of a limited lane", l.OldestDue, 13*time.Minute)
+		}
+	}
 }
 
 func insightQueueTenant(f *Fixture) {

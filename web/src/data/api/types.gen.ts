@@ -856,7 +856,7 @@ export type QueueView = {
      */
     lanes: Array<LaneView>;
     /**
-     * How long the oldest due delivery has been waiting past its time; held and throttled ones not counted.
+     * How long the oldest due delivery has been waiting past its time; held and throttled ones, and those of subscriptions with a rate_limit, not counted.
      */
     oldest_due_seconds: number;
     /**
