@@ -225,6 +225,8 @@ type StoreHealth struct {
 	Migration, Expected int64
 	// PoolUsed of PoolSize connections are busy.
 	PoolUsed, PoolSize int
+	// Full says that the disk had no room for a write in the last seconds. SQLite alone knows it.
+	Full bool
 }
 
 // StoreWork counts transactions, those that only read included where they cost the database the same, and their statements.

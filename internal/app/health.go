@@ -35,7 +35,10 @@ func (a *App) checkDatabase(ctx context.Context) api.Component {
 	c := api.Component{Status: api.HealthOK, LatencyMS: float64(h.Latency.Microseconds()) / 1000, Details: map[string]any{
 		"migration": h.Migration, "pool_used": h.PoolUsed, "pool_size": h.PoolSize,
 	}}
-	if h.Migration < h.Expected {
+	switch {
+	case h.Full:
+		c.Status, c.Message = api.HealthDown, "the disk is full; nothing can be stored until there is room"
+	case h.Migration < h.Expected:
 		c.Status, c.Message = api.HealthDegraded, "the schema is older than this version expects"
 	}
 	return c
@@ -91,7 +94,10 @@ func (a *App) checkQueue(ctx context.Context) api.Component {
 	return c
 }
 
-var errStopping = errors.New("the node is stopping")
+var (
+	errStopping = errors.New("the node is stopping")
+	errFull     = errors.New("the disk is full")
+)
 
 // ready says why this node cannot do its own roles, or nil. Overdue work is no reason: it would take every API node away
 // when they are needed most.
@@ -102,6 +108,9 @@ func (a *App) ready(ctx context.Context) error {
 	h, err := a.store.Health(ctx)
 	if err != nil {
 		return err
+	}
+	if h.Full {
+		return errFull
 	}
 	if h.Migration < h.Expected && a.settings.Has(config.RoleAPI) {
 		return errors.New("the schema is older than this version expects")

@@ -61,7 +61,7 @@ func dial(ctx context.Context, s *config.Settings, log *slog.Logger, points *fai
 	}
 	store, err := sqlite.Open(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", s.SQLitePath(), err)
+		return nil, err // it names the file
 	}
 	return store, nil
 }

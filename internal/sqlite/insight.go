@@ -20,6 +20,7 @@ func (s *Store) Health(ctx context.Context) (posthorn.StoreHealth, error) {
 	return posthorn.StoreHealth{
 		Latency: time.Since(began), Migration: s.migration, Expected: s.expected,
 		PoolUsed: stats.InUse + len(s.writer.turn), PoolSize: stats.MaxOpenConnections + 1,
+		Full: time.Since(time.Unix(0, s.writer.fullAt.Load())) < fullFor,
 	}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -157,6 +158,13 @@ func TestRefusals(t *testing.T) {
 			e := f.NewEvent(func(e *posthorn.Event) { e.Payload = make([]byte, 1<<20) })
 			_, err := s.AcceptEvents(t.Context(), f.Node, []posthorn.Acceptance{f.Acceptance(f.NewEvent(), sub), f.Acceptance(e, sub)})
 			wantUnavailable(t, err)
+			h, failed := s.Health(t.Context())
+			if full := c.name == "FullDisk"; failed != nil || h.Full != full || strings.Contains(err.Error(), "the disk is full") != full {
+				t.Errorf("health is %+v, %v, after %v", h, failed, err)
+			}
+			if again := fault(fmt.Errorf("once more: %w", err)); again.Error() != "once more: "+err.Error() {
+				t.Errorf("an error that has its kind is given it again: %v", again)
+			}
 			pragma(c.allow)
 			events, _, err := s.ListEvents(t.Context(), f.Tenant, posthorn.EventFilter{}, posthorn.Page{Limit: 10})
 			if err != nil || len(events) != 0 {

@@ -28,6 +28,8 @@ type writer struct {
 	tallied, folded int
 	// What was done so far; others read it.
 	transactions, done atomic.Int64
+	// fullAt is when the disk last had no room, in Unix nanoseconds.
+	fullAt atomic.Int64
 }
 
 // statementKey names a statement: its text, and for one over several rows how many.
@@ -114,6 +116,11 @@ func (s *Store) begin(ctx context.Context) *tx {
 }
 
 func (t *tx) run(change func(*tx) error) (err error) {
+	defer func() {
+		if full(err) {
+			t.fullAt.Store(time.Now().UnixNano())
+		}
+	}()
 	if _, err := t.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
