@@ -114,6 +114,7 @@ func TestRenderSecrets(t *testing.T) {
 	checks := map[string]func() bool{
 		"POSTHORN_API_KEY":         func() bool { return auth.CheckKey(generated) == "" },
 		"POSTHORN_ENCRYPTION_KEYS": func() bool { _, err := seal.ParseKeys(generated); return err == nil },
+		"POSTHORN_METRICS_TOKEN":   func() bool { return len(generated) >= 16 },
 	}
 	for _, v := range readBlueprint(t).EnvVarGroups[0].EnvVars {
 		if check, secret := checks[v.Key]; secret {
