@@ -87,13 +87,14 @@ func (h *Handler) getHealth(ctx context.Context, _ *call, _ *nothing) (*healthRe
 	return &healthReply{status, report}, nil
 }
 
-func (h *Handler) getReadiness(ctx context.Context, c *call, _ *nothing) (*reply[liveness], error) {
+func (h *Handler) getReadiness(ctx context.Context, _ *call, _ *nothing) (*reply[liveness], error) {
 	if h.opts.Ready != nil {
 		ctx, cancel := context.WithTimeout(ctx, checkTime)
 		defer cancel()
 		if err := h.opts.Ready(ctx); err != nil {
-			c.cause = err
-			return nil, newProblem(answerNotReady, "this node cannot do its work at present; /health says more").header("Retry-After", "2")
+			p := newProblem(answerNotReady, "this node cannot do its work at present; /health says more").header("Retry-After", "2")
+			p.cause = err
+			return nil, p
 		}
 	}
 	return replyWith(liveness{"ready"}), nil

@@ -45,6 +45,9 @@ func TestHealth(t *testing.T) {
 	if strings.Contains(string(a.body), "10.0.0.1") || a.header.Get("Retry-After") == "" {
 		t.Errorf("not ready: %s", a.body)
 	}
+	if !strings.Contains(s.log.String(), "10.0.0.1") {
+		t.Errorf("the log does not say why the node is not ready: %s", s.log)
+	}
 	s.call(http.MethodGet, "/health/live", "", nil).want(http.StatusOK)
 }
 

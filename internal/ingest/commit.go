@@ -52,12 +52,14 @@ type waiting struct {
 	err      error
 }
 
-// answer ends the wait of a request, unless it was answered before.
-func (w *waiting) answer(results []posthorn.Accepted, err error) {
-	if w.answered.CompareAndSwap(false, true) {
-		w.results, w.err = results, err
-		close(w.done)
+// answer ends the wait of a request; false when it was answered before.
+func (w *waiting) answer(results []posthorn.Accepted, err error) bool {
+	if !w.answered.CompareAndSwap(false, true) {
+		return false
 	}
+	w.results, w.err = results, err
+	close(w.done)
+	return true
 }
 
 func (c *committer) init(opts *Options) {
@@ -137,10 +139,10 @@ func (c *committer) offer(w *waiting) bool {
 }
 
 // fail answers a request that was not committed.
-func (c *committer) fail(w *waiting, err error) {
+func (c *committer) fail(w *waiting, err error) (told bool) {
 	c.release(w.batch)
 	c.bytes.Add(-w.bytes)
-	w.answer(nil, err)
+	return w.answer(nil, err)
 }
 
 // run commits groups until the life ends.
@@ -229,9 +231,15 @@ func (c *committer) commitGroup(group []*waiting) {
 	leased := time.Now()
 	accepted, err := c.opts.Store.AcceptEvents(ctx, c.opts.Node, batch)
 	if err != nil {
-		c.opts.Log.Error("events not stored", "events", len(batch), "error", err)
+		untold := 0
 		for _, w := range group {
-			c.fail(w, err)
+			if !c.fail(w, err) {
+				untold += len(w.batch)
+			}
+		}
+		// Who is told logs it, with the request.
+		if untold > 0 {
+			c.opts.Log.Error("events not stored", "events", untold, "error", err)
 		}
 		return
 	}

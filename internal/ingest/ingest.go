@@ -196,7 +196,8 @@ func (p *Publisher) publish(ctx context.Context, tenant posthorn.TenantID, event
 			refuse(answers, open, err)
 			return nil, err
 		case err != nil:
-			// What came before it is stored, and its answers say so.
+			// What came before it is stored, and its answers say so: no error is left that whoever asked could log.
+			p.opts.Log.Error("events not stored", "events", len(matched)+len(rest), "error", err)
 			refuse(answers, append(matched, rest...), err)
 			return answers, nil
 		}

@@ -1,9 +1,11 @@
 package ingest_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -387,7 +389,8 @@ func TestPublishInSeveralCommits(t *testing.T) {
 				for range subscriptions {
 					n.Subscribe(receiverURL)
 				}
-				p := start(t, n, func(o *ingest.Options) { o.Store, o.Lanes = store, l })
+				var log bytes.Buffer
+				p := start(t, n, func(o *ingest.Options) { o.Store, o.Lanes, o.Log = store, l, slog.New(slog.NewTextHandler(&log, nil)) })
 				batch := make([]*posthorn.Event, events)
 				for i := range batch {
 					batch[i] = event("a")
@@ -414,6 +417,16 @@ func TestPublishInSeveralCommits(t *testing.T) {
 				}
 				synctest.Wait()
 				l.check(t, stored*subscriptions)
+				if !ends {
+					return
+				}
+				if _, err := p.Publish(context.Background(), n.Tenant, event("a")); posthorn.KindOf(err) != posthorn.Unavailable {
+					t.Errorf("a later event: %v", err)
+				}
+				// Whoever is told of an error logs it; of the batch nobody was.
+				if lines := strings.Count(log.String(), "events not stored"); lines != 1 || !strings.Contains(log.String(), "events=70") {
+					t.Errorf("the log has %s", &log)
+				}
 			})
 		})
 	}
@@ -519,7 +532,10 @@ func TestStopAnswersEverybody(t *testing.T) {
 // TestStopGivesUpCommits: a store that hangs holds a stop only until the end of its context, and everybody is answered.
 func TestStopGivesUpCommits(t *testing.T) {
 	play(t, func(t *testing.T, n *hooktest.Node) {
-		p := start(t, n, func(o *ingest.Options) { o.Store = stuck{n.Store, make(chan struct{})} })
+		var log bytes.Buffer
+		p := start(t, n, func(o *ingest.Options) {
+			o.Store, o.Log = stuck{n.Store, make(chan struct{})}, slog.New(slog.NewTextHandler(&log, nil))
+		})
 		answer := make(chan error, 1)
 		go func() {
 			_, err := p.Publish(context.Background(), n.Tenant, event("a"))
@@ -532,6 +548,9 @@ func TestStopGivesUpCommits(t *testing.T) {
 		p.Stop(ctx)
 		if took := time.Since(start); took > time.Second || posthorn.KindOf(<-answer) != posthorn.Unavailable {
 			t.Errorf("stopped after %s", took)
+		}
+		if lines := strings.Count(log.String(), "events not stored"); lines != 1 {
+			t.Errorf("who was answered before cannot log what came of it; the log has %s", &log)
 		}
 	})
 }

@@ -22,7 +22,15 @@ func NewLog(w io.Writer, level, format string) (*slog.Logger, *slog.LevelVar) {
 	if format == "text" || format == "auto" && isTerminal(w) {
 		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: &threshold, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)})), &threshold
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: &threshold})), &threshold
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: &threshold, ReplaceAttr: withUnit})), &threshold
+}
+
+// withUnit writes a time as Go does, "1.588ms": JSON would have it as a number of nanoseconds that does not say so.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().Round(time.Microsecond).String())
+	}
+	return a
 }
 
 func isTerminal(w io.Writer) bool {
