@@ -113,6 +113,8 @@ type Options struct {
 	// Checks are the components of GET /health; Ready says why this node cannot do its roles, or nil.
 	Checks []Check
 	Ready  func(ctx context.Context) error
+	// Unattended, when set, says that no worker takes deliveries, as the nodes were last heard of.
+	Unattended func() bool
 	// Watch, when set, is called while someone watches the live stream, so that other parts can spare the messages else.
 	Watch func() (stop func())
 	// Dashboard is served at / and below; nil serves a page that says how to get it.

@@ -168,20 +168,21 @@ func (h *Handler) showDeliveries(ctx context.Context, tenant posthorn.TenantID, 
 		return nil, err
 	}
 	now := h.store.Now()
+	unattended := h.opts.Unattended != nil && h.opts.Unattended()
 	shown := make([]delivery, len(rows))
 	for i := range rows {
 		d := &rows[i]
-		shown[i] = showDelivery(d, subscriptions[d.SubscriptionID], lanes[d.SubscriptionID], now)
+		shown[i] = showDelivery(d, subscriptions[d.SubscriptionID], lanes[d.SubscriptionID], now, unattended)
 	}
 	return shown, nil
 }
 
 // showDelivery shows one delivery. The subscription is nil when its tombstone is gone too.
-func showDelivery(d *posthorn.Delivery, s *posthorn.Subscription, lane *posthorn.Lane, now time.Time) delivery {
+func showDelivery(d *posthorn.Delivery, s *posthorn.Subscription, lane *posthorn.Lane, now time.Time, unattended bool) delivery {
 	is := delivery{
 		ID: d.ID, EventID: d.EventID, EventType: d.EventType, SubscriptionID: d.SubscriptionID, Status: d.State,
 		Reason: nonEmpty(d.Reason), Attempts: d.Attempts, LastOutcome: nonEmpty(d.LastOutcome), LastError: nonEmpty(d.LastError),
-		Explanation: explain(d, s, lane, now), OrderingKey: nonEmpty(d.OrderingKey),
+		Explanation: explain(d, s, lane, now, unattended), OrderingKey: nonEmpty(d.OrderingKey),
 		CreatedAt: d.CreatedAt.UTC(), UpdatedAt: d.UpdatedAt.UTC(), CompletedAt: optional(d.CompletedAt),
 	}
 	if s != nil {

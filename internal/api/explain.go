@@ -10,8 +10,8 @@ import (
 )
 
 // explain says in a sentence or two why a delivery is in its state and what happens next. The subscription is nil when
-// it is gone for good; the lane is never nil.
-func explain(d *posthorn.Delivery, s *posthorn.Subscription, lane *posthorn.Lane, now time.Time) string {
+// it is gone for good; the lane is never nil. Unattended: no worker takes deliveries.
+func explain(d *posthorn.Delivery, s *posthorn.Subscription, lane *posthorn.Lane, now time.Time, unattended bool) string {
 	switch d.State {
 	case posthorn.Delivered:
 		return fmt.Sprintf("Delivered: attempt %d was answered %s.", d.Attempts, httpStatus(d.LastStatusCode))
@@ -29,7 +29,7 @@ func explain(d *posthorn.Delivery, s *posthorn.Subscription, lane *posthorn.Lane
 	if s.Status != posthorn.StatusActive {
 		return explainHeld(s, lane)
 	}
-	return explainWaiting(d, s, lane, now)
+	return explainWaiting(d, s, lane, now, unattended)
 }
 
 func explainExhausted(d *posthorn.Delivery) string {
@@ -92,13 +92,16 @@ func explainHeld(s *posthorn.Subscription, lane *posthorn.Lane) string {
 	return "Held" + since + " because " + why + "; it is sent when the subscription is resumed."
 }
 
-func explainWaiting(d *posthorn.Delivery, s *posthorn.Subscription, lane *posthorn.Lane, now time.Time) string {
+func explainWaiting(d *posthorn.Delivery, s *posthorn.Subscription, lane *posthorn.Lane, now time.Time, unattended bool) string {
+	const nobody = ", and no worker takes deliveries at present: none is alive, or all are draining. It is sent when one does."
 	past := ""
 	if d.LastOutcome != "" {
 		past = lastFailure(d) + " "
 	}
 	due := d.DueAt.After(now)
 	switch {
+	case d.Manual != posthorn.NotManual && unattended:
+		return past + "A retry was asked for by hand" + nobody
 	case d.Manual != posthorn.NotManual:
 		return past + "A retry was asked for by hand; the next free worker sends it."
 	case due && d.Attempts == 0:
@@ -110,6 +113,8 @@ func explainWaiting(d *posthorn.Delivery, s *posthorn.Subscription, lane *postho
 			", when one delivery tries it again."
 	case due:
 		return past + "The next attempt is due " + at(d.DueAt, now) + remaining(d, s) + "."
+	case unattended:
+		return past + "It is due now" + nobody
 	case lane.BreakerOpens > 0:
 		return past + "The receiver failed too often in a row; one delivery is trying it again, and the others follow when that succeeds."
 	case s.Ordering == posthorn.OrderingFIFO && d.Sequence >= 0:

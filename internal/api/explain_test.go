@@ -130,8 +130,32 @@ func TestExplain(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := explain(&test.d, test.s, &test.lane, now); got != test.want {
+			if got := explain(&test.d, test.s, &test.lane, now, false); got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestExplainUnattended(t *testing.T) {
+	now := time.Date(2026, 1, 31, 9, 30, 0, 0, time.UTC)
+	s := &posthorn.Subscription{Status: posthorn.StatusActive, Policy: posthorn.Policy{
+		Ordering: posthorn.OrderingFIFO, RateLimit: &posthorn.RateLimit{Limit: 3, Per: "minute"},
+	}}
+	const nobody = ", and no worker takes deliveries at present: none is alive, or all are draining. It is sent when one does."
+	for name, c := range map[string]struct {
+		d    posthorn.Delivery
+		want string
+	}{
+		"Due":      {posthorn.Delivery{DueAt: now}, "It is due now" + nobody},
+		"ByHand":   {posthorn.Delivery{DueAt: now.Add(time.Hour), Manual: posthorn.ManualWhilePending}, "A retry was asked for by hand" + nobody},
+		"Later":    {posthorn.Delivery{DueAt: now.Add(time.Minute)}, "Not sent yet: it is due at 2026-01-31 09:31:00 UTC (in 1 min 0 s)."},
+		"OnItsWay": {posthorn.Delivery{DueAt: now, Attempts: 1, ClaimedUntil: now.Add(time.Second)}, "Attempt 1 is on its way."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.d.State = posthorn.Pending
+			if got := explain(&c.d, s, &posthorn.Lane{}, now, true); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})
 	}
@@ -150,7 +174,7 @@ func TestExplainCoversAll(t *testing.T) {
 	for state, list := range reasons {
 		for _, reason := range list {
 			d := &posthorn.Delivery{State: state, Reason: reason, Attempts: 1, LastOutcome: posthorn.Timeout}
-			text := explain(d, nil, &posthorn.Lane{}, time.Time{})
+			text := explain(d, nil, &posthorn.Lane{}, time.Time{}, false)
 			if !strings.HasSuffix(text, ".") || slices.Contains(seen, text) {
 				t.Errorf("%s for %s is explained as %q", state, reason, text)
 			}

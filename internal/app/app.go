@@ -63,7 +63,7 @@ type App struct {
 	tracer    *telemetry.Tracer // nil unless traces are on
 	points    *failpoint.Points // nil but in tests of crashes
 	stopping  atomic.Bool
-	workers   atomic.Int64 // live workers as last seen, for the shares of a rate limit
+	workers   atomic.Int64 // live workers as last seen
 
 	lifecycle
 	failed chan error
@@ -82,6 +82,7 @@ func New(ctx context.Context, s *config.Settings, log *slog.Logger, version stri
 	store = metrics.Store(store)
 	a := &App{settings: s, log: log, version: version, store: store, points: points, metrics: metrics, failed: make(chan error, 1)}
 	a.lifecycle.log, a.lifecycle.points = log, points
+	a.workers.Store(1) // until it is known
 	a.metrics.Queue(func(ctx context.Context) (posthorn.Queue, error) { return store.Queue(ctx, posthorn.TenantID{}) })
 	a.started = store.Now()
 	a.node = posthorn.NodeID{UUID: posthorn.NewUUID(a.started)}

@@ -80,7 +80,7 @@ func (a *App) describe() *posthorn.Node {
 	return n
 }
 
-// liveWorkers counts the nodes that deliver and were heard of lately; at least the one that asks.
+// liveWorkers counts the nodes that take deliveries and were heard of lately.
 func liveWorkers(nodes []posthorn.Node, now time.Time) int {
 	live := 0
 	for i := range nodes {
@@ -88,7 +88,7 @@ func liveWorkers(nodes []posthorn.Node, now time.Time) int {
 			live++
 		}
 	}
-	return max(live, 1)
+	return live
 }
 
 // isWorking says whether a node is a worker that was heard of lately.

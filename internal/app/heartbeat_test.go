@@ -18,13 +18,14 @@ func TestLiveWorkers(t *testing.T) {
 		nodes []posthorn.Node
 		want  int
 	}{
-		"Nobody":   {nil, 1},
-		"Alone":    {[]posthorn.Node{worker(0)}, 1},
-		"Two":      {[]posthorn.Node{worker(0), worker(aliveWithin - 1)}, 2},
-		"OneDead":  {[]posthorn.Node{worker(0), worker(aliveWithin)}, 1},
-		"Ahead":    {[]posthorn.Node{worker(0), worker(-time.Hour)}, 1},
-		"NoWorker": {[]posthorn.Node{worker(0), {Roles: []string{"api"}, SeenAt: now}}, 1},
-		"Draining": {[]posthorn.Node{worker(0), worker(0), draining}, 2},
+		"Nobody":    {nil, 0},
+		"Alone":     {[]posthorn.Node{worker(0)}, 1},
+		"Two":       {[]posthorn.Node{worker(0), worker(aliveWithin - 1)}, 2},
+		"OneDead":   {[]posthorn.Node{worker(0), worker(aliveWithin)}, 1},
+		"Ahead":     {[]posthorn.Node{worker(0), worker(-time.Hour)}, 1},
+		"NoWorker":  {[]posthorn.Node{worker(0), {Roles: []string{"api"}, SeenAt: now}}, 1},
+		"Draining":  {[]posthorn.Node{worker(0), worker(0), draining}, 2},
+		"NoneTakes": {[]posthorn.Node{worker(aliveWithin), draining}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if live := liveWorkers(c.nodes, now); live != c.want {

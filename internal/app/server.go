@@ -49,7 +49,7 @@ func (a *App) buildShared() error {
 	a.add("bus", nil, func(context.Context) { a.bus.Close() })
 	a.cache = cache.New(cache.Options{Store: a.store, Redis: a.redis, Sealer: keys, Bus: a.bus, Observe: a.metrics.CacheRead})
 	a.add("cache", nil, func(context.Context) { a.cache.Close() })
-	a.limiter = limit.New(limit.Options{Redis: a.redis, Nodes: func() int { return int(a.workers.Load()) }})
+	a.limiter = limit.New(limit.Options{Redis: a.redis, Nodes: func() int { return max(1, int(a.workers.Load())) }})
 	a.policy = egress.NewPolicy(a.settings.PrivateNetworks(), a.settings.AllowHTTP)
 	if a.settings.EgressProxy != "" {
 		if a.proxy, err = egress.ParseProxy(a.settings.EgressProxy); err != nil {
@@ -125,7 +125,7 @@ func (a *App) routes() (http.Handler, error) {
 		GlobalLimit: rate, TrustedProxies: s.Proxies(), Checks: a.checks(), Ready: a.ready, Watch: a.bus.Watch,
 		Dashboard: dashboard(), Observe: a.metrics.Requested, Refused: a.metrics.Refused, Logger: a.log, Version: a.version,
 		Window: s.Retention, MaxEventBytes: s.MaxEventBytes, Settings: a.shownSettings(), StrictTypes: s.StrictTypes,
-		Counter: counter, Ingested: a.metrics.Ingested,
+		Counter: counter, Ingested: a.metrics.Ingested, Unattended: func() bool { return a.workers.Load() == 0 },
 	}
 	if a.tracer != nil {
 		o.Trace = a.tracer.Request
