@@ -23,7 +23,8 @@ Written from the code by ` + "`go test ./docs -update`" + `: change the settings
 
 Every setting is an environment variable and a flag of every command of a node; a flag wins. ` + "`posthorn config`" + ` prints what is in
 force with secrets masked, and ` + "`posthorn doctor`" + ` looks whether it can work. [.env.example](../.env.example) is a file to start from:
-copy it to ` + "`.env`" + `. Docker compose reads that; the program does not, so elsewhere load it first: ` + "`set -a; . ./.env; set +a`" + `.
+copy it to ` + "`.env`" + `. Docker compose reads that; the program does not, so elsewhere load it first: ` + "`set -a; . ./.env; set +a`" + `. A variable
+that begins with ` + "`POSTHORN_`" + ` and is no setting has no effect: the log names it at start, with the setting that was probably meant.
 
 Lists are separated by commas. Times are written like ` + "`90s`, `30m`, `72h`" + `; networks like ` + "`10.0.0.0/8`" + `, or one address. Settings marked
 🔒 are secrets: keep them in a secret store, not in an image. Every node of a cluster needs the same values, except ` + "`HOST`, `PORT`" + `,

@@ -20,6 +20,9 @@ func (serve) Run(ctx context.Context, s *config.Settings) error {
 	}
 	log, level := telemetry.NewLog(os.Stderr, s.LogLevel, s.LogFormat)
 	switchLevel(ctx, log, level)
+	for _, u := range config.Unknown() {
+		log.Warn("unknown variable: " + u.String())
+	}
 	// net/http's client has no logger of its own: what it says of receivers goes where the rest goes, when asked for.
 	slog.SetLogLoggerLevel(slog.LevelDebug)
 	slog.SetDefault(log)

@@ -137,6 +137,15 @@ func other(t *testing.T, database string) string {
 }
 
 // TestServerJudged walks over what a PostgreSQL may say of itself.
+// TestMisspeltVariable names it, and not what it holds.
+func TestMisspeltVariable(t *testing.T) {
+	t.Setenv("POSTHORN_ENCRYPTION_KEY", key)
+	found := examineSettings(settings(t))
+	if f := worst(found, "configuration"); f.Level != Warning || !strings.Contains(f.Text, "did you mean POSTHORN_ENCRYPTION_KEYS?") || strings.Contains(f.Text+f.Fix, key) {
+		t.Errorf("found %+v", found)
+	}
+}
+
 func TestServerJudged(t *testing.T) {
 	good := server{number: 160000, create: true, fsync: "on", commit: "on", pages: "on", most: 100, used: 3, tls: true, migrated: true}
 	for _, c := range []struct {

@@ -12,14 +12,16 @@ var known = []string{"phk_development_key_known_to_everybody", "UE9TVEhPUk4tREVW
 // examineSettings resolves the settings as a start does.
 func examineSettings(s *config.Settings) []Finding {
 	const about = "configuration"
+	var all []Finding
+	for _, u := range config.Unknown() {
+		all = append(all, warn(about, u.String(), "correct its name or unset it: it has no effect"))
+	}
 	if err := s.Resolve(); err != nil {
-		var all []Finding
 		for line := range strings.Lines(err.Error()) {
 			all = append(all, fail(about, strings.TrimSpace(line), "docs/configuration.md has every setting; posthorn config shows what is in force"))
 		}
 		return all
 	}
-	var all []Finding
 	for _, value := range known {
 		if s.APIKey == value || strings.Contains(s.EncryptionKeys, value) {
 			all = append(all, warn(about, "a development key that everybody knows is in use",
