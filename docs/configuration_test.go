@@ -41,10 +41,24 @@ const clientIntroduction = `
 
 `
 
+const exitCodes = `
+## Exit codes
+
+| code | when |
+|---|---|
+| 0 | it was done; ` + "`serve`" + `: it was stopped by SIGTERM or SIGINT |
+| 80 | the command line is wrong, or a setting is none of the words that it may be |
+| 1 | anything else went wrong: a setting that cannot be read or does not work, a store out of reach at start, an answer that is an error |
+
+Some commands answer by 1 what they were asked, too: ` + "`health`" + ` when the node is not ready, ` + "`doctor`" + ` when there is something to fix, ` + "`keys reseal`" + `
+and its ` + "`--check`" + ` while a secret is under another key, ` + "`trigger --wait`" + ` unless every delivery of the event succeeded within the time (an event that
+no subscription wants has none).
+`
+
 // TestConfiguration compares docs/configuration.md with the settings.
 func TestConfiguration(t *testing.T) {
 	want := configurationIntroduction + settingsTable(reflect.TypeFor[config.Settings]()) +
-		fmt.Sprintf(clientIntroduction, clientCommands(t)) + settingsTable(reflect.TypeFor[client.Settings]())
+		fmt.Sprintf(clientIntroduction, clientCommands(t)) + settingsTable(reflect.TypeFor[client.Settings]()) + exitCodes
 	path := filepath.Join(root, "docs/configuration.md")
 	if *update {
 		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {

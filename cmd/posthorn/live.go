@@ -17,7 +17,7 @@ type trigger struct {
 	ContentType    string        `help:"Content type of the payload (default: application/json)."`
 	IdempotencyKey string        `placeholder:"TEXT" help:"Publishing again with the same key changes nothing."`
 	OrderingKey    string        `placeholder:"TEXT" help:"Narrows the order of fifo subscriptions."`
-	Wait           time.Duration `placeholder:"TIME" help:"Wait for the deliveries, such as 10s, and show what became of them."`
+	Wait           time.Duration `placeholder:"TIME" help:"Wait for the deliveries, such as 10s, and show what became of them; exit 1 unless all succeeded by then."`
 }
 
 func (t trigger) Run(ctx context.Context) error {

@@ -50,6 +50,29 @@ func TestTriggerAndLook(t *testing.T) {
 	}
 }
 
+// TestTriggerWaits wants scripts to be able to go by the exit code of what was waited for.
+func TestTriggerWaits(t *testing.T) {
+	t.Parallel()
+	n := binary.Start(t)
+	if out := posthorn(t, n, "trigger", "order.created", "--wait", "20s"); !strings.Contains(out, "unmatched") {
+		t.Errorf("what nobody wants printed\n%s", out)
+	}
+	s := subscribe(t, n, "shop", "order.*")
+	posthorn(t, n, "subscriptions", "pause", s.ID.String())
+	for _, c := range []struct {
+		args      []string
+		out, errs string
+	}{
+		{[]string{"trigger", "order.created", "--wait", "1s"}, "pending\n", "not delivered within 1s"},
+		{[]string{"trigger", "order.created", "--wait", "1s", "--json"}, `"status": "pending"`, "not delivered within 1s"},
+	} {
+		if out, errs, err := try(t, n, c.args...); err == nil || !strings.Contains(out, c.out) || !strings.Contains(errs, c.errs) {
+			t.Errorf("posthorn %s: %v\n%s%s", strings.Join(c.args, " "), err, out, errs)
+		}
+	}
+	posthorn(t, n, "trigger", "order.created") // who does not wait is told of the publish alone
+}
+
 func TestReplays(t *testing.T) {
 	t.Parallel()
 	n := binary.Start(t)

@@ -25,7 +25,7 @@ type Trigger struct {
 	Wait time.Duration
 }
 
-// Trigger publishes an event and prints the answer, and with Wait what became of it.
+// Trigger publishes an event and prints the answer, and with Wait what became of it: an error unless it was delivered to all who want it.
 func (c *Console) Trigger(ctx context.Context, t Trigger) error {
 	e := client.Publish{
 		Type: t.Type, Payload: t.Payload, ContentType: t.ContentType, IdempotencyKey: t.IdempotencyKey, OrderingKey: t.OrderingKey,
@@ -58,11 +58,27 @@ func (c *Console) Trigger(ctx context.Context, t Trigger) error {
 		return err
 	}
 	if c.json {
-		return c.asJSON(s)
+		if err := c.asJSON(s); err != nil {
+			return err
+		}
+		return verdict(s.Status, t.Wait)
 	}
 	fmt.Fprintf(c.out, "%s\n", s.Status)
 	for _, d := range s.Deliveries {
 		fmt.Fprintf(c.out, "  %s  %s\n    %s\n", d.ID, plain(d.URL), plain(d.Explanation))
+	}
+	return verdict(s.Status, t.Wait)
+}
+
+// verdict is an error unless everything that was wanted arrived: scripts go by the exit code. Nothing was, where nobody wants the event.
+func verdict(s posthorn.EventStatus, waited time.Duration) error {
+	switch s {
+	case posthorn.EventPending:
+		return fmt.Errorf("not delivered within %s; it is tried further", waited)
+	case posthorn.EventFailed:
+		return errors.New("not delivered")
+	case posthorn.EventPartial:
+		return errors.New("not delivered to every subscription")
 	}
 	return nil
 }
