@@ -1,6 +1,9 @@
 package posthorn
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Vault keeps what is sealed in the store under the first of the operator's keys.
 type Vault interface {
@@ -36,6 +39,8 @@ type ResealPlace struct {
 type ResealReport struct {
 	// Examined rows, of which Resealed were sealed anew (with Check: need to be) and Unreadable open with no key.
 	Examined, Resealed, Unreadable int
+	// Readable rows have something sealed that a key opens: under the first one, by its id alone.
+	Readable int
 	// Keys counts the rows found under each other key than the first, by its id in hex.
 	Keys map[string]int
 	// Next is where the next step begins; Done says that there is none.
@@ -66,7 +71,11 @@ func (r *ResealReport) Judge(keys Keyring, values []Sealed) map[int][]byte {
 	anew := map[int][]byte{}
 	for i, v := range values {
 		r.Examined++
-		if len(v.Bytes) == 0 || !v.Erase && !keys.NeedsReseal(v.Bytes) {
+		if len(v.Bytes) == 0 {
+			continue
+		}
+		if !v.Erase && !keys.NeedsReseal(v.Bytes) {
+			r.Readable++
 			continue
 		}
 		if v.Erase {
@@ -76,6 +85,7 @@ func (r *ResealReport) Judge(keys Keyring, values []Sealed) map[int][]byte {
 		}
 		if plain, err := keys.Open(v.Bytes, v.Bind); err == nil {
 			anew[i] = keys.Seal(plain, v.Bind)
+			r.Readable++
 		} else {
 			r.Unreadable++
 		}
@@ -86,4 +96,49 @@ func (r *ResealReport) Judge(keys Keyring, values []Sealed) map[int][]byte {
 	}
 	r.Resealed += len(anew)
 	return anew
+}
+
+// Add makes a report the sum of itself and a further step's.
+func (r *ResealReport) Add(step ResealReport) {
+	r.Examined, r.Resealed = r.Examined+step.Examined, r.Resealed+step.Resealed
+	r.Readable, r.Unreadable = r.Readable+step.Readable, r.Unreadable+step.Unreadable
+	if r.Keys == nil {
+		r.Keys = map[string]int{}
+	}
+	for id, n := range step.Keys {
+		r.Keys[id] += n
+	}
+	r.Next, r.Done = step.Next, step.Done
+}
+
+// A Glance looks at 200 rows a step, until it has seen as many that open, and at most 16 steps: milliseconds.
+const (
+	glanceStep  = 200
+	glanceSteps = 16
+)
+
+// Glance looks at the oldest sealed values, whether the keys open them, and changes nothing. Step is a Vault's Reseal.
+func Glance(ctx context.Context, keys Keyring, step func(context.Context, Keyring, ResealStep) (ResealReport, error)) (ResealReport, error) {
+	var sum ResealReport
+	for range glanceSteps {
+		r, err := step(ctx, keys, ResealStep{At: sum.Next, Limit: glanceStep, Check: true})
+		if err != nil {
+			return sum, err
+		}
+		if sum.Add(r); sum.Done || sum.Readable >= glanceStep {
+			break
+		}
+	}
+	return sum, nil
+}
+
+// NoneOpens says that there are sealed values and that the keys open none of them.
+func (r *ResealReport) NoneOpens() bool { return r.Readable == 0 && r.Unreadable > 0 }
+
+// Unopened says how many of the sealed values no key opens; "" where there are none.
+func (r *ResealReport) Unopened() string {
+	if r.Unreadable == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d secrets looked at do not open", r.Unreadable, r.Unreadable+r.Readable)
 }

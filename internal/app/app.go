@@ -78,6 +78,9 @@ func New(ctx context.Context, s *config.Settings, log *slog.Logger, version stri
 	if err != nil {
 		return nil, err
 	}
+	if err := checkSecrets(ctx, s, store, log); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
 	metrics := telemetry.NewMetrics(version)
 	store = metrics.Store(store)
 	a := &App{settings: s, log: log, version: version, store: store, points: points, metrics: metrics, failed: make(chan error, 1)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 
@@ -17,7 +18,7 @@ const resealBatch = 200
 // Reseal brings everything sealed under the first of the settings' keys, in bounded steps, beside running nodes and as
 // often as wanted; progress is told of each step's sum. With check it only counts.
 func Reseal(ctx context.Context, s *config.Settings, store posthorn.Store, check bool, progress func(posthorn.ResealReport)) (posthorn.ResealReport, error) {
-	sum := posthorn.ResealReport{Keys: map[string]int{}}
+	var sum posthorn.ResealReport
 	keys, err := s.Keys()
 	if err != nil {
 		return sum, err
@@ -27,13 +28,8 @@ func Reseal(ctx context.Context, s *config.Settings, store posthorn.Store, check
 		if err != nil {
 			return sum, fmt.Errorf("reseal: %w", err)
 		}
-		sum.Examined += r.Examined
-		sum.Resealed += r.Resealed
-		sum.Unreadable += r.Unreadable
-		for id, n := range r.Keys {
-			sum.Keys[id] += n
-		}
-		sum.Done, step.At = r.Done, r.Next
+		sum.Add(r)
+		step.At = r.Next
 		if progress != nil {
 			progress(sum)
 		}
@@ -53,6 +49,27 @@ func OldKeysNeeded(r posthorn.ResealReport) error {
 	return errors.New("other keys than the first are still needed: " + text[2:])
 }
 
+// checkSecrets keeps a node from sealing under a key that no other node has: it refuses a store none of whose oldest secrets opens
+// with the settings' keys, and logs where some do not.
+func checkSecrets(ctx context.Context, s *config.Settings, store posthorn.Store, log *slog.Logger) error {
+	keys, err := s.Keys()
+	if err != nil {
+		return err
+	}
+	r, err := posthorn.Glance(ctx, keys, store.Reseal)
+	if err != nil {
+		return fmt.Errorf("look whether the secrets open: %w", err)
+	}
+	if r.NoneOpens() && !s.LostKeys {
+		return fmt.Errorf("the store is sealed under another key than those of %s: %s; put the right key there, or go on without them with POSTHORN_LOST_KEYS=true", s.KeysFrom(), r.Unopened())
+	}
+	if r.Unreadable > 0 {
+		log.Error("secrets do not open: put the keys that they are sealed under at the end of "+s.KeysFrom()+"; posthorn keys reseal --check names them",
+			"looked_at", r.Readable+r.Unreadable, "unopened", r.Unreadable)
+	}
+	return nil
+}
+
 // resealAtStart brings an embedded store under its first key in the background: no other process could, while it runs.
 func (a *App) resealAtStart() {
 	if a.settings.Postgres() {
@@ -68,8 +85,6 @@ func (a *App) resealAtStart() {
 			case ctx.Err() != nil:
 			case err != nil:
 				a.log.Error("secrets not brought under the first key", "error", err)
-			case r.Unreadable > 0:
-				a.log.Error("secrets cannot be opened: put the keys they are sealed under back into POSTHORN_ENCRYPTION_KEYS", "keys", r.Keys, "rows", r.Unreadable)
 			case r.Resealed > 0:
 				a.log.Info("secrets brought under the first key; the other keys are no longer needed", "rows", r.Resealed)
 			}

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -32,9 +33,10 @@ type Settings struct {
 	Roles       []string `env:"POSTHORN_ROLES" default:"api,worker,janitor" enum:"api,worker,janitor" help:"What this node does: ${enum}."`
 	Dev         bool     `env:"POSTHORN_DEV" help:"Development: listen on loopback only, allow http and loopback subscribers, start the test receiver at /play."`
 
-	DataDir        string   `env:"POSTHORN_DATA_DIR" default:"data" placeholder:"DIR" help:"Directory of the embedded store and its generated keys."`
+	DataDir        string   `env:"POSTHORN_DATA_DIR" default:"data" placeholder:"DIR" help:"Directory of the embedded store and its generated key, where DATABASE_URL does not name another file."`
 	APIKey         string   `env:"POSTHORN_API_KEY" placeholder:"KEY" help:"First API key, created on an empty store (default: one is generated and printed once)." secret:"all"`
-	EncryptionKeys string   `env:"POSTHORN_ENCRYPTION_KEYS" placeholder:"KEYS" help:"Comma-separated base64 of 32 bytes each: the first seals secrets at rest, all open them. Required with PostgreSQL; generated into the data directory otherwise." secret:"all"`
+	EncryptionKeys string   `env:"POSTHORN_ENCRYPTION_KEYS" placeholder:"KEYS" help:"Comma-separated base64 of 32 bytes each: the first seals secrets at rest, all open them. Required with PostgreSQL; otherwise generated once into encryption.key beside the database file." secret:"all"`
+	LostKeys       bool     `env:"POSTHORN_LOST_KEYS" help:"Start although the encryption keys open no secret of the store, because its key is lost for good: its subscriptions wait until they are made anew."`
 	AllowPrivate   []string `env:"POSTHORN_ALLOW_PRIVATE" placeholder:"CIDR" help:"Private networks that subscriptions may reach, such as 10.1.0.0/16."`
 	AllowHTTP      bool     `env:"POSTHORN_ALLOW_HTTP" help:"Allow subscriptions with http:// URLs."`
 	EgressProxy    string   `env:"POSTHORN_EGRESS_PROXY" placeholder:"URL" help:"Proxy that makes every connection to a receiver: http://, https:// (CONNECT) or socks5://user:password@host:port (default: none; HTTP_PROXY and its like are never used)." secret:"url"`
@@ -234,17 +236,24 @@ func (s *Settings) TracesURL() string {
 	return strings.TrimSuffix(s.TracesEndpoint, "/") + "/v1/traces"
 }
 
-// Keys are the encryption keys; for the embedded store they are generated into the data directory once.
+// Keys are the encryption keys; for an embedded store that is not there yet they are generated beside its file.
 func (s *Settings) Keys() (*seal.Keys, error) {
 	text := s.EncryptionKeys
 	if text == "" {
 		var err error
-		if text, err = generatedKey(s.KeyFile()); err != nil {
+		if text, err = generatedKey(s.KeyFile(), s.SQLitePath()); err != nil {
 			return nil, fmt.Errorf("encryption key: %w", err)
 		}
 	}
-	return seal.ParseKeys(text)
+	keys, err := seal.ParseKeys(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.KeysFrom(), err)
+	}
+	return keys, nil
 }
+
+// KeysFrom is where the keys come from, for messages: the variable or the file.
+func (s *Settings) KeysFrom() string { return cmp.Or(s.KeyFile(), "POSTHORN_ENCRYPTION_KEYS") }
 
 // KeyFile is where the keys of the embedded store are generated to; "" where they are given.
 func (s *Settings) KeyFile() string {
@@ -255,8 +264,10 @@ func (s *Settings) KeyFile() string {
 }
 
 // generatedKey reads the key file, or makes it: readable by its owner only, never overwritten, and never there without its
-// whole content on disk, as what it sealed would be lost with it. A file with nothing in it has sealed nothing.
-func generatedKey(path string) (string, error) {
+// whole content on disk, as what it sealed would be lost with it. A file with nothing in it has sealed nothing. The database is
+// made after it, so where there is one with content, its key was lost: another opens nothing of it, and would seal what the lost
+// one does not open when it comes back.
+func generatedKey(path, database string) (string, error) {
 	text, err := os.ReadFile(path)
 	if key := strings.TrimSpace(string(text)); err == nil && key != "" {
 		return key, nil
@@ -265,6 +276,13 @@ func generatedKey(path string) (string, error) {
 		return "", err
 	}
 	empty := err == nil
+	if info, err := os.Stat(database); err == nil && info.Size() > 0 {
+		return "", fmt.Errorf("%s is missing or empty, and the secrets in %s open only with it: put it back from a backup, or set "+
+			"POSTHORN_ENCRYPTION_KEYS if the key was there. If it is lost for good, make one (openssl rand -base64 32 > %[1]s) and start with POSTHORN_LOST_KEYS=true",
+			path, database)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", err
 	}
@@ -287,7 +305,7 @@ func generatedKey(path string) (string, error) {
 	}
 	// A link, unlike a rename, does not take the place of what another process has made meanwhile.
 	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
-		return generatedKey(path)
+		return generatedKey(path, database)
 	} else if err != nil {
 		return "", err
 	}

@@ -168,6 +168,48 @@ func TestKeyFileWithNothingInItIsMadeAgain(t *testing.T) {
 	}
 }
 
+// TestLostKeyIsNotReplaced: beside a database that has content another key would seal what the lost one does not open.
+func TestLostKeyIsNotReplaced(t *testing.T) {
+	for name, lose := range map[string]func(string) error{
+		"Removed": os.Remove,
+		"Emptied": func(file string) error { return os.WriteFile(file, nil, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, dir := defaults(), t.TempDir()
+			s.DatabaseURL = "sqlite://" + filepath.Join(dir, "elsewhere", "x.db")
+			if err := s.Resolve(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Keys(); err != nil {
+				t.Fatal(err)
+			}
+			// A start that was broken off before anything was in the file.
+			if err := os.WriteFile(s.SQLitePath(), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := lose(s.KeyFile()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Keys(); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(s.SQLitePath(), []byte("SQLite format 3"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := lose(s.KeyFile()); err != nil {
+				t.Fatal(err)
+			}
+			_, err := s.Keys()
+			if err == nil || !strings.Contains(err.Error(), s.KeyFile()) || !strings.Contains(err.Error(), s.SQLitePath()) {
+				t.Errorf("without its key the store opens with %v", err)
+			}
+			if text, _ := os.ReadFile(s.KeyFile()); len(text) > 0 {
+				t.Errorf("a key was made")
+			}
+		})
+	}
+}
+
 func TestSQLitePath(t *testing.T) {
 	for url, want := range map[string]string{
 		"sqlite:///var/lib/x.db":  "/var/lib/x.db",

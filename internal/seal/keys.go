@@ -14,9 +14,6 @@ import (
 	"strings"
 )
 
-// Setting is where the operator keeps the keys.
-const Setting = "POSTHORN_ENCRYPTION_KEYS"
-
 // keyLength is AES-256's.
 const keyLength = 32
 
@@ -29,21 +26,21 @@ type key struct {
 }
 
 // ParseKeys reads comma-separated keys, each the base64 of 32 bytes. At least one is needed and none may come twice.
-// Errors name the setting and the place in the list, never the key.
+// Errors name the place in the list, never the key.
 func ParseKeys(text string) (*Keys, error) {
 	keys := &Keys{}
 	for encoded := range strings.SplitSeq(text, ",") {
 		place := len(keys.list) + 1
 		raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(encoded))
 		if err != nil || len(raw) != keyLength {
-			return nil, fmt.Errorf("%s: key %d must be the base64 of 32 bytes, as `openssl rand -base64 32` prints", Setting, place)
+			return nil, fmt.Errorf("key %d must be the base64 of 32 bytes, as `openssl rand -base64 32` prints", place)
 		}
 		k, err := newKey(raw)
 		if err != nil {
-			return nil, fmt.Errorf("%s: key %d: %w", Setting, place, err)
+			return nil, fmt.Errorf("key %d: %w", place, err)
 		}
 		if slices.ContainsFunc(keys.list, func(other *key) bool { return other.id == k.id }) {
-			return nil, fmt.Errorf("%s: key %d is in the list twice", Setting, place)
+			return nil, fmt.Errorf("key %d is in the list twice", place)
 		}
 		keys.list = append(keys.list, k)
 	}

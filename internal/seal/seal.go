@@ -29,7 +29,7 @@ const (
 // Why sealed bytes did not open; the texts are for the operator.
 var (
 	ErrNotSealed  = errors.New("sealed value is cut short or of an unknown version")
-	ErrUnknownKey = errors.New("sealed under a key that is not in " + Setting + ": put that key back at the end of the list")
+	ErrUnknownKey = errors.New("sealed under a key that is not in POSTHORN_ENCRYPTION_KEYS (or encryption.key beside the database): put that key back at the end of the list")
 	ErrTampered   = errors.New("sealed value was changed, or belongs to another row")
 )
 

@@ -33,6 +33,10 @@ func RunVault(t *testing.T, open OpenVault) {
 	report := f.reseal(keys, false)
 	equal(f, "resealed without the old key", report.Resealed, 0)
 	equal(f, "unreadable", report.Unreadable, 6)
+	equal(f, "none opens", f.glance(keys), "6 of 6 secrets looked at do not open")
+	one := f.Subscribe(header)
+	equal(f, "one opens", f.glance(keys), "6 of 7 secrets looked at do not open")
+	f.must(f.Store.DeleteSubscription(f.Context(), f.Tenant, one))
 
 	f.Store, keys = open(t, "new", "old")
 	f.must(must1(f.Store.UpdateSubscription(f.Context(), f.Tenant, kept[0], func(*posthorn.Subscription) error { return nil })))
@@ -55,21 +59,26 @@ func RunVault(t *testing.T, open OpenVault) {
 	equal(f, "source's secret", string(found.Secrets[0].Value), "s3cret")
 }
 
+// glance says what of the oldest secrets does not open.
+func (f *Fixture) glance(keys posthorn.Keyring) string {
+	f.T.Helper()
+	report, err := posthorn.Glance(f.Context(), keys, f.Store.Reseal)
+	f.must(err)
+	equal(f, "none opens", report.NoneOpens(), report.Readable == 0)
+	return report.Unopened()
+}
+
 func must1[V any](_ V, err error) error { return err }
 
 // reseal runs all steps, in small ones.
 func (f *Fixture) reseal(keys posthorn.Keyring, check bool) (sum posthorn.ResealReport) {
 	f.T.Helper()
-	sum.Keys = map[string]int{}
 	step := posthorn.ResealStep{Limit: 2, Check: check}
 	for !sum.Done {
 		r, err := f.Store.Reseal(f.Context(), keys, step)
 		f.must(err)
-		sum.Examined, sum.Resealed, sum.Unreadable = sum.Examined+r.Examined, sum.Resealed+r.Resealed, sum.Unreadable+r.Unreadable
-		for id, n := range r.Keys {
-			sum.Keys[id] += n
-		}
-		sum.Done, step.At = r.Done, r.Next
+		sum.Add(r)
+		step.At = r.Next
 	}
 	return sum
 }
