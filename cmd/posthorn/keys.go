@@ -30,7 +30,7 @@ type createKey struct {
 }
 
 func (c createKey) Run(ctx context.Context, s *config.Settings) error {
-	return withStore(ctx, s, func(store posthorn.Store) error {
+	return onStore(ctx, s, func(store posthorn.Store) error {
 		text, key, err := app.CreateKey(ctx, store, c.Tenant, c.Name, c.Scopes, c.TTL)
 		if err != nil {
 			return err
@@ -46,7 +46,7 @@ type listKeys struct {
 }
 
 func (c listKeys) Run(ctx context.Context, s *config.Settings) error {
-	return withStore(ctx, s, func(store posthorn.Store) error {
+	return onStore(ctx, s, func(store posthorn.Store) error {
 		tenant, err := store.FindTenant(ctx, c.Tenant)
 		if err != nil {
 			return err
@@ -92,7 +92,7 @@ type revokeKey struct {
 }
 
 func (c revokeKey) Run(ctx context.Context, s *config.Settings) error {
-	return withStore(ctx, s, func(store posthorn.Store) error {
+	return onStore(ctx, s, func(store posthorn.Store) error {
 		return app.RevokeKey(ctx, store, c.Tenant, c.ID)
 	})
 }

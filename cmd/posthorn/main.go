@@ -29,7 +29,7 @@ type commands struct {
 	Demo    demo      `cmd:"" help:"Run the service with sample receivers and show real deliveries."`
 	Migrate migrate   `cmd:"" help:"Bring the store's schema up to date and exit."`
 	Config  configure `cmd:"" help:"Print the effective settings, secrets masked."`
-	Keys    keys      `cmd:"" help:"Create, list and revoke API keys."`
+	Keys    keys      `cmd:"" help:"Create, list and revoke API keys in the store itself; with SQLite while the service is stopped (use /keys of its API otherwise)."`
 	Cleanup cleanup   `cmd:"" help:"Remove what is older than the retention now."`
 	Backup  backup    `cmd:"" help:"Copy the embedded store to a file, also while it is served."`
 	Restore restore   `cmd:"" help:"Put a backup in the place of the embedded store."`

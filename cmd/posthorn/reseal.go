@@ -15,7 +15,7 @@ type resealKeys struct {
 }
 
 func (c resealKeys) Run(ctx context.Context, s *config.Settings) error {
-	return withStore(ctx, s, func(store posthorn.Store) error {
+	return onStore(ctx, s, func(store posthorn.Store) error {
 		last := 0
 		report, err := app.Reseal(ctx, s, store, c.Check, func(r posthorn.ResealReport) {
 			if r.Examined-last >= 10_000 {

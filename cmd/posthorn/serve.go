@@ -65,7 +65,7 @@ func greet(a *app.App, s *config.Settings) {
 type migrate struct{}
 
 func (migrate) Run(ctx context.Context, s *config.Settings) error {
-	return withStore(ctx, s, func(store posthorn.Store) error {
+	return withStore(ctx, s, app.OpenStore, func(store posthorn.Store) error {
 		h, err := store.Health(ctx)
 		if err != nil {
 			return err
@@ -78,7 +78,7 @@ func (migrate) Run(ctx context.Context, s *config.Settings) error {
 type cleanup struct{}
 
 func (cleanup) Run(ctx context.Context, s *config.Settings) error {
-	return withStore(ctx, s, func(store posthorn.Store) error {
+	return onStore(ctx, s, func(store posthorn.Store) error {
 		r, err := app.Cleanup(ctx, s, store)
 		if err != nil {
 			return err
@@ -92,13 +92,17 @@ func (cleanup) Run(ctx context.Context, s *config.Settings) error {
 	})
 }
 
-// withStore opens the store the settings name for one command.
-func withStore(ctx context.Context, s *config.Settings, f func(posthorn.Store) error) error {
+// onStore runs a command on the store that the settings name, which must be there and of this version's schema.
+func onStore(ctx context.Context, s *config.Settings, f func(posthorn.Store) error) error {
+	return withStore(ctx, s, app.OpenExisting, f)
+}
+
+func withStore(ctx context.Context, s *config.Settings, open func(context.Context, *config.Settings, *slog.Logger) (posthorn.Store, error), f func(posthorn.Store) error) error {
 	if err := s.Resolve(); err != nil {
 		return err
 	}
 	log, _ := telemetry.NewLog(os.Stderr, s.LogLevel, s.LogFormat)
-	store, err := app.OpenStore(ctx, s, log)
+	store, err := open(ctx, s, log)
 	if err != nil {
 		return err
 	}

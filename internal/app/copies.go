@@ -18,10 +18,22 @@ import (
 // errEmbeddedOnly is for commands on the file of the embedded store.
 var errEmbeddedOnly = errors.New("this is for the embedded store; a PostgreSQL database is backed up and restored by its own tools (docs/operations.md)")
 
+// findEmbedded fails where the embedded store is not there, for what must not make one.
+func findEmbedded(s *config.Settings) error {
+	there, err := sqlite.Find(s.SQLitePath())
+	if err == nil && !there {
+		err = fmt.Errorf("there is no store at %s; set POSTHORN_DATA_DIR or DATABASE_URL", s.SQLitePath())
+	}
+	return err
+}
+
 // Backup copies the embedded store to a file, also while a node serves it, and says what is in the copy.
 func Backup(ctx context.Context, s *config.Settings, to string, out io.Writer) error {
 	if s.Postgres() {
 		return errEmbeddedOnly
+	}
+	if err := findEmbedded(s); err != nil {
+		return err
 	}
 	c, err := sqlite.Backup(ctx, s.SQLitePath(), to)
 	if err != nil {
@@ -75,14 +87,14 @@ func Move(ctx context.Context, s *config.Settings, to string, out io.Writer) err
 	if !target.Postgres() {
 		return errors.New("--to must be like postgres://user:password@host/database")
 	}
-	if _, err := os.Stat(s.SQLitePath()); err != nil {
+	if err := findEmbedded(s); err != nil {
 		return err
 	}
 	keys, err := s.Keys()
 	if err != nil {
 		return err
 	}
-	source, err := sqlite.Open(ctx, sqlite.Options{Path: s.SQLitePath(), Sealer: keys})
+	source, err := sqlite.Open(ctx, sqlite.Options{Path: s.SQLitePath(), Sealer: keys, Existing: true})
 	if err != nil {
 		return err
 	}
@@ -98,7 +110,7 @@ func Move(ctx context.Context, s *config.Settings, to string, out io.Writer) err
 	if err != nil {
 		return fmt.Errorf("nothing was moved: %w", err)
 	}
-	renamed, err := source.Retire(".moved")
+	renamed, err := source.Retire()
 	if err != nil {
 		return fmt.Errorf("everything was moved; do not start a node on the old file: %w", err)
 	}

@@ -3,9 +3,11 @@ package postgres
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/stdlib"
@@ -18,6 +20,35 @@ var migrations embed.FS
 
 // migrateTimeout bounds a start's migrations, waiting for another node's included.
 const migrateTimeout = 10 * time.Minute
+
+// errNoStore says that there is no schema yet.
+var errNoStore = errors.New("the database has no store yet: start a node on it, or run posthorn migrate")
+
+// checkSchema fails where migrate would have something to do. A newer schema is let be: nodes of two neighbouring versions run side by side.
+func (s *Store) checkSchema(ctx context.Context) error {
+	files, err := fs.Glob(migrations, "migration/*.sql")
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	if s.expected, err = goose.NumericComponent(slices.Max(files)); err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	var begun bool
+	err = s.do(ctx, "look for the schema", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&begun)
+	})
+	if err != nil {
+		return err
+	}
+	if !begun {
+		return errNoStore
+	}
+	h, err := s.Health(ctx)
+	if err == nil && h.Migration < s.expected {
+		err = fmt.Errorf("the schema is %d, this version expects %d: run posthorn migrate", h.Migration, s.expected)
+	}
+	return err
+}
 
 // migrate brings the schema up to date. Of several nodes starting together one migrates and the others wait: the lock is
 // a row with a lease, which also works behind a pooler in transaction mode, and is not taken when nothing is pending.

@@ -46,6 +46,9 @@ type Options struct {
 	// says that a pooler in transaction mode stands between, so no prepared statement may outlive its transaction.
 	URL    string
 	Sealer Sealer
+	// Existing is for a command beside the service: it makes and migrates nothing, and fails where there is no store or where its
+	// schema is older than this version's.
+	Existing bool
 	// Log gets what the store does by itself: migrations and partitions. Default: discarded.
 	Log *slog.Logger
 	// MaxConns bounds the connections unless the URL does. Default: 16.
@@ -129,7 +132,7 @@ func open(ctx context.Context, opts Options, config *pgxpool.Config) (*Store, er
 			return nil, fmt.Errorf("connection pool: %w", err)
 		}
 	}
-	if err := s.begin(ctx); err != nil {
+	if err := s.begin(ctx, opts.Existing); err != nil {
 		_ = s.Close()
 		return nil, err
 	}
@@ -151,7 +154,7 @@ func (s *Store) renewConnections() {
 	}
 }
 
-func (s *Store) begin(ctx context.Context) error {
+func (s *Store) begin(ctx context.Context, existing bool) error {
 	version := 0
 	err := s.do(ctx, "connect", func(ctx context.Context) error {
 		sent := time.Now()
@@ -172,6 +175,9 @@ func (s *Store) begin(ctx context.Context) error {
 	}
 	if version < oldestServer {
 		return fmt.Errorf("PostgreSQL %d is too old: 14 or newer is needed", version/10000)
+	}
+	if existing {
+		return s.checkSchema(ctx)
 	}
 	if err := s.migrate(ctx); err != nil {
 		return err

@@ -153,7 +153,7 @@ func Restore(ctx context.Context, from, file string, sealer Sealer, replace bool
 	if err != nil {
 		return Copy{}, fmt.Errorf("restore: %w", err)
 	}
-	s := &Store{path: file}
+	s := &Store{path: file, existing: true}
 	if _, err := os.Stat(file); err == nil && !replace {
 		return Copy{}, fmt.Errorf("restore: %s is there already; --force replaces it", file)
 	}

@@ -1,10 +1,13 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,6 +112,81 @@ func TestOpen(t *testing.T) {
 			t.Fatalf("error is %v", err)
 		}
 	})
+}
+
+// refused opens a store that must not open, and says why it does not.
+func refused(t *testing.T, o Options) string {
+	t.Helper()
+	o.Sealer = testSealer{}
+	s, err := Open(t.Context(), o)
+	if err == nil {
+		_ = s.Close()
+		t.Fatal("it opens")
+	}
+	return err.Error()
+}
+
+// TestOpenExisting makes nothing and migrates nothing.
+func TestOpenExisting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "a.db")
+	if text := refused(t, Options{Path: path, Existing: true}); !strings.Contains(text, "no store") {
+		t.Error(text)
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err == nil {
+		t.Errorf("it made %v", left)
+	}
+	var logged bytes.Buffer
+	first, err := Open(t.Context(), Options{Path: path, Sealer: testSealer{}, Log: slog.New(slog.NewTextHandler(&logged, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	latest := first.expected
+	if want := fmt.Sprintf(`msg="migrated the database" version=%d`, latest); !strings.Contains(logged.String(), want) {
+		t.Errorf("not logged: %s\n%s", want, &logged)
+	}
+	if text := refused(t, Options{Path: path, Existing: true}); !strings.Contains(text, "stop the service first") {
+		t.Error(text)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Options{Path: path, Sealer: testSealer{}, Existing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.write(t.Context(), func(t *tx) error {
+		_, err := t.exec(`DELETE FROM goose_db_version WHERE version_id > 1`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if text := refused(t, Options{Path: path, Existing: true}); !strings.Contains(text, fmt.Sprintf("the schema is 1, this version expects %d: run posthorn migrate", latest)) {
+		t.Error(text)
+	}
+}
+
+// TestOpenAfterMove: a node with the old settings must not accept events into a new file.
+func TestOpenAfterMove(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	renamed, err := open(t, path).Retire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, existing := range []bool{false, true} {
+		if text := refused(t, Options{Path: path, Existing: existing}); !strings.Contains(text, "moved to PostgreSQL") || !strings.Contains(text, renamed) {
+			t.Error(text)
+		}
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file was made: %v", err)
+	}
+	if err := os.Remove(renamed); err != nil {
+		t.Fatal(err)
+	}
+	open(t, path)
 }
 
 // TestOpenFreesClaims: the claims of an earlier run need not run out, since no other process can hold one.

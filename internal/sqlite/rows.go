@@ -36,11 +36,11 @@ func (s *Store) Rows(ctx context.Context, query string) (*sql.Rows, error) {
 }
 
 // Retire closes the store and renames its file, so that nobody starts a node on it by mistake. It gives the new name.
-func (s *Store) Retire(suffix string) (string, error) {
+func (s *Store) Retire() (string, error) {
 	if err := s.Close(); err != nil {
 		return "", err
 	}
-	to := s.path + suffix
+	to := s.path + moved
 	for _, of := range slices.Backward([]string{"", "-wal", "-shm"}) {
 		if err := os.Rename(s.path+of, to+of); err != nil && !os.IsNotExist(err) {
 			return "", fmt.Errorf("rename the moved store: %w", err)

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -40,6 +41,11 @@ type Options struct {
 	Path string
 	// Sealer is required.
 	Sealer Sealer
+	// Existing is for a command beside the service: it makes and migrates nothing, and fails where there is no store or where its
+	// schema is not this version's.
+	Existing bool
+	// Log gets the migrations. Default: discarded.
+	Log *slog.Logger
 	// Now is the store's clock, time.Now by default.
 	Now func() time.Time
 	// BeforeCommit, when set, is asked before each commit with the call's context: an error rolls back.
@@ -55,6 +61,8 @@ type Store struct {
 	path   string
 	// beforeCommit may be nil.
 	beforeCommit func(ctx context.Context) error
+	existing     bool
+	log          *slog.Logger
 
 	lock    *os.File
 	db      *sql.DB // the writer's handle, of one connection
@@ -73,8 +81,8 @@ type Store struct {
 }
 
 // Open opens the file, makes or migrates its schema, and frees the claims of an earlier run: each of them ends as an
-// interrupted attempt when its delivery is claimed again. It fails where another process has the file, and where a newer
-// version has written it.
+// interrupted attempt when its delivery is claimed again. It fails where another process has the file, where a newer
+// version has written it, and where the store that was there was moved away.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Sealer == nil {
 		return nil, errors.New("open sqlite store: no sealer")
@@ -83,11 +91,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, errors.New("open sqlite store: no path")
 	}
 	s := &Store{
-		clock: o.Now, sealer: o.Sealer, path: o.Path, beforeCommit: o.BeforeCommit,
+		clock: o.Now, sealer: o.Sealer, path: o.Path, beforeCommit: o.BeforeCommit, existing: o.Existing, log: o.Log,
 		searching: make(chan struct{}, 1), resume: map[posthorn.SubscriptionID]string{},
 	}
 	if s.clock == nil {
 		s.clock = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
 	}
 	if o.Readers <= 0 {
 		o.Readers = 4
@@ -128,18 +139,48 @@ func (s *Store) open(ctx context.Context, readers int) error {
 	return s.followClock(ctx)
 }
 
+// moved is what a file's name ends with once its store is in PostgreSQL.
+const moved = ".moved"
+
+// Find reports whether there is a store's file. Where it was moved to PostgreSQL there is none, and none may be made, as a node with
+// the old settings would accept into it what nobody looks for: the error says so.
+func Find(path string) (bool, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.Size() > 0 {
+		return true, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if _, err := os.Stat(path + moved); err == nil {
+		return false, fmt.Errorf("this store was moved to PostgreSQL: set DATABASE_URL to where it is now; to start anew, delete %s", path+moved)
+	}
+	return false, nil
+}
+
 // takeFile makes the directory, takes the lock, and makes the file.
 func (s *Store) takeFile() error {
+	flags := os.O_RDWR
+	switch there, err := Find(s.path); {
+	case err != nil:
+		return err
+	case !there && s.existing:
+		return errors.New("there is no store")
+	case !there:
+		flags |= os.O_CREATE
+	}
 	if err := s.takeLock(); err != nil {
 		return err
 	}
 	// SQLite would make it readable to others, and payloads are not sealed.
-	f, err := os.OpenFile(s.path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(s.path, flags, 0o600)
 	if err != nil {
 		return err
 	}
 	return f.Close()
 }
+
+var errTaken = errors.New("another process has the database open")
 
 // takeLock locks a file beside the database: SQLite's own locks are taken per statement and would let a second process in,
 // which would free this one's claims.
@@ -153,7 +194,13 @@ func (s *Store) takeLock() error {
 	}
 	if err := lock(f); err != nil {
 		_ = f.Close()
-		return fmt.Errorf("another process has the database open; SQLite serves one process, use PostgreSQL for several: %w", err)
+		switch {
+		case !errors.Is(err, errTaken):
+			return fmt.Errorf("lock: %w", err)
+		case s.existing:
+			return fmt.Errorf("%w: stop the service first", err)
+		}
+		return fmt.Errorf("%w; SQLite serves one process, use PostgreSQL for several", err)
 	}
 	s.lock = f
 	return nil
@@ -199,6 +246,21 @@ func handle(path string, options func(url.Values), size int) (*sql.DB, error) {
 }
 
 func (s *Store) migrate(ctx context.Context) error {
+	var err error
+	if s.expected, err = latestMigration(); err != nil {
+		return err
+	}
+	if s.migration, err = schemaOf(ctx, s.db); err != nil {
+		return err
+	}
+	switch {
+	case s.migration > s.expected:
+		return fmt.Errorf("the database has schema %d and this version knows %d: use the newer version", s.migration, s.expected)
+	case s.migration == s.expected:
+		return nil
+	case s.existing:
+		return fmt.Errorf("the schema is %d, this version expects %d: run posthorn migrate", s.migration, s.expected)
+	}
 	files, err := fs.Sub(migrations, "migration")
 	if err != nil {
 		return err
@@ -208,19 +270,25 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sources := provider.ListSources()
-	s.expected = sources[len(sources)-1].Version
-	if s.migration, err = provider.GetDBVersion(ctx); err != nil {
-		return err
-	}
-	if s.migration > s.expected {
-		return fmt.Errorf("the database has schema %d and this version knows %d: use the newer version", s.migration, s.expected)
-	}
-	if _, err := provider.Up(ctx); err != nil {
+	results, err := provider.Up(ctx)
+	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
+	}
+	for _, r := range results {
+		s.log.Info("migrated the database", "version", r.Source.Version, "duration", r.Duration)
 	}
 	s.migration = s.expected
 	return nil
+}
+
+// schemaOf is the schema that a file has, 0 for none.
+func schemaOf(ctx context.Context, db *sql.DB) (version int64, err error) {
+	var begun bool
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'`).Scan(&begun); err != nil || !begun {
+		return 0, err
+	}
+	err = db.QueryRowContext(ctx, `SELECT max(version_id) FROM goose_db_version WHERE is_applied`).Scan(&version)
+	return version, err
 }
 
 // Now is the store's clock at the precision it stores: microseconds, UTC.
