@@ -26,6 +26,7 @@ var notExecuted = map[string]string{
 	"docs/operations.md: posthorn serve":        "serves until it is stopped; the tests' nodes are started so",
 	"docs/operations.md: export DATABASE_URL":   "needs a PostgreSQL and a Redis of the reader's own; internal/clustertest runs such a cluster",
 	"docs/operations.md: posthorn restore":      "needs the service to be stopped; internal/clustertest does it",
+	"docs/operations.md: systemctl stop":        "needs the systemd unit; internal/sqlite tests who owns the files afterwards",
 	"docs/operations.md: posthorn move":         "needs a PostgreSQL of the reader's own; internal/clustertest does it",
 	"docs/api-by-example.md: posthorn serve":    "serves until it is stopped; the test starts it",
 	"docs/api-by-example.md: export POSTHORN_U": "says where the server is, which the test does",

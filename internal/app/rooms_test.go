@@ -44,7 +44,7 @@ var rooms = map[string][]string{
 	"internal/api":       {"internal/ingest", "internal/auth", "internal/signing", "internal/egress", "internal/filter", "internal/catalogue", "internal/inbound"},
 	"internal/client":    {},
 	"internal/console":   {"internal/client", "internal/inbound", "internal/signing"},
-	"internal/doctor":    {"internal/config", "internal/egress", "internal/redis"},
+	"internal/doctor":    {"internal/config", "internal/egress", "internal/redis", "internal/sqlite", "internal/postgres"},
 	"docs":               {},
 	"deploy/grafana":     {},
 	"web":                {},

@@ -2,6 +2,9 @@ package doctor
 
 import (
 	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -11,8 +14,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/internal/postgres"
 	"github.com/posthorn/posthorn/internal/redis/redistest"
+	"github.com/posthorn/posthorn/internal/seal"
+	"github.com/posthorn/posthorn/internal/sqlite"
+	"github.com/posthorn/posthorn/internal/storetest"
 )
 
 const key = "cG9zdGhvcm4tZG9jdG9yLXRlc3Qta2V5LTAwMDAwMDA="
@@ -104,6 +114,201 @@ func TestExamine(t *testing.T) {
 				t.Errorf("printed\n%s", &out)
 			}
 		})
+	}
+}
+
+// embedded is a store of one subscription in the settings' directory, and closed.
+func embedded(t *testing.T, s *config.Settings) string {
+	t.Helper()
+	r := *s
+	if err := r.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := r.Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := sqlite.Open(t.Context(), sqlite.Options{Path: r.SQLitePath(), Sealer: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	subscribe(t, store)
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return r.SQLitePath()
+}
+
+func subscribe(t *testing.T, store posthorn.Store) {
+	t.Helper()
+	f := storetest.NewFixture(t, store)
+	f.Subscribe()
+}
+
+// TestEmbeddedStore looks into a store's file, and leaves everything as it was.
+func TestEmbeddedStore(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(t *testing.T, s *config.Settings, path string)
+		about  string
+		level  Level
+		text   string
+	}{
+		{"Good", func(*testing.T, *config.Settings, string) {}, "database", OK, "0 MiB"},
+		{"NoKey", func(t *testing.T, _ *config.Settings, path string) {
+			remove(t, filepath.Join(filepath.Dir(path), "encryption.key"))
+		}, keysAbout, Failure, "is missing"},
+		{"OtherKey", func(t *testing.T, _ *config.Settings, path string) {
+			write(t, filepath.Join(filepath.Dir(path), "encryption.key"), []byte(key))
+		}, keysAbout, Failure, "1 of 1"},
+		{"OtherKeySet", func(_ *testing.T, s *config.Settings, _ string) { s.EncryptionKeys = key }, keysAbout, Failure, "POSTHORN_ENCRYPTION_KEYS 1 of 1"},
+		{"Damaged", func(t *testing.T, _ *config.Settings, path string) {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, path, append(text[:len(text)/2:len(text)/2], make([]byte, len(text)/2)...))
+		}, "database", Failure, "damaged"},
+		{"CutShort", func(t *testing.T, _ *config.Settings, path string) {
+			if err := os.Truncate(path, 40_000); err != nil {
+				t.Fatal(err)
+			}
+		}, "database", Failure, "damaged"},
+		{"Newer", func(t *testing.T, _ *config.Settings, path string) {
+			schema(t, path, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)`)
+		}, "database", Failure, "schema 999"},
+		{"Older", func(t *testing.T, _ *config.Settings, path string) {
+			schema(t, path, `DELETE FROM goose_db_version WHERE version_id > 9`)
+		}, "database", OK, "schema 9, which the next start brings"},
+		{"Moved", func(t *testing.T, _ *config.Settings, path string) {
+			if err := os.Rename(path, path+".moved"); err != nil {
+				t.Fatal(err)
+			}
+		}, "database", Failure, "moved to PostgreSQL"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := settings(t)
+			path := embedded(t, s)
+			c.change(t, s, path)
+			before := listed(t, filepath.Dir(path))
+			is := worst(Examine(t.Context(), Options{Settings: s, Reach: page(t, 0)}), c.about)
+			if is.Level != c.level || !strings.Contains(is.Text, c.text) {
+				t.Errorf("about %s: %+v, want %s and %q", c.about, is, c.level, c.text)
+			}
+			if after := listed(t, filepath.Dir(path)); after != before {
+				t.Errorf("the directory holds %s, and held %s", after, before)
+			}
+		})
+	}
+}
+
+// TestEmbeddedStoreServed looks beside the node that has the file.
+func TestEmbeddedStoreServed(t *testing.T) {
+	s := settings(t)
+	r := *s
+	if err := r.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := r.Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := sqlite.Open(t.Context(), sqlite.Options{Path: r.SQLitePath(), Sealer: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := storetest.NewFixture(t, store)
+	f.Subscribe()
+	if is := worst(Examine(t.Context(), Options{Settings: s, Reach: page(t, 0)}), "database"); is.Level != OK || strings.Contains(is.Text, "too large") {
+		t.Errorf("%+v", is)
+	}
+	f.Subscribe()
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func listed(t *testing.T, dir string) (text string) {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range list {
+		text += " " + entry.Name()
+	}
+	return text
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, path string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func schema(t *testing.T, path, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(statement); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPostgresSecrets holds the keys against the store in the database.
+func TestPostgresSecrets(t *testing.T) {
+	name := fmt.Sprintf("posthorn_doctor_%x", posthorn.NewUUID(time.Now()))
+	administer(t, "CREATE DATABASE "+name)
+	t.Cleanup(func() { administer(t, "DROP DATABASE "+name+" WITH (FORCE)") })
+	s := settings(t)
+	s.DatabaseURL, s.EncryptionKeys = other(t, name), key
+	keys, err := s.Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := func(want string) {
+		t.Helper()
+		r := *s
+		if is := worst(Examine(t.Context(), Options{Settings: &r, Reach: page(t, 0)}), keysAbout); is.Text != want {
+			t.Errorf("%+v, want %q", is, want)
+		}
+	}
+	secrets("")
+	store, err := postgres.Open(t.Context(), postgres.Options{URL: s.DatabaseURL, Sealer: keys, MaxConns: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	subscribe(t, store)
+	secrets("")
+	s.EncryptionKeys = seal.Generate()
+	secrets("with the keys of POSTHORN_ENCRYPTION_KEYS 1 of 1 secrets looked at do not open")
+}
+
+func administer(t *testing.T, statement string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, postgresURL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, statement); err != nil {
+		t.Fatal(err)
 	}
 }
 

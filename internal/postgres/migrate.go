@@ -21,8 +21,8 @@ var migrations embed.FS
 // migrateTimeout bounds a start's migrations, waiting for another node's included.
 const migrateTimeout = 10 * time.Minute
 
-// errNoStore says that there is no schema yet.
-var errNoStore = errors.New("the database has no store yet: start a node on it, or run posthorn migrate")
+// ErrMigrate ends what an Existing store says that is older than this version.
+var ErrMigrate = errors.New("run posthorn migrate")
 
 // checkSchema fails where migrate would have something to do. A newer schema is let be: nodes of two neighbouring versions run side by side.
 func (s *Store) checkSchema(ctx context.Context) error {
@@ -41,11 +41,11 @@ func (s *Store) checkSchema(ctx context.Context) error {
 		return err
 	}
 	if !begun {
-		return errNoStore
+		return errors.New("the database has no store yet: start a node on it, or run posthorn migrate")
 	}
 	h, err := s.Health(ctx)
 	if err == nil && h.Migration < s.expected {
-		err = fmt.Errorf("the schema is %d, this version expects %d: run posthorn migrate", h.Migration, s.expected)
+		err = fmt.Errorf("the schema is %d, this version expects %d: %w", h.Migration, s.expected, ErrMigrate)
 	}
 	return err
 }

@@ -93,8 +93,7 @@ func Inspect(ctx context.Context, file string, sealer Sealer) (Copy, error) {
 	if log, err := os.Stat(file + "-wal"); err == nil && log.Size() > 0 {
 		return Copy{}, fmt.Errorf("%s has a log (-wal) beside it that is not in it yet: make the copy with posthorn backup", file)
 	}
-	name := (&url.URL{Path: filepath.ToSlash(file)}).EscapedPath()
-	db, err := sql.Open("sqlite", "file:"+name+"?mode=ro&immutable=1")
+	db, err := readOnly(file, true)
 	if err != nil {
 		return Copy{}, err
 	}
@@ -147,7 +146,7 @@ func opens(ctx context.Context, db *sql.DB, sealer Sealer) error {
 
 // Restore puts a copy in the place of a store's file, after looking through it. It refuses while a node has the file, and
 // where there is one already unless told to replace it. The store is the old one until everything of the new one is on
-// the disk.
+// the disk; the new one has its owner, or else the directory's.
 func Restore(ctx context.Context, from, file string, sealer Sealer, replace bool) (Copy, error) {
 	c, err := Inspect(ctx, from, sealer)
 	if err != nil {
@@ -166,6 +165,7 @@ func Restore(ctx context.Context, from, file string, sealer Sealer, replace bool
 	if err := copyFile(from, part); err != nil {
 		return Copy{}, fmt.Errorf("restore %s: %w", file, err)
 	}
+	leaveTo(part, file, filepath.Dir(file))
 	// The old log must not be played into the new file.
 	for _, suffix := range []string{"-wal", "-shm"} {
 		if err := os.Remove(file + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -58,6 +58,12 @@ func constraint(err error) bool {
 	return ok && failure.Code()&0xff == lib.SQLITE_CONSTRAINT
 }
 
+// damaged reports that the file is no database, or not whole.
+func damaged(err error) bool {
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (failure.Code()&0xff == lib.SQLITE_CORRUPT || failure.Code()&0xff == lib.SQLITE_NOTADB)
+}
+
 // absent turns a missing row into NotFound.
 func absent(noun string, err error) error {
 	if errors.Is(err, sql.ErrNoRows) {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -165,6 +166,33 @@ func TestOpenExisting(t *testing.T) {
 	}
 	if text := refused(t, Options{Path: path, Existing: true}); !strings.Contains(text, fmt.Sprintf("the schema is 1, this version expects %d: run posthorn migrate", latest)) {
 		t.Error(text)
+	}
+}
+
+// TestOpenDamaged says what to do.
+func TestOpenDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	if err := open(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 8192 // the first holds the tables' names, the second the migrations' table
+	for name, damage := range map[string]func([]byte) []byte{
+		"CutShort":   func(b []byte) []byte { return b[:2*page+100] },
+		"NoDatabase": func([]byte) []byte { return bytes.Repeat([]byte("text"), page) },
+		"Migrations": func(b []byte) []byte { return slices.Concat(b[:page], bytes.Repeat([]byte{0x55}, page), b[2*page:]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(path, damage(slices.Clone(whole)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if text := refused(t, Options{Path: path}); !strings.Contains(text, "is damaged") || !strings.Contains(text, "posthorn restore") {
+				t.Error(text)
+			}
+		})
 	}
 }
 

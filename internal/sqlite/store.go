@@ -105,6 +105,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if err := s.open(ctx, o.Readers); err != nil {
 		_ = s.release()
+		if damaged(err) {
+			err = fmt.Errorf("the file is damaged: put it and what is beside it (-wal) aside, and a backup in its place with posthorn restore: %w", err)
+		}
 		return nil, fmt.Errorf("open sqlite store %s: %w", o.Path, fault(err))
 	}
 	return s, nil
@@ -203,6 +206,7 @@ func (s *Store) takeLock() error {
 		return fmt.Errorf("%w; SQLite serves one process, use PostgreSQL for several", err)
 	}
 	s.lock = f
+	leaveTo(s.path+".lock", s.path, filepath.Dir(s.path))
 	return nil
 }
 
