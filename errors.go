@@ -136,7 +136,7 @@ func Locked(noun, why string) *Error {
 	return &Error{
 		Kind: Unavailable, RetryAfter: time.Minute, Err: errors.New(why),
 		Message: "the secrets of this " + noun + " are sealed under a key that this server does not have; " +
-			"the operator must put it back into POSTHORN_ENCRYPTION_KEYS",
+			"the operator must put it back (POSTHORN_ENCRYPTION_KEYS, or encryption.key beside the database)",
 	}
 }
 

@@ -1,6 +1,7 @@
 package posthorn
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -35,6 +36,17 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
 	}
 	return p.Masked(), nil
+}
+
+// MaxName is how long names of keys and tenants may be, in bytes.
+const MaxName = 128
+
+// CheckName says what is wrong with the name of a key or a tenant; "" is nothing.
+func CheckName(name string) string {
+	if name == "" || len(name) > MaxName {
+		return fmt.Sprintf("must be 1 to %d bytes", MaxName)
+	}
+	return ""
 }
 
 // Scope is what a key may do. Each includes those before it except that read and publish are apart.

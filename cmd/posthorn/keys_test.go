@@ -26,6 +26,11 @@ func TestCommandsMakeNoStore(t *testing.T) {
 		t.Error("the directory was made")
 	}
 	posthorn(t, &clienttest.Node{}, with("migrate")...)
+	for _, name := range []string{"", strings.Repeat("x", 129)} {
+		if out, errs, err := try(t, &clienttest.Node{}, with("keys", "create", name)...); err == nil || !strings.Contains(errs, "must be 1 to 128 bytes") {
+			t.Errorf("a key of the name %q: %v\n%s%s", name, err, out, errs)
+		}
+	}
 	key := posthorn(t, &clienttest.Node{}, with("keys", "create", "me")...)
 	if list := posthorn(t, &clienttest.Node{}, with("keys", "list")...); !strings.HasPrefix(key, "phk_") || !strings.Contains(list, "me") {
 		t.Errorf("%s%s", key, list)

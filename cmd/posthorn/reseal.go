@@ -40,7 +40,7 @@ func (c resealKeys) Run(ctx context.Context, s *config.Settings) error {
 		if err := app.OldKeysNeeded(report); err != nil {
 			return err
 		}
-		fmt.Println("only the first key of POSTHORN_ENCRYPTION_KEYS is needed")
+		fmt.Println("only the first key of", s.KeysFrom(), "is needed")
 		return nil
 	})
 }

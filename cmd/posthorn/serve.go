@@ -55,6 +55,9 @@ func greet(a *app.App, s *config.Settings) {
 		key = a.First.Text
 		fmt.Printf("\nYour API key, shown this once:\n\n  %s\n", key)
 	}
+	if !s.Has(config.RoleAPI) {
+		return
+	}
 	if a.First != nil {
 		fmt.Printf("\nPublish your first event:\n\n  curl %s/events -H 'Authorization: Bearer %s' \\\n"+
 			"    -H 'Content-Type: application/json' -d '{\"type\":\"order.created\",\"payload\":{\"id\":1}}'\n", a.URL(), key)

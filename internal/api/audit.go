@@ -189,8 +189,8 @@ func (q *auditQuery) filter() (posthorn.AuditFilter, error) {
 		collect(&v, err)
 	}
 	for name, text := range map[string]string{"action": q.Action, "object": q.Object} {
-		if len(text) > maxName {
-			v.Add("query."+name, "must be at most %d bytes", maxName)
+		if len(text) > posthorn.MaxName {
+			v.Add("query."+name, "must be at most %d bytes", posthorn.MaxName)
 		}
 	}
 	collect(&v, span(q.Since, q.Until))

@@ -14,9 +14,8 @@ import (
 
 const (
 	keyNoun = "key"
-	// maxNetworks bounds an allowlist, maxName a name.
+	// maxNetworks bounds an allowlist.
 	maxNetworks = 100
-	maxName     = 128
 )
 
 func (h *Handler) registerKeys() {
@@ -149,8 +148,8 @@ func (in *keyInput) check(key *posthorn.Key, now time.Time) error {
 }
 
 func checkName(v *posthorn.Violations, name string) {
-	if name == "" || len(name) > maxName {
-		v.Add("name", "must be 1 to %d bytes", maxName)
+	if fault := posthorn.CheckName(name); fault != "" {
+		v.Add("name", "%s", fault)
 	}
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 
 // CreateKey makes a key of a tenant; the text is known only now. A ttl of zero is no expiry.
 func CreateKey(ctx context.Context, store posthorn.Store, tenantName, name string, scopes []string, ttl time.Duration) (string, *posthorn.Key, error) {
+	if fault := posthorn.CheckName(name); fault != "" {
+		return "", nil, errors.New("the name " + fault)
+	}
 	find := store.FindTenant
 	if tenantName == posthorn.DefaultTenant {
 		find = func(ctx context.Context, _ string) (*posthorn.Tenant, error) { return defaultTenant(ctx, store) }
