@@ -40,7 +40,22 @@ type attempt struct {
 	stray    bool
 	tlsErr   error
 	asked    bool
+	// begun counts the requests written before the one on conn, wrote says that this one is, where conn speaks HTTP/2, and
+	// upgraded how many dials led to that. Once refused, stop has ended the exchange.
+	begun, upgraded int
+	wrote, refused  bool
+	stop            context.CancelFunc
 }
+
+// A transport repeats by itself, for as long as there is time, what an HTTP/2 receiver refuses unread (RFC 9113, section 8.7): by
+// a GOAWAY it dials again at once. Receivers that are in order refuse too, while the streams that they allow are fewer than those
+// that begin before they could say so: of 64 requests for 10 streams some are sent four times, of 512 some are dialled for six times.
+const (
+	maxBegun    = 5
+	maxUpgraded = 10
+)
+
+var errRefused = errors.New("the request was refused unread too often")
 
 // attemptKey finds the attempt in the context of its dial.
 type attemptKey struct{}
@@ -49,7 +64,7 @@ type attemptKey struct{}
 func (a *attempt) context(ctx context.Context) context.Context {
 	trace := &httptrace.ClientTrace{
 		GetConn: a.wanting, GotConn: a.connected, GotFirstResponseByte: a.answered,
-		TLSHandshakeStart: a.tlsStarted, TLSHandshakeDone: a.tlsDone,
+		TLSHandshakeStart: a.tlsStarted, TLSHandshakeDone: a.tlsDone, WroteHeaders: a.began,
 	}
 	return httptrace.WithClientTrace(context.WithValue(ctx, attemptKey{}, a), trace)
 }
@@ -59,6 +74,51 @@ func (a *attempt) wanting(string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.phase = waiting
+	a.leave()
+}
+
+// began is told that the headers are written: in HTTP/1.1 only to a buffer.
+func (a *attempt) began() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.wrote = true
+}
+
+// leave counts the request on a connection that did not answer, if it was written at all.
+func (a *attempt) leave() {
+	if a.conn == nil {
+		return
+	}
+	asked := a.wrote
+	if c := watched(a.conn); c != nil && !speaksHTTP2(a.conn) {
+		asked = !c.claimed.Load()
+	}
+	if asked {
+		a.begun++
+	}
+	a.conn, a.wrote = nil, false
+}
+
+// another is the attempt on a connection of its own, with what it has had before.
+func (a *attempt) another() *attempt {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.leave()
+	return &attempt{start: a.start, deadline: a.deadline, begun: a.begun, upgraded: a.upgraded}
+}
+
+// mayDial reports that another connection is not one too many.
+func (a *attempt) mayDial() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.begun < maxBegun && a.upgraded < maxUpgraded
+}
+
+// isRefused reports that the exchange was ended because the receiver had refused it before.
+func (a *attempt) isRefused() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refused
 }
 
 // enter notes a step of dialling, unless the request has found another connection in the meantime.
@@ -86,11 +146,14 @@ func (a *attempt) tlsStarted() {
 	a.tlsSince = time.Now()
 }
 
-func (a *attempt) tlsDone(_ tls.ConnectionState, err error) {
+func (a *attempt) tlsDone(s tls.ConnectionState, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.phase < sending {
 		a.timing.TLS, a.tlsErr = time.Since(a.tlsSince), err
+	}
+	if s.NegotiatedProtocol == protocolHTTP2 {
+		a.upgraded++
 	}
 }
 
@@ -106,6 +169,15 @@ func (a *attempt) connected(info httptrace.GotConnInfo) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.leave(); a.begun >= maxBegun {
+		a.refused = true
+		a.stop()
+		if !speaksHTTP2(info.Conn) {
+			// It is this request's alone, which might be on its way already.
+			_ = info.Conn.Close()
+		}
+		return
+	}
 	a.phase, a.conn, a.tlsErr = sending, info.Conn, nil
 	if tcp, ok := info.Conn.RemoteAddr().(*net.TCPAddr); ok {
 		a.remote = tcp.AddrPort()
@@ -215,8 +287,11 @@ func watched(nc net.Conn) *conn {
 	return c
 }
 
+// protocolHTTP2 is its name in a TLS handshake.
+const protocolHTTP2 = "h2"
+
 // speaksHTTP2: there, answers name their request.
 func speaksHTTP2(nc net.Conn) bool {
 	t, ok := nc.(*tls.Conn)
-	return ok && t.ConnectionState().NegotiatedProtocol == "h2"
+	return ok && t.ConnectionState().NegotiatedProtocol == protocolHTTP2
 }

@@ -100,6 +100,8 @@ func classify(r *Result, err error, at progress, interrupted, expired bool, time
 	case interrupted:
 		r.set(posthorn.Interrupted, "interrupted", "The node stopped while the request was under way.")
 		r.OurFault = true
+	case isAny(err, errRefused):
+		r.set(posthorn.ConnectError, "request_refused", "The receiver took connections, but turned the request away each time before it had read it.")
 	case isDNS:
 		nameFailed(r, dns)
 	case expired || isTimeout(err):
@@ -236,7 +238,7 @@ func isTimeout(err error) bool {
 // exported errors for this.
 func isLost(err error) bool {
 	return isAny(err, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE) ||
-		hasText(err, "server closed idle connection", "client connection lost", "GOAWAY", "readLoopPeekFailLocked")
+		hasText(err, "server closed idle connection", "client connection lost", "could not be established", "GOAWAY", "readLoopPeekFailLocked")
 }
 
 // isTooLarge recognises the limit of headers in HTTP/1.1 and HTTP/2, for which there are no exported errors either.

@@ -154,7 +154,8 @@ func (c *Client) Close() {
 
 // Do makes one request and says what became of it; it never panics on what a receiver sends. A request whose pooled
 // connection turns out dead before a byte came back is sent once more on a new one: the receiver may then have it twice,
-// under the same webhook-id, as with any retry.
+// under the same webhook-id, as with any retry. What an HTTP/2 receiver says it has not read, its limit of streams being reached or
+// its connection about to close, is sent again up to four times.
 func (c *Client) Do(ctx context.Context, r Request) Result {
 	start := time.Now()
 	to := r.URL.judgedBy(c.policy)
@@ -175,7 +176,7 @@ func (c *Client) Do(ctx context.Context, r Request) Result {
 	a := &attempt{start: start, deadline: start.Add(r.Timeout)}
 	result, err := c.exchange(ctx, a, to, &r, false)
 	if err != nil && ctx.Err() == nil && time.Now().Before(a.deadline) && a.isWorthAnother(err) {
-		a = &attempt{start: start, deadline: a.deadline}
+		a = a.another()
 		result, err = c.exchange(ctx, a, to, &r, true)
 	}
 	a.report(&result)
@@ -212,8 +213,12 @@ func (c *Client) exchange(ctx context.Context, a *attempt, to *judged, r *Reques
 	}
 	ctx, cancel := context.WithDeadline(ctx, a.deadline)
 	defer cancel()
+	a.stop = cancel
 	resp, err := transport.RoundTrip(newRequest(a.context(ctx), to.normal, r))
 	if err != nil {
+		if a.isRefused() {
+			err = errRefused
+		}
 		return Result{}, err
 	}
 	if a.isStray() {

@@ -26,6 +26,9 @@ const (
 // the deadline of the request that asked holds all the same, over the TLS handshake too.
 func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	a := ctx.Value(attemptKey{}).(*attempt)
+	if !a.mayDial() {
+		return nil, errRefused
+	}
 	ctx, cancel := context.WithDeadline(ctx, a.deadline)
 	defer cancel()
 	nc, err := c.connect(ctx, a, network, address)
