@@ -281,15 +281,19 @@ func checkPort(scheme, digits string, allowed bool) (string, error) {
 	return ":" + digits, nil
 }
 
-// escape percent-encodes what is not ASCII in a path and query, as browsers do.
+// unwise are the printable ASCII characters, but for those that checkText refuses, that no path or query holds (RFC 3986, section 3.3).
+// One of them in a path makes url.URL forget how the rest of it was written.
+const unwise = "\"<>^`{|}"
+
+// escape percent-encodes in a path and query what does not belong there, and nothing else.
 func escape(tail string) string {
-	if isASCII(tail) {
+	if isASCII(tail) && !strings.ContainsAny(tail, unwise) {
 		return tail
 	}
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(tail) {
-		if c := tail[i]; c < utf8.RuneSelf {
+		if c := tail[i]; c < utf8.RuneSelf && strings.IndexByte(unwise, c) < 0 {
 			b.WriteByte(c)
 		} else {
 			b.WriteByte('%')

@@ -92,6 +92,8 @@ func TestNormalForm(t *testing.T) {
 		"InternationalTLD":  {"https://例え.テスト例.jp/", "https://xn--r8jz45g.xn--zckzah4162a.jp/"},
 		"AlreadyASCII":      {"https://xn--bcher-kva.de/", "https://xn--bcher-kva.de/"},
 		"InternationalPath": {"https://example.com/ü?q=日", "https://example.com/%C3%BC?q=%E6%97%A5"},
+		"Unwise":            {"https://example.com/a%2Fb/{x}|\"<y>^`?q={x}%2f|\"<>^`'", "https://example.com/a%2Fb/%7Bx%7D%7C%22%3Cy%3E%5E%60?q=%7Bx%7D%2f%7C%22%3C%3E%5E%60'"},
+		"Brackets":          {"https://example.com/a%2Fb[0]?c[]=1", "https://example.com/a%2Fb[0]?c[]=1"},
 		"Underscore":        {"https://under_score.example.com/hook", "https://under_score.example.com/hook"},
 		"DoubleHyphens":     {"https://r3---sn-a.example.com/", "https://r3---sn-a.example.com/"},
 		"DigitsInside":      {"https://127.0.0.1.nip.io/", "https://127.0.0.1.nip.io/"},
@@ -106,7 +108,10 @@ func TestNormalForm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u, err := policy.CheckURL(c.raw)
 			if err != nil || u.String() != c.want {
-				t.Errorf("CheckURL(%q) = %v, %v; want %s", c.raw, u, err, c.want)
+				t.Fatalf("CheckURL(%q) = %v, %v; want %s", c.raw, u, err, c.want)
+			}
+			if u.Path != "" && !strings.HasSuffix(c.want, u.RequestURI()) {
+				t.Errorf("%q is asked for as %s", c.raw, u.RequestURI())
 			}
 		})
 	}
@@ -253,6 +258,10 @@ func FuzzCheckURL(f *testing.F) {
 				t.Fatalf("CheckURL(%q) = %T, want a *Refusal", raw, err)
 			}
 			return
+		}
+		_, rest, _ := strings.Cut(raw, "//")
+		if i := strings.IndexAny(rest, "/?"); i >= 0 && !strings.HasSuffix(u.String(), escape(rest[i:])) {
+			t.Fatalf("CheckURL(%q) = %q: path and query are not as they were written", raw, u)
 		}
 		if u.User != nil || u.Fragment != "" || u.Opaque != "" || !isASCII(u.String()) || strings.ContainsAny(u.String(), " \\\t\r\n") {
 			t.Fatalf("CheckURL(%q) = %q", raw, u)
