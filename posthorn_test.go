@@ -154,12 +154,15 @@ func TestHeaderNamesThatCannotBeSent(t *testing.T) {
 	for _, name := range []string{
 		"Host", "Webhook-Signature", "webhook-id", "Connection", "Proxy-Authenticate", "Metadata-Flavor",
 		"X-aws-ec2-metadata-token", "Content-Type", "Trailer", "", "a b", "X-A\r\nX-B", "Transfer-Encoding", "Cookie",
+		"Proxy", "Proxy-Connection", "X-aliyun-ecs-metadata-token", "X-aliyun-ecs-metadata-token-ttl-seconds", "X-Metadata-Token",
+		"Metadata-Token", "Metadata-Token-Expiry-Seconds", "X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Server", "X-Original-URL",
+		"X-Rewrite-URL",
 	} {
 		if posthorn.CheckHeaderName(name) == "" {
 			t.Errorf("%q is accepted", name)
 		}
 	}
-	for _, name := range []string{"Authorization", "X-Api-Key", "X-Custom"} {
+	for _, name := range []string{"Authorization", "X-Api-Key", "X-Custom", "X-Metadata", "X-Original"} {
 		if fault := posthorn.CheckHeaderName(name); fault != "" {
 			t.Errorf("%s: %s", name, fault)
 		}

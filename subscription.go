@@ -255,16 +255,19 @@ func checkMetadata(v *Violations, m map[string]string) {
 }
 
 // reservedHeaders are ours, hop-by-hop (RFC 9110, section 7.6.1) or unlock something at the receiving address that a
-// subscriber's header must not: another virtual host, a proxy, a cloud's metadata service.
+// subscriber's header must not: another virtual host or path, a proxy, a cloud's metadata service.
 var reservedHeaders = map[string]bool{
 	"host": true, "content-type": true, "content-length": true, "content-encoding": true, "user-agent": true, "date": true,
-	"connection": true, "keep-alive": true, "proxy-connection": true, "te": true, "trailer": true, "transfer-encoding": true,
+	"connection": true, "keep-alive": true, "te": true, "trailer": true, "transfer-encoding": true,
 	"upgrade": true, "expect": true, "cookie": true, "set-cookie": true, "accept-encoding": true, "forwarded": true,
-	"x-forwarded-for": true, "x-forwarded-host": true, "x-forwarded-proto": true, "x-real-ip": true, "via": true,
+	"x-real-ip": true, "x-original-url": true, "x-rewrite-url": true, "via": true, "proxy": true,
 	"range": true, "http2-settings": true, "metadata": true, "metadata-flavor": true, "traceparent": true, "tracestate": true,
 }
 
-var reservedPrefixes = []string{"webhook-", "proxy-", "sec-", "x-aws-ec2-metadata", "x-google-", "x-posthorn-", ":"}
+var reservedPrefixes = []string{
+	"webhook-", "proxy-", "sec-", "x-forwarded-", "x-aws-ec2-metadata", "x-aliyun-ecs-metadata", "x-metadata-token", "metadata-token",
+	"x-google-", "x-posthorn-", ":",
+}
 
 // CheckHeaderName says why a subscription or an event cannot send a header, or "".
 func CheckHeaderName(name string) string {

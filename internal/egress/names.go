@@ -7,10 +7,11 @@ import "strings"
 // loopbackNames mean this very machine, in RFC 6761 and in the usual hosts files.
 var loopbackNames = []string{"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
 
-// privateSuffixes exist only inside networks: reserved (RFC 6761, 6762, 8375, and "internal" by ICANN) or never delegated
-// because private networks use them.
+// privateSuffixes exist only inside networks: reserved (RFC 6761, 6762, 8375, and "internal" by ICANN) or not delegated
+// and in use there: Kubernetes writes service.namespace, and default is the namespace that everybody has.
 var privateSuffixes = []string{
 	"internal", "local", "localdomain", "home.arpa", "lan", "intranet", "private", "corp", "home", "mail", "test", "svc", "consul",
+	"default", "workgroup", "domain",
 }
 
 // unusableSuffixes never lead to a receiver: reserved names (RFC 6761, 7686, 9476), those of other networks than the Internet, and
