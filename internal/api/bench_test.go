@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/auth"
@@ -13,6 +14,7 @@ import (
 type (
 	allowAll struct{ Authenticator }
 	instant  struct{ Publisher }
+	timed    struct{ Store }
 	discard  struct {
 		header http.Header
 		status int
@@ -29,6 +31,8 @@ func (allowAll) Invalidate()                                             {}
 func (instant) Publish(_ context.Context, _ posthorn.TenantID, e *posthorn.Event) (posthorn.Accepted, error) {
 	return posthorn.Accepted{EventID: e.ID, CreatedAt: e.CreatedAt}, nil
 }
+
+func (timed) Now() time.Time { return time.Now() }
 
 func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }

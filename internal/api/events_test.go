@@ -387,7 +387,7 @@ func TestReplay(t *testing.T) {
 
 // BenchmarkPublish is what the handler itself costs, without network and store.
 func BenchmarkPublish(b *testing.B) {
-	h := New(Options{Bus: silentBus{}, Auth: allowAll{}, Publisher: instant{}, MaxEventBytes: 256 << 10})
+	h := New(Options{Store: timed{}, Bus: silentBus{}, Auth: allowAll{}, Publisher: instant{}, MaxEventBytes: 256 << 10})
 	defer h.Close()
 	body := `{"type":"order.created","payload":{"text":"` + strings.Repeat("x", 1000) + `"},"idempotency_key":"order-4711"}`
 	b.ReportAllocs()
