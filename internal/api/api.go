@@ -173,6 +173,7 @@ type Handler struct {
 	handler http.Handler
 	hub     *hub
 	health  healthCache
+	terms   terms
 	bodies  bodies
 	// openBodies are those of operations without a key.
 	openBodies bodies
@@ -184,6 +185,7 @@ type Handler struct {
 func New(opts Options) *Handler {
 	opts.setDefaults()
 	h := &Handler{opts: opts, log: opts.Logger, store: opts.Store, router: chi.NewRouter()}
+	h.terms.init()
 	if h.counter = opts.Counter; h.counter == nil {
 		h.counter = inbound.NewCounter(opts.Store)
 	}
@@ -226,3 +228,6 @@ func (h *Handler) ShowNodes(nodes []posthorn.Node) { h.hub.beat(nodes) }
 
 // Close ends the live streams and stops listening to the bus. Requests under way are not touched.
 func (h *Handler) Close() { h.close.Do(h.hub.stop) }
+
+// Abandon ends the work on requests whose connections the server has closed.
+func (h *Handler) Abandon() { h.terms.end() }

@@ -22,7 +22,7 @@ type (
 )
 
 func (allowAll) Authenticate(context.Context, string, netip.Addr) (*auth.Identity, error) {
-	return &auth.Identity{Key: &posthorn.Key{Scopes: []posthorn.Scope{posthorn.ScopePublish}}, Tenant: &posthorn.Tenant{}}, nil
+	return &auth.Identity{Key: &posthorn.Key{Scopes: []posthorn.Scope{posthorn.ScopePublish, posthorn.ScopeRead}}, Tenant: &posthorn.Tenant{}}, nil
 }
 func (allowAll) Check(context.Context, *auth.Identity, netip.Addr) error { return nil }
 func (allowAll) Known(string) bool                                       { return true }

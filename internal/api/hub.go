@@ -181,6 +181,15 @@ func (h *hub) await(ctx context.Context, w *watcher, wanted func(*posthorn.Updat
 	}
 }
 
+func (h *hub) hasStopped() bool {
+	select {
+	case <-h.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // sortUpdates puts updates into the order of their times.
 func sortUpdates(list []posthorn.Update) {
 	slices.SortStableFunc(list, func(a, b posthorn.Update) int { return a.At.Compare(b.At) })

@@ -30,7 +30,7 @@ const (
 
 func (h *Handler) registerLive() {
 	op := operation{
-		method: http.MethodGet, path: "/live", id: "watch", tag: "Live", scope: posthorn.ScopeRead,
+		method: http.MethodGet, path: livePath, id: "watch", tag: "Live", scope: posthorn.ScopeRead,
 		summary: "Watch deliveries and attempts",
 		description: "Server-sent events: `delivery` when one is created or moved, `attempt` when one was made, `event` when one was accepted that " +
 			"no subscription wants; and for the scope admin, on a stream without filters, `workers` with every heartbeat. Each but the last has the id to resume from: " +

@@ -114,7 +114,7 @@ func problemOf(err error) *problem {
 	return p
 }
 
-// unexpected answers an error without a kind. A request whose client is gone, or that outlived its time, is not our fault.
+// unexpected answers an error without a kind. A stream whose client is gone, or a request that outlived its time, is not our fault.
 func unexpected(err error) *problem {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		p := newProblem(answers[posthorn.Unavailable],

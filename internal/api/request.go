@@ -46,11 +46,15 @@ type call struct {
 	change *change
 	// traced ends the request's span; nil without one.
 	traced func(path string, status int)
+	work   work
 }
 
-// traced leaves out what is asked for again and again, and streams, which last.
+// livePath is that of the streams, which last as long as their client.
+const livePath = "/live"
+
+// traced leaves out what is asked for again and again, and streams.
 func traced(path string) bool {
-	return path != "/live" && path != "/healthz" && !strings.HasPrefix(path, "/health")
+	return path != livePath && path != "/healthz" && !strings.HasPrefix(path, "/health")
 }
 
 type callKey struct{}
@@ -93,7 +97,11 @@ func (h *Handler) enter(next http.Handler) http.Handler {
 		if h.opts.Trace != nil && traced(r.URL.Path) {
 			ctx, c.traced = h.opts.Trace(r)
 		}
-		c.request = r.WithContext(context.WithValue(ctx, callKey{}, c))
+		c.work = work{h.terms.current(start), ctx, c}
+		if r.URL.Path == livePath {
+			c.work.Context = ctx
+		}
+		c.request = r.WithContext(&c.work)
 		secure(w.Header(), c.id)
 		if len(r.TransferEncoding) > 0 {
 			// net/http has dropped a Content-Length beside it. Where a proxy believed that one instead, what follows on this

@@ -68,6 +68,10 @@ func (h *Handler) firstAttempt(ctx context.Context, w *watcher, d *posthorn.Deli
 		if len(made) > 0 {
 			return &made[0], nil
 		}
+		if h.hub.hasStopped() {
+			// The node stops: waiting on would only ask again and again.
+			break
+		}
 	}
 	return nil, nil
 }

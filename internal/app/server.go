@@ -227,5 +227,6 @@ func (a *App) shutdown(ctx context.Context) {
 	if err := a.server.Shutdown(ctx); err != nil {
 		a.log.Warn("requests cut short", "error", err)
 		_ = a.server.Close()
+		a.handler.Abandon()
 	}
 }
