@@ -3,6 +3,7 @@ package api
 import (
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -72,6 +73,8 @@ func merge(s *posthorn.Subscription, patch []member) ([]member, error) {
 			had = members[i].value
 		}
 		switch p.name {
+		case "headers":
+			p.value = sameNames(had, p.value)
 		case "retry":
 			had = sameForm(had, p.value)
 		case "auth":
@@ -158,6 +161,35 @@ func sameForm(had, patch jsontext.Value) jsontext.Value {
 		return had
 	}
 	return kept
+}
+
+// sameNames is a patch of headers with the names as they stand in what it is merged into, where only the case of a letter differs:
+// to HTTP those are the same. A name that the patch also has as it stands is left to that one.
+func sameNames(had, patch jsontext.Value) jsontext.Value {
+	var old, change map[string]jsontext.Value
+	if patch.Kind() != jsontext.KindBeginObject || json.Unmarshal(had, &old) != nil || json.Unmarshal(patch, &change) != nil {
+		return patch
+	}
+	for name := range old {
+		if _, exact := change[name]; exact {
+			continue
+		}
+		var others []string
+		for other := range change {
+			if strings.EqualFold(other, name) {
+				others = append(others, other)
+			}
+		}
+		if len(others) == 1 {
+			change[name] = change[others[0]]
+			delete(change, others[0])
+		}
+	}
+	renamed, err := json.Marshal(change, jsonOptions)
+	if err != nil {
+		return patch
+	}
+	return renamed
 }
 
 // sameKind is an object to merge into: none when the patch brings another kind of it, whose fields are others, or a

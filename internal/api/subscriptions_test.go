@@ -128,6 +128,10 @@ func TestPatchMerges(t *testing.T) {
 		{"Field", `{"description":"e"}`, map[string]string{"description": `"e"`, "rate_limit": `{"limit":1,"per":"second"}`}},
 		{"MergeMap", `{"metadata":{"a":null,"c":"3"}}`, map[string]string{"metadata": `{"b":"2","c":"3"}`}},
 		{"MergeHeaders", `{"headers":{"X-A":null}}`, map[string]string{"headers": `{"X-B":"••••••"}`}},
+		{"HeaderInOtherCase", `{"headers":{"x-b":"new","X-c":"3"}}`, map[string]string{"headers": `{"X-B":"••••••","X-c":"••••••"}`}},
+		{"RemoveInOtherCase", `{"headers":{"x-C":null,"x-nothing":null}}`, map[string]string{"headers": `{"X-B":"••••••"}`}},
+		{"RenameHeader", `{"headers":{"X-B":null,"x-b":"new"}}`, map[string]string{"headers": `{"x-b":"••••••"}`}},
+		{"NullHeaders", `{"headers":null}`, map[string]string{"headers": `{}`}},
 		{"Null", `{"rate_limit":null,"description":null}`, map[string]string{"rate_limit": "null", "description": `""`}},
 		{"ReplaceList", `{"event_types":["a.b"]}`, map[string]string{"event_types": `["a.b"]`}},
 		{"NullList", `{"event_types":null}`, map[string]string{"event_types": `[]`}},
@@ -148,6 +152,7 @@ func TestPatchMerges(t *testing.T) {
 			}
 		})
 	}
+	s.call(http.MethodPatch, path, s.admin, `{"headers":{"A":"1","a":"2"}}`).want(http.StatusUnprocessableEntity)
 	for patch, places := range map[string][]string{
 		`{"url":null}`:                            {"body.url"},
 		`{"URL":"https://x"}`:                     {"body.URL"},
