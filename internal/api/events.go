@@ -122,7 +122,7 @@ type eventWithPayload struct {
 	OrderingKey     *string              `json:"ordering_key"`
 	Headers         map[string]string    `json:"headers" doc:"The event's own headers. Values are masked."`
 	PayloadBytes    int                  `json:"payload_bytes"`
-	Payload         *rawJSON             `json:"payload" doc:"To read, when it is JSON: only its spacing may differ."`
+	Payload         *rawJSON             `json:"payload" doc:"To read, when it is JSON that nests at most 512 levels deep: only its spacing may differ."`
 	PayloadBase64   *string              `json:"payload_base64" doc:"The exact bytes that are signed and delivered."`
 	PayloadErasedAt *time.Time           `json:"payload_erased_at" doc:"When the payload was erased on request."`
 	Deliveries      int                  `json:"deliveries"`
@@ -326,7 +326,7 @@ func (h *Handler) getEvent(ctx context.Context, c *call, p *eventPath) (*reply[e
 	if e.PayloadErased.IsZero() {
 		exact := base64.StdEncoding.EncodeToString(e.Payload)
 		shown.PayloadBase64 = &exact
-		if value := jsontext.Value(e.Payload); value.IsValid(jsonOptions) {
+		if value := jsontext.Value(e.Payload); value.IsValid(jsonOptions) && nesting(value) <= maxNesting {
 			shown.Payload = &rawJSON{value}
 		}
 	}

@@ -261,6 +261,14 @@ func TestReadEvent(t *testing.T) {
 	if got["payload"] != nil || got["payload_base64"] != "/w==" || got["status"] != "unmatched" || got["deliveries"] != 0.0 {
 		t.Errorf("read %s", jsonText(got))
 	}
+	for depth, shown := range map[int]bool{maxNesting: true, maxNesting + 1: false} {
+		text := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("[", depth) + strings.Repeat("]", depth)))
+		deep := s.call(http.MethodPost, "/events", s.admin, `{"type":"z","payload_base64":"`+text+`"}`).object()["id"].(string)
+		got := s.call(http.MethodGet, "/events/"+deep, s.admin, nil).want(http.StatusOK).object()
+		if (got["payload"] != nil) != shown || got["payload_base64"] != text {
+			t.Errorf("%d levels deep, as JSON: %v, %v", depth, got["payload"] != nil, got["payload_base64"] == text)
+		}
+	}
 	if got := s.call(http.MethodGet, "/events/"+binary+"/status", s.admin, nil).want(http.StatusOK).object(); jsonText(got["deliveries"]) != "[]" || got["status"] != "unmatched" {
 		t.Errorf("status %s", jsonText(got))
 	}

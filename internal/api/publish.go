@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,7 +15,8 @@ import (
 	"github.com/posthorn/posthorn"
 )
 
-// maxNesting bounds the depth of a payload: deeper ones break the receivers' parsers before they mean anything.
+// maxNesting bounds the depth of a payload: deeper ones break the receivers' parsers before they mean anything. One that comes in
+// base64, or from a provider, is not looked into; where it is deeper it is not shown as JSON, lest it break those of our clients.
 const maxNesting = 512
 
 const idempotencyHeader = "Idempotency-Key"
@@ -184,8 +186,9 @@ func (d *eventDecoder) base64(name string, e *posthorn.Event) error {
 		return err
 	}
 	payload, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil {
-		d.refuse(name, "must be base64 with padding (RFC 4648, section 4)")
+	// The library skips line breaks, which are no part of it (RFC 4648, section 3.3).
+	if err != nil || strings.ContainsAny(text, "\r\n") {
+		d.refuse(name, "must be base64 with padding and without line breaks (RFC 4648, section 4)")
 		return nil
 	}
 	e.Payload = payload
