@@ -138,10 +138,10 @@ func (a *Auth) checkFields(v *Violations) {
 
 func (a *Auth) checkBasic(v *Violations) {
 	if a.Username == "" || !printable(a.Username, 255) || strings.Contains(a.Username, ":") {
-		v.Add("auth.username", "must be 1 to 255 bytes without colons and control characters (RFC 7617, section 2)")
+		v.Add("auth.username", "must be 1 to 255 characters without colons and control characters (RFC 7617, section 2)")
 	}
 	if !printable(string(a.Password), MaxCredential) {
-		v.Add("auth.password", "must be at most %d bytes without control characters", MaxCredential)
+		v.Add("auth.password", "must be at most %d characters, without control characters", MaxCredential)
 	}
 }
 
@@ -165,7 +165,7 @@ func (a *Auth) checkOAuth2(v *Violations) {
 		}
 	}
 	if !printable(a.Audience, maxParam) {
-		v.Add("auth.audience", "must be at most %d bytes without control characters", maxParam)
+		v.Add("auth.audience", "must be at most %d characters, without control characters", maxParam)
 	}
 	a.checkParams(v)
 	if a.Style != StyleBasic && a.Style != StyleBody {
@@ -190,7 +190,7 @@ func (a *Auth) checkParams(v *Violations) {
 		case ownParams[name]:
 			v.Add("auth.params."+name, "has a field of its own in auth; it cannot be set here")
 		case !printable(string(value), maxParam):
-			v.Add(under("auth.params", name), "must be at most %d bytes without control characters", maxParam)
+			v.Add(under("auth.params", name), "must be at most %d characters, without control characters", maxParam)
 		}
 	}
 }
@@ -250,7 +250,7 @@ func visible(s string, most int) bool {
 	return s != "" && len(s) <= most && strings.TrimSpace(s) == s
 }
 
-// printable reports at most so many bytes of text without control characters.
+// printable reports at most so many characters, none of them for control.
 func printable(s string, most int) bool {
-	return len(s) <= most && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+	return utf8.RuneCountInString(s) <= most && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }

@@ -118,8 +118,8 @@ func (s *Source) Live(at time.Time) []Secret { return Confidential{Secrets: s.Se
 // Validate checks all but the templates and the secrets' form, which are internal/inbound's.
 func (s *Source) Validate() error {
 	var v Violations
-	if s.Name == "" || len(s.Name) > 128 {
-		v.Add("name", "must be 1 to 128 bytes")
+	if s.Name == "" || utf8.RuneCountInString(s.Name) > 128 {
+		v.Add("name", "must be 1 to 128 characters")
 	}
 	if utf8.RuneCountInString(s.Description) > 1024 {
 		v.Add("description", "must be at most 1024 characters")
@@ -172,8 +172,8 @@ func (s *Source) checkScheme(v *Violations) {
 	}
 	timestamps := strings.Count(c.Signed, "{timestamp}")
 	switch {
-	case len(c.Signed) > 256 || strings.Count(c.Signed, "{body}") != 1 || timestamps > 1:
-		v.Add("scheme.signed", "must be at most 256 bytes with {body} once and {timestamp} at most once, such as {timestamp}.{body}")
+	case utf8.RuneCountInString(c.Signed) > 256 || strings.Count(c.Signed, "{body}") != 1 || timestamps > 1:
+		v.Add("scheme.signed", "must be at most 256 characters with {body} once and {timestamp} at most once, such as {timestamp}.{body}")
 	case timestamps == 1 && c.TimestampHeader == "":
 		v.Add("scheme.timestamp_header", "is required where {timestamp} is signed")
 	case timestamps == 0 && c.TimestampHeader != "":

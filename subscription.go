@@ -204,8 +204,8 @@ func (s *Subscription) SetDefaults() {
 // Window is the retry window, by default the retention.
 func (s *Subscription) Validate(window time.Duration) error {
 	var v Violations
-	if len(s.Description) > 1024 {
-		v.Add("description", "must be at most 1024 bytes")
+	if utf8.RuneCountInString(s.Description) > 1024 {
+		v.Add("description", "must be at most 1024 characters")
 	}
 	if len(s.EventTypes) > MaxEventTypes {
 		v.Add("event_types", "must have at most %d entries", MaxEventTypes)

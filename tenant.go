@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // DefaultTenant is the name of the tenant a fresh install has.
@@ -43,8 +44,8 @@ const MaxName = 128
 
 // CheckName says what is wrong with the name of a key or a tenant; "" is nothing.
 func CheckName(name string) string {
-	if name == "" || len(name) > MaxName {
-		return fmt.Sprintf("must be 1 to %d bytes", MaxName)
+	if name == "" || utf8.RuneCountInString(name) > MaxName {
+		return fmt.Sprintf("must be 1 to %d characters", MaxName)
 	}
 	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -171,5 +172,44 @@ func TestKindsAreAnswered(t *testing.T) {
 	p = problemOf(&posthorn.Error{Kind: posthorn.Unavailable, Message: "busy", RetryAfter: 1500 * time.Millisecond, Err: secret})
 	if p.Status != 503 || p.headers.Get("Retry-After") != "2" || strings.Contains(p.Detail, "SELECT") {
 		t.Errorf("unavailable is answered %+v", p)
+	}
+}
+
+// The document's maxLength counts characters, so the code does.
+func TestTextsAreCountedInCharacters(t *testing.T) {
+	s := open(t, nil)
+	texts := []struct {
+		name, path, place string
+		most              int
+		body              func(text string) map[string]any
+	}{
+		{"Description", "/subscriptions", "body.description", 1024, func(text string) map[string]any {
+			return map[string]any{"url": "https://example.com", "description": text}
+		}},
+		{"Username", "/subscriptions", "body.auth.username", 255, func(text string) map[string]any {
+			return map[string]any{"url": "https://example.com", "auth": map[string]any{"type": "basic", "username": text, "password": "p"}}
+		}},
+		{"Password", "/subscriptions", "body.auth.password", 4096, func(text string) map[string]any {
+			return map[string]any{"url": "https://example.com", "auth": map[string]any{"type": "basic", "username": "u", "password": text}}
+		}},
+		{"Template", "/sources", "body.event_type", 512, func(text string) map[string]any {
+			return map[string]any{"name": "n", "provider": "github", "secret": "it-is-a-secret-of-github", "event_type": text}
+		}},
+		{"Source", "/sources", "body.name", 128, func(text string) map[string]any {
+			return map[string]any{"name": text, "provider": "github", "secret": "it-is-a-secret-of-github"}
+		}},
+		{"EventType", "/event-types", "body.description", 4096, func(text string) map[string]any {
+			return map[string]any{"name": "a.b", "description": text}
+		}},
+		{"Key", "/keys", "body.name", 128, func(text string) map[string]any {
+			return map[string]any{"name": text, "scopes": []string{"read"}}
+		}},
+		{"Tenant", "/tenants", "body.name", 128, func(text string) map[string]any { return map[string]any{"name": text} }},
+	}
+	for _, test := range texts {
+		t.Run(test.name, func(t *testing.T) {
+			s.call(http.MethodPost, test.path, s.admin, test.body(strings.Repeat("é", test.most))).want(http.StatusCreated)
+			s.call(http.MethodPost, test.path, s.admin, test.body(strings.Repeat("é", test.most+1))).wantFaults(test.place)
+		})
 	}
 }

@@ -14,7 +14,7 @@ import (
 // subscriptionPatch documents a merge patch: every field optional, null for the default.
 type subscriptionPatch struct {
 	URL            string             `json:"url,omitempty" format:"uri"`
-	Description    *string            `json:"description,omitempty" nullable:"true"`
+	Description    *string            `json:"description,omitempty" nullable:"true" maxLength:"1024"`
 	EventTypes     []string           `json:"event_types,omitempty" doc:"Replaces the whole list; null or empty is all."`
 	Status         string             `json:"status,omitempty" enum:"active,paused"`
 	Secret         string             `json:"secret,omitempty" doc:"Another secret rotates with the usual overlap."`

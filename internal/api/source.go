@@ -88,15 +88,15 @@ type sourceReadOnly struct {
 // sourcePatch documents a merge patch.
 type sourcePatch struct {
 	Name             string         `json:"name,omitempty" maxLength:"128"`
-	Description      *string        `json:"description,omitempty" nullable:"true"`
+	Description      *string        `json:"description,omitempty" nullable:"true" maxLength:"1024"`
 	Provider         string         `json:"provider,omitempty" enum:"standard,github,stripe,shopify,slack,hmac"`
 	Enabled          *bool          `json:"enabled,omitempty" nullable:"true"`
 	Secret           string         `json:"secret,omitempty" doc:"Rotates with an overlap of 24 hours."`
 	Scheme           *signingScheme `json:"scheme,omitempty" null:"ok"`
 	ToleranceSeconds *float64       `json:"tolerance_seconds,omitempty" nullable:"true"`
-	EventType        *string        `json:"event_type,omitempty" nullable:"true"`
-	DefaultType      *string        `json:"default_type,omitempty" nullable:"true"`
-	MessageID        *string        `json:"message_id,omitempty" nullable:"true"`
+	EventType        *string        `json:"event_type,omitempty" nullable:"true" maxLength:"512"`
+	DefaultType      *string        `json:"default_type,omitempty" nullable:"true" maxLength:"128"`
+	MessageID        *string        `json:"message_id,omitempty" nullable:"true" maxLength:"512"`
 	KeepHeaders      []string       `json:"keep_headers,omitempty"`
 	RateLimit        *rateLimit     `json:"rate_limit" required:"false" doc:"null lifts it."`
 }

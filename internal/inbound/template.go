@@ -3,6 +3,7 @@ package inbound
 import (
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/posthorn/posthorn"
 )
@@ -24,7 +25,7 @@ const (
 
 // parseTemplate reads a template; false when it breaks the rule.
 func parseTemplate(text string) (template, bool) {
-	if len(text) > posthorn.MaxTemplate {
+	if utf8.RuneCountInString(text) > posthorn.MaxTemplate {
 		return nil, false
 	}
 	var t template

@@ -544,7 +544,7 @@ export type EventWithPayload = {
     idempotency_key: string | null;
     ordering_key: string | null;
     /**
-     * To read, when it is JSON: only its spacing may differ.
+     * To read, when it is JSON that nests at most 512 levels deep: only its spacing may differ.
      */
     payload: unknown;
     /**
@@ -1333,7 +1333,7 @@ export type SourceInput = {
      */
     event_type?: string;
     /**
-     * The provider's headers that go along with each delivery.
+     * The provider's headers that go along with each delivery, as far as they take 8 KiB together.
      */
     keep_headers?: Array<string>;
     /**
