@@ -39,7 +39,7 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// MaxName is how long names of keys and tenants may be, in bytes.
+// MaxName is how long names of keys and tenants may be, in characters.
 const MaxName = 128
 
 // CheckName says what is wrong with the name of a key or a tenant; "" is nothing.

@@ -15,8 +15,14 @@ func TestCommandsMakeNoStore(t *testing.T) {
 	at := filepath.Join(t.TempDir(), "data")
 	with := func(args ...string) []string { return append([]string{"--data-dir", at}, args...) }
 	for _, args := range [][]string{
-		{"keys", "create", "me"}, {"keys", "list"}, {"keys", "revoke", "key_x"}, {"keys", "reseal"}, {"keys", "reseal", "--check"}, {"cleanup"},
-		{"backup", filepath.Join(t.TempDir(), "copy")}, {"move", "--to", "postgres://localhost/none"},
+		{"keys", "create", "me"},
+		{"keys", "list"},
+		{"keys", "revoke", "key_x"},
+		{"keys", "reseal"},
+		{"keys", "reseal", "--check"},
+		{"cleanup"},
+		{"backup", filepath.Join(t.TempDir(), "copy")},
+		{"move", "--to", "postgres://localhost/none"},
 	} {
 		if out, errs, err := try(t, &clienttest.Node{}, with(args...)...); err == nil || !strings.Contains(errs, "there is no store at "+at) {
 			t.Errorf("%v: %v\n%s%s", args, err, out, errs)

@@ -97,18 +97,18 @@ func TestHTTP2RefusedUnread(t *testing.T) {
 	}
 	// A connection may close before a request begins on it, so there may be more of them than requests.
 	cases := map[string]struct {
-		receiver              http2Receiver
+		receiver              *http2Receiver
 		body                  string
 		requests, connections int32
 		succeeds              bool
 	}{
-		"GoAway":              {http2Receiver{answer: goAway}, "{}", maxBegun, maxUpgraded, false},
-		"GoAwayWithoutBody":   {http2Receiver{answer: goAway}, "", maxBegun, maxUpgraded, false},
-		"GoAwayBeforeRequest": {http2Receiver{begin: func(f *http2.Framer) { goAway(f, 0) }, answer: goAway}, "{}", maxBegun, maxUpgraded, false},
-		"GoAwayOnce":          {http2Receiver{answer: until(1, goAway)}, "{}", 2, maxUpgraded, true},
-		"ClosesAtOnce":        {http2Receiver{closes: true}, "{}", 1, 1, false},
-		"RefusedStreams":      {http2Receiver{answer: refuse}, "{}", maxBegun, 1, false},
-		"RefusedFourTimes":    {http2Receiver{answer: until(maxBegun-1, refuse)}, "{}", maxBegun, 1, true},
+		"GoAway":              {&http2Receiver{answer: goAway}, "{}", maxBegun, maxUpgraded, false},
+		"GoAwayWithoutBody":   {&http2Receiver{answer: goAway}, "", maxBegun, maxUpgraded, false},
+		"GoAwayBeforeRequest": {&http2Receiver{begin: func(f *http2.Framer) { goAway(f, 0) }, answer: goAway}, "{}", maxBegun, maxUpgraded, false},
+		"GoAwayOnce":          {&http2Receiver{answer: until(1, goAway)}, "{}", 2, maxUpgraded, true},
+		"ClosesAtOnce":        {&http2Receiver{closes: true}, "{}", 1, 1, false},
+		"RefusedStreams":      {&http2Receiver{answer: refuse}, "{}", maxBegun, 1, false},
+		"RefusedFourTimes":    {&http2Receiver{answer: until(maxBegun-1, refuse)}, "{}", maxBegun, 1, true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
