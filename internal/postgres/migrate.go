@@ -88,14 +88,17 @@ func (s *Store) migrate(ctx context.Context) error {
 			return explain("migrations", err)
 		}
 	}
-	if pending {
-		results, err := provider.Up(ctx)
-		if err != nil {
-			return explain("migrate", err)
-		}
-		for _, r := range results {
-			s.log.Info("migrated the database", "version", r.Source.Version, "duration", r.Duration)
-		}
+	if !pending {
+		return nil
+	}
+	start := time.Now()
+	results, err := provider.Up(ctx)
+	if err != nil {
+		return explain("migrate", err)
+	}
+	// Another node may have done it while this one waited for the lock.
+	if len(results) > 0 {
+		s.log.Info("migrated the database", "steps", len(results), "to", s.expected, "took", time.Since(start))
 	}
 	return nil
 }

@@ -142,7 +142,7 @@ func TestOpenExisting(t *testing.T) {
 		t.Fatal(err)
 	}
 	latest := first.expected
-	if want := fmt.Sprintf(`msg="migrated the database" version=%d`, latest); !strings.Contains(logged.String(), want) {
+	if want := fmt.Sprintf(`msg="migrated the database" from=0 to=%d`, latest); !strings.Contains(logged.String(), want) {
 		t.Errorf("not logged: %s\n%s", want, &logged)
 	}
 	if text := refused(t, Options{Path: path, Existing: true}); !strings.Contains(text, "stop the service first") {

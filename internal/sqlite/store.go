@@ -274,13 +274,11 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	results, err := provider.Up(ctx)
-	if err != nil {
+	start := time.Now()
+	if _, err = provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	for _, r := range results {
-		s.log.Info("migrated the database", "version", r.Source.Version, "duration", r.Duration)
-	}
+	s.log.Info("migrated the database", "from", s.migration, "to", s.expected, "took", time.Since(start))
 	s.migration = s.expected
 	return nil
 }
