@@ -220,10 +220,11 @@ func (b *bench) query(t *testing.T, c badRequest) string {
 // body is the valid body of an operation with the case's changes.
 func (b *bench) body(t *testing.T, c badRequest, o op) io.Reader {
 	valid := map[string]string{"url": `"https://example.com/hook"`, "event_types": `["order.created"]`}
-	if strings.HasPrefix(o.path, "/events") {
-		valid = map[string]string{"type": `"order.created"`, "payload": `{"id":1}`}
-	} else if strings.HasSuffix(o.path, "/rotate") || strings.HasSuffix(o.path, "/replay") {
+	switch {
+	case strings.HasSuffix(o.path, "/rotate"), strings.HasSuffix(o.path, "/replay"):
 		valid = map[string]string{}
+	case strings.HasPrefix(o.path, "/events"):
+		valid = map[string]string{"type": `"order.created"`, "payload": `{"id":1}`}
 	}
 	for name, value := range c.Set {
 		text := string(value)

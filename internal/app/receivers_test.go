@@ -242,30 +242,32 @@ func (c receiverCase) checkOutcome(t *testing.T, n *Node, event posthorn.EventID
 func (c receiverCase) floor(now time.Time) time.Duration {
 	var status int
 	_ = json.Unmarshal(c.Receiver.Status, &status)
-	asked := time.Duration(0)
+	// Negative is nothing that can be read, and a time that is over.
+	asked := time.Duration(-1)
 	for name, value := range c.Receiver.Headers {
 		if !strings.EqualFold(name, "Retry-After") {
 			continue
 		}
+		value = strings.Trim(value, " \t")
 		if strings.Trim(value, "0123456789") == "" && value != "" {
 			seconds, err := strconv.ParseInt(value, 10, 32)
 			if err != nil {
 				seconds = 86400
 			}
 			asked = time.Duration(seconds) * time.Second
-		} else if at, err := http.ParseTime(value); err == nil {
-			asked = max(0, at.Sub(now))
+		} else if at, err := http.ParseTime(value); err == nil && at.After(now) {
+			asked = at.Sub(now)
 		}
 	}
 	asked = min(asked, 24*time.Hour)
 	switch status {
 	case 429:
-		if asked == 0 {
+		if asked < 0 {
 			return time.Minute
 		}
 		return asked
 	case 502, 503, 504:
-		return asked
+		return max(asked, 0)
 	}
 	return 0
 }
