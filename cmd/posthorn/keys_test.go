@@ -33,7 +33,7 @@ func TestCommandsMakeNoStore(t *testing.T) {
 	}
 	posthorn(t, &clienttest.Node{}, with("migrate")...)
 	for _, name := range []string{"", strings.Repeat("x", 129)} {
-		if out, errs, err := try(t, &clienttest.Node{}, with("keys", "create", name)...); err == nil || !strings.Contains(errs, "must be 1 to 128 bytes") {
+		if out, errs, err := try(t, &clienttest.Node{}, with("keys", "create", name)...); err == nil || !strings.Contains(errs, "must be 1 to 128 characters") {
 			t.Errorf("a key of the name %q: %v\n%s%s", name, err, out, errs)
 		}
 	}
