@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -189,8 +190,8 @@ func (q *auditQuery) filter() (posthorn.AuditFilter, error) {
 		collect(&v, err)
 	}
 	for name, text := range map[string]string{"action": q.Action, "object": q.Object} {
-		if len(text) > posthorn.MaxName {
-			v.Add("query."+name, "must be at most %d bytes", posthorn.MaxName)
+		if utf8.RuneCountInString(text) > posthorn.MaxName {
+			v.Add("query."+name, "must be at most %d characters", posthorn.MaxName)
 		}
 	}
 	collect(&v, span(q.Since, q.Until))

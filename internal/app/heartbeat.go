@@ -16,6 +16,7 @@ const (
 	// heartbeatEvery is the time between reports; a node not heard of for three of them counts as gone.
 	heartbeatEvery = 5 * time.Second
 	aliveWithin    = 3 * heartbeatEvery
+	forgetTimeout  = 2 * time.Second
 )
 
 // addHeartbeat makes the node report itself to the store, and learn from it how many workers live.
@@ -28,6 +29,9 @@ func (a *App) addHeartbeat() {
 	}, func(stop context.Context) {
 		end()
 		beating.Wait()
+		// A store that hangs must leave the time to what comes after.
+		stop, cancel := context.WithTimeout(stop, forgetTimeout)
+		defer cancel()
 		if err := a.store.ForgetNode(stop, a.node); err != nil {
 			a.log.Warn("node not signed off", "error", err)
 		}

@@ -223,8 +223,8 @@ func checkSubscriptions(list []declared, expand func(string) string) error {
 	seen := map[string]bool{}
 	for i := range list {
 		s := &list[i]
-		if s.Name == "" || len(s.Name) > 128 {
-			return fmt.Errorf("subscription %d needs a name of 1 to 128 bytes", i+1)
+		if fault := posthorn.CheckName(s.Name); fault != "" {
+			return fmt.Errorf("the name of subscription %d %s", i+1, fault)
 		}
 		if seen[s.Name] {
 			return fmt.Errorf("subscription %s stands twice in the file", s.Name)

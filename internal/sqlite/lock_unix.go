@@ -18,12 +18,12 @@ func lock(f *os.File) error {
 }
 
 // leaveTo gives a file to the owner of the first of others that is there, where this user may: what root makes beside a service must be
-// the service's.
+// the service's. A link is not followed: the service's user, who made it, must not be given what it leads to.
 func leaveTo(file string, others ...string) {
 	for _, other := range others {
 		if info, err := os.Stat(other); err == nil {
 			if of, ok := info.Sys().(*syscall.Stat_t); ok {
-				_ = os.Chown(file, int(of.Uid), int(of.Gid))
+				_ = os.Lchown(file, int(of.Uid), int(of.Gid))
 			}
 			return
 		}

@@ -20,7 +20,7 @@ type Looked struct {
 	Migration, Expected int64
 	// Whole says that the whole file was looked through in the time there was.
 	Whole bool
-	// Sealed is a posthorn.Glance, where keys were given and the schema is known.
+	// Sealed is a posthorn.Glance, where keys were given and the schema is this version's.
 	Sealed posthorn.ResealReport
 }
 
@@ -41,7 +41,7 @@ func Look(ctx context.Context, file string, keys posthorn.Keyring, patience time
 	if l.Migration, err = schemaOf(ctx, db); err != nil {
 		return l, err
 	}
-	if keys != nil && l.Migration > 0 {
+	if keys != nil && l.Migration == l.Expected {
 		l.Sealed, err = posthorn.Glance(ctx, keys, func(ctx context.Context, keys posthorn.Keyring, step posthorn.ResealStep) (posthorn.ResealReport, error) {
 			return look(reader{ctx, db}, keys, step, nil)
 		})
