@@ -225,8 +225,9 @@ func TestIngestRefuses(t *testing.T) {
 
 func TestIngestProviders(t *testing.T) {
 	s := open(t, nil)
-	now := strconv.FormatInt(s.store.Now().Unix(), 10)
-	stale := strconv.FormatInt(s.store.Now().Add(-time.Hour).Unix(), 10)
+	at := s.store.Now()
+	now := strconv.FormatInt(at.Unix(), 10)
+	stale := strconv.FormatInt(at.Add(-time.Hour).Unix(), 10)
 	wantType := func(a answered, want string) {
 		t.Helper()
 		var is ingested
@@ -257,7 +258,7 @@ func TestIngestProviders(t *testing.T) {
 	must(t, err)
 	body = `{"type": "user.created"}`
 	wantType(s.ingest(standard, body, "webhook-id", "msg_1", "webhook-timestamp", now,
-		"webhook-signature", signing.Sign("msg_1", s.store.Now(), []byte(body), key)), "user.created")
+		"webhook-signature", signing.Sign("msg_1", at, []byte(body), key)), "user.created")
 
 	custom, secret := s.newSource(map[string]any{
 		"provider": "hmac", "event_type": "acme.{header.X-Topic}", "message_id": "{payload.id}",
