@@ -75,6 +75,9 @@ type Cache struct {
 	unfollow func()
 	closing  sync.Once
 	loads    sync.WaitGroup
+	// life ends with Close, and the loads with it.
+	life context.Context
+	end  context.CancelFunc
 }
 
 // entry is one tenant's place.
@@ -110,6 +113,7 @@ const storeRetry = time.Second
 // New makes a Cache.
 func New(o Options) *Cache {
 	c := &Cache{store: o.Store, ttl: o.TTL, log: o.Log, observe: o.Observe}
+	c.life, c.end = context.WithCancel(context.Background())
 	if c.observe == nil {
 		c.observe = func(string) {}
 	}
@@ -148,6 +152,7 @@ func (e *entry) weight() int {
 func (c *Cache) Close() {
 	c.closing.Do(func() {
 		defer c.loads.Wait()
+		c.end()
 		if c.unfollow != nil {
 			c.unfollow()
 		}
@@ -227,7 +232,10 @@ func (c *Cache) Refresh(ctx context.Context, tenant posthorn.TenantID, atLeast i
 	loaded := make(chan result, 1)
 	c.loads.Go(func() {
 		defer func() { <-e.loading }()
-		set, err := c.load(context.WithoutCancel(ctx), tenant, e, atLeast)
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		defer context.AfterFunc(c.life, cancel)()
+		set, err := c.load(ctx, tenant, e, atLeast)
 		loaded <- result{set, err}
 	})
 	select {

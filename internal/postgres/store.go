@@ -258,14 +258,25 @@ func setDefault(m map[string]string, key, value string) {
 	}
 }
 
-// Close waits for the statements under way and closes the connections.
+// Close waits up to closeTimeout for the statements under way, and closes the connections.
 func (s *Store) Close() error {
 	s.end()
-	for _, pool := range s.pools() {
-		pool.Close()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		for _, pool := range s.pools() {
+			pool.Close()
+		}
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout):
 	}
 	return nil
 }
+
+// closeTimeout bounds the wait for connections to end: a database that hangs says good-bye to none, and the process takes them along.
+const closeTimeout = time.Second
 
 // Now is the database's clock, as far as the latest answers tell.
 func (s *Store) Now() time.Time {
