@@ -148,7 +148,7 @@ func (e *entry) weight() int {
 	return 1
 }
 
-// Close ends what the cache started, and waits for it. Its sets can still be used.
+// Close ends what the cache started, loads too, and waits for it. The sets that it has can still be used.
 func (c *Cache) Close() {
 	c.closing.Do(func() {
 		defer c.loads.Wait()

@@ -117,8 +117,8 @@ func TestExamine(t *testing.T) {
 	}
 }
 
-// embedded is a store of one subscription in the settings' directory, and closed.
-func embedded(t *testing.T, s *config.Settings) string {
+// openEmbedded opens the store in the settings' directory, and gives its file.
+func openEmbedded(t *testing.T, s *config.Settings) (*sqlite.Store, string) {
 	t.Helper()
 	r := *s
 	if err := r.Resolve(); err != nil {
@@ -132,11 +132,18 @@ func embedded(t *testing.T, s *config.Settings) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return store, r.SQLitePath()
+}
+
+// embedded is a store of one subscription in the settings' directory, and closed.
+func embedded(t *testing.T, s *config.Settings) string {
+	t.Helper()
+	store, path := openEmbedded(t, s)
 	subscribe(t, store)
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return r.SQLitePath()
+	return path
 }
 
 func subscribe(t *testing.T, store posthorn.Store) {
@@ -205,18 +212,7 @@ func TestEmbeddedStore(t *testing.T) {
 // TestEmbeddedStoreServed looks beside the node that has the file.
 func TestEmbeddedStoreServed(t *testing.T) {
 	s := settings(t)
-	r := *s
-	if err := r.Resolve(); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := r.Keys()
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := sqlite.Open(t.Context(), sqlite.Options{Path: r.SQLitePath(), Sealer: keys})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store, _ := openEmbedded(t, s)
 	f := storetest.NewFixture(t, store)
 	f.Subscribe()
 	if is := worst(Examine(t.Context(), Options{Settings: s, Reach: page(t, 0)}), "database"); is.Level != OK || strings.Contains(is.Text, "too large") {
